@@ -1,0 +1,60 @@
+"""Everything a person sees on stderr: notes and progress, decided in one place.
+
+Progress is drawn only on a terminal; `NO_COLOR`, `TERM=dumb` and a pipe are honoured. Data never goes here.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def note(message: str) -> None:
+    """One line to stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def is_interactive() -> bool:
+    """Whether stderr is a terminal that can redraw a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+
+
+def stderr_console() -> Any:
+    """A rich console on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+
+
+def stdout_console() -> Any:
+    """A rich console on stdout, for tables that a person reads."""
+    from rich.console import Console
+
+    return Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+
+
+class Progress:
+    """What `progress` yields: `advance(n, text)` moves the bar and shows a short status behind it."""
+
+    def __init__(self, bar: Any = None, task: Any = None) -> None:
+        self._bar, self._task = bar, task
+
+    def advance(self, n: float = 1, status: str = "") -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, advance=n, status=status)
+
+
+@contextmanager
+def progress(description: str, total: float | None) -> Iterator[Progress]:
+    """A progress bar with elapsed and remaining time on a terminal; silent in a pipe."""
+    if not is_interactive():
+        yield Progress()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    extra = (TimeRemainingColumn(), TextColumn("{task.fields[status]}"))
+    with RichProgress(*columns, *extra, console=stderr_console(), transient=True) as bar:
+        yield Progress(bar, bar.add_task(description, total=total, status=""))

@@ -1,0 +1,138 @@
+"""`arl encode`: audio shards → embedding shards, once per dataset.
+
+    arl encode --shards data/train --policy policy -o emb
+
+The policy's frontend (frozen audio tower + projector) runs on length-bucketed batches; each utterance
+becomes `.emb.safetensors` [T, H] and `.prompt.json` with one placeholder for the clip. `--features` stops
+before the projector and writes `.feat.safetensors`, which supervised training of the projector reads.
+Left out: training of any kind; the frontend does not change in reinforcement learning, so a dataset that
+the same frontend has encoded is skipped, whatever the policy's version.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from arl import options
+
+if TYPE_CHECKING:
+    from arl.shards.reader import Sample
+
+
+def encode(
+    shards: options.Shards,
+    policy: options.PolicyDir = None,
+    out: options.Out = None,
+    features: Annotated[bool, typer.Option("--features", help="Write the tower's features, before the projector.")] = False,
+    batch_s: Annotated[float, typer.Option("--batch-s", help="Audio seconds per batch, padding included.")] = 120.0,
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
+    force: options.Force = False,
+    max_failed: options.MaxFailed = 0,
+) -> None:
+    """Compute audio embeddings, once per dataset.
+
+    Example: arl encode --shards data/train --policy policy -o emb
+    """
+    from arl.console import progress
+    from arl.errors import UsageError
+    from arl.policy import Policy
+    from arl.shards.paths import joined_shards
+    from arl.shards.reader import read_joined
+    from arl.stage import StageRun, default_out
+
+    if policy is None:
+        raise UsageError("arl encode needs --policy (or ARL_POLICY)")
+    opened = Policy.open(policy)
+    arguments = {"frontend": opened.frontend_id, "features": features, "prompt": opened.prompt}
+    out = out or default_out("feat" if features else "emb", shards)
+    run = StageRun("encode", out, arguments, sources=shards, force=force)
+    todo = list(run.pending(joined_shards(shards)))
+    if not todo:
+        return
+    with run.phase("wake"):
+        frontend = load(opened, device, threads)
+    budget = FailureBudget(max_failed)
+    with progress("encode", len(todo)) as bar:
+        for name, inputs in todo:
+            with run.shard(name, inputs) as shard:
+                with run.phase("run"):
+                    results = encode_shard(list(read_joined(inputs)), frontend, opened.prompt, features, batch_s, budget)
+                for key, members, duration_s in results:
+                    shard.write(key, members)
+                    shard.audio_s += duration_s
+                shard.figures["policy_path"] = str(policy)
+            bar.advance()
+
+
+class FailureBudget:
+    """Counts bad samples, one stderr line each; ArlError once there are more than `allowed`."""
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed, self.count = allowed, 0
+
+    def spend(self, message: str) -> None:
+        from arl.console import note
+        from arl.errors import ArlError
+
+        self.count += 1
+        if self.count > self.allowed:
+            raise ArlError(f"{message} (--max-failed {self.allowed} samples may fail)")
+        note(f"arl: skipped: {message}")
+
+
+def load(policy: Any, device: str, threads: int) -> Any:
+    """The family's frontend on the device, in evaluation mode."""
+    from arl.device import pick_device
+    from arl.models import family
+
+    return family(policy.family).frontend.load(policy.frontend_dir).to(pick_device(device, threads))
+
+
+def encode_shard(
+    samples: "Sequence[Sample]", frontend: Any, prompt: list[int], features: bool, batch_s: float, budget: FailureBudget
+) -> Iterator[tuple[str, dict[str, bytes], float]]:
+    """Yields (key, members, seconds) in the samples' order; batches are formed over the shard by length."""
+    from arl.audio.io import load as load_audio
+    from arl.errors import ArlError
+    from arl.shards import columns
+
+    waves: dict[str, Any] = {}
+    for sample in samples:
+        audio = next((sample.members[ext] for ext in columns.AUDIO if ext in sample.members), None)
+        try:
+            if audio is None:
+                raise ArlError(f"{sample.key}: no audio member (.wav, .flac or .mp3); these are not audio shards")
+            waves[sample.key] = load_audio(audio, frontend.sample_rate)
+        except ArlError as error:
+            budget.spend(str(error))
+    encoded: dict[str, Any] = {}
+    for batch in length_buckets({key: len(wave) / frontend.sample_rate for key, wave in waves.items()}, batch_s):
+        outputs = frontend.features([waves[key] for key in batch])
+        if not features:
+            outputs = frontend.project(outputs)
+        encoded.update(zip(batch, outputs, strict=True))
+    return iter(
+        (key, members_of(encoded[key], prompt, features), len(waves[key]) / frontend.sample_rate) for key in waves
+    )
+
+
+def members_of(output: Any, prompt: list[int], features: bool) -> dict[str, bytes]:
+    from arl.shards import columns
+
+    if features:
+        return {columns.FEAT: columns.save_tensor("feat", output), columns.PROMPT: columns.dumps({"input_ids": prompt})}
+    return {columns.EMB: columns.save_tensor("emb", output), columns.PROMPT: columns.dumps({"input_ids": prompt})}
+
+
+def length_buckets(seconds: dict[str, float], batch_s: float) -> Iterator[list[str]]:
+    """Keys of similar length, at most `batch_s` seconds a batch with padding counted; a longer clip goes alone."""
+    batch: list[str] = []
+    for key in sorted(seconds, key=lambda k: (seconds[k], k)):
+        if batch and seconds[key] * (len(batch) + 1) > batch_s:
+            yield batch
+            batch = []
+        batch.append(key)
+    if batch:
+        yield batch

@@ -1,0 +1,253 @@
+"""Talk to the engine: generate groups, score tokens, update weights, release and resume memory.
+
+A group is two requests: one that only runs the prompt into the prefix cache, then one with all G seeds, so
+a prompt is computed once however many hypotheses it gets. Token ids in and out; embeddings by reference.
+Left out: text, and HTTP (connection.py). Light: no torch, no sglang.
+
+    engine = Engine(connect()); group = await engine.generate_group(prompt, [reference], seeds=range(12))
+"""
+
+import asyncio
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arl.engine.connection import Connection, EngineGone, Refused
+from arl.engine.state import EngineInfo, record_served
+from arl.engine.weights import check_same
+from arl.errors import ArlError
+
+__all__ = ["Engine", "EngineGone", "Group", "GroupFailed", "Hypothesis", "Metrics"]
+
+UNDEFINED = "undefined"  # the version of an engine whose last weight update broke off
+RETRY_AFTER_S = 0.5
+
+
+class GroupFailed(ArlError):
+    """One group's request was refused or failed twice: that utterance is bad data, the engine goes on."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One sampled response. `tokens` ends with the stop token when `finish` is "stop" (else "length");
+    `logprobs`, one per token, are of log_softmax(logits / temperature); the counts are the engine's own."""
+
+    tokens: list[int]
+    logprobs: list[float]
+    finish: str
+    prompt_tokens: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """The hypotheses of one utterance in the order of the seeds. `prompt_tokens` is the prompt's length with its
+    audio, `prefilled_tokens` how many prompt tokens were computed for all of them together."""
+
+    hypotheses: list[Hypothesis]
+    prompt_tokens: int
+    prefilled_tokens: int
+
+
+@dataclass
+class Metrics:
+    """Sums over a client's requests, from the engine's own figures."""
+
+    groups: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+
+    @property
+    def prefilled_tokens(self) -> int:
+        """Prompt tokens that were computed: for G hypotheses about one prompt, not G."""
+        return self.prompt_tokens - self.cached_tokens
+
+
+class Engine:
+    """A client of one running engine. `async with engine:` closes its connections at the end of an event loop."""
+
+    def __init__(self, info: EngineInfo, timeout_s: float = 600) -> None:
+        self.served = info
+        self.state_dir = Path(info.log).parent
+        self._connection = Connection(info, timeout_s)
+        self._metrics = Metrics()
+
+    async def __aenter__(self) -> "Engine":
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._connection.close()
+
+    def is_ready(self) -> bool:
+        """Whether it takes requests now."""
+        try:
+            self._connection.call("GET", "/ready", timeout_s=5)
+        except (EngineGone, Refused):
+            return False
+        return True
+
+    def version(self) -> str:
+        """The version of the weights it serves, as the engine says."""
+        return str(self._connection.call("GET", "/model_info")["weight_version"])
+
+    def info(self) -> dict[str, Any]:
+        """SGLang's arguments and live state, without the key."""
+        return {**self._connection.call("GET", "/server_info"), "api_key": None}
+
+    def metrics(self) -> Metrics:
+        """Token counts of this client so far."""
+        return self._metrics
+
+    def flush_cache(self) -> None:
+        """Forget all cached prompts. Refused while requests run."""
+        self._connection.call("POST", "/flush_cache")
+
+    def update_weights(self, llm_dir: str | Path, version: str) -> None:
+        """Load another checkpoint of the same model, stamp its version and forget cached prompts.
+
+        ArlError before anything is sent when names or shapes differ: the engine keeps its weights. ArlError
+        after a load that failed half-way: the engine's version is then "undefined", a good update repairs it.
+        """
+        llm_dir = Path(llm_dir).absolute()
+        check_same(json.loads((self.state_dir / "weights.json").read_text()), llm_dir)
+        body = {"model_path": str(llm_dir), "weight_version": version, "flush_cache": True}
+        try:
+            self._connection.call("POST", "/update_weights_from_disk", body)
+        except Refused as error:
+            self._connection.call("POST", "/update_weight_version", {"new_version": UNDEFINED})
+            raise ArlError(f"{llm_dir}: {error}; the engine is unusable until a good `arl sync`") from error
+        record_served(self.state_dir, str(llm_dir.parent), version)
+
+    def release(self) -> None:
+        """Give the device's memory back: weights, cache and graphs. Running requests are aborted."""
+        self._connection.call("POST", "/pause_generation", {"mode": "abort"})
+        self._connection.call("POST", "/release_memory_occupation", {})
+
+    def resume(self, llm_dir: str | Path, version: str) -> None:
+        """Take the memory again. Released weights are not kept, so they are loaded anew from `llm_dir`."""
+        self._connection.call("POST", "/resume_memory_occupation", {"tags": ["weights"]})
+        self.update_weights(llm_dir, version)
+        self._connection.call("POST", "/resume_memory_occupation", {"tags": ["kv_cache", "cuda_graph"]})
+        self._connection.call("POST", "/continue_generation", {})
+
+    async def generate_group(
+        self,
+        input_ids: Sequence[int],
+        audio: Sequence[dict[str, Any]] = (),
+        seeds: Sequence[int] = (0,),
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        max_new_tokens: int = 128,
+        greedy: bool = False,
+    ) -> Group:
+        """Sample one response per seed to the same prompt (`greedy`: one response, no seeds).
+
+        `input_ids` has one `audio_token_id` per entry of `audio`: {"path", "offset" (bytes), "dtype", "shape":
+        [T, H]}. Call it for as many utterances at once as there are. GroupFailed: refused, or failed twice.
+        """
+        prompt = self._prompt(input_ids, audio)
+        sampling = {
+            "max_new_tokens": max_new_tokens,
+            "temperature": 0.0 if greedy else temperature,
+            "top_p": 1.0 if greedy else top_p,
+            "top_k": -1,
+            "min_p": 0.0,
+            "stop_token_ids": [self.served.eos_token_id],
+        }
+        if greedy:
+            answers = await self._generate({**prompt, "sampling_params": sampling, "return_logprob": True})
+            costs = answers
+        else:
+            fill = await self._generate({**prompt, "sampling_params": {"max_new_tokens": 0}})
+            answers = await self._generate(_repeat(prompt, sampling, seeds))
+            costs = fill + answers
+        hypotheses = [self._hypothesis(answer) for answer in answers]
+        self._metrics.groups += 1
+        return Group(hypotheses, hypotheses[0].prompt_tokens, sum(_prefilled(answer["meta_info"]) for answer in costs))
+
+    async def score(
+        self, input_ids: Sequence[int], audio: Sequence[dict[str, Any]], tokens: Sequence[int]
+    ) -> list[float]:
+        """Natural log-probabilities (temperature 1) of `tokens` as the response to a prompt, one per token."""
+        prompt = self._prompt([*input_ids, *tokens], audio)
+        length = len(input_ids) + sum(clip["shape"][0] - 1 for clip in audio)
+        # The first log-prob of the answer is that of the token *after* logprob_start_len's own.
+        scoring = {"sampling_params": {"max_new_tokens": 0}, "return_logprob": True, "logprob_start_len": length - 1}
+        (answer,) = await self._generate({**prompt, **scoring})
+        scored = answer["meta_info"]["input_token_logprobs"][-len(tokens) :]
+        if len(scored) != len(tokens) or any(entry[0] is None for entry in scored):
+            raise self._failed(f"asked to score {len(tokens)} tokens, the engine scored {scored}")
+        return [float(entry[0]) for entry in scored]
+
+    def _prompt(self, input_ids: Sequence[int], audio: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        placeholders = list(input_ids).count(self.served.audio_token_id)
+        if placeholders != len(audio):  # SGLang takes a placeholder without audio for a token, silently
+            raise self._failed(f"{len(audio)} clip(s) for {placeholders} placeholder(s) in the prompt")
+        prompt: dict[str, Any] = {"input_ids": [int(token) for token in input_ids]}
+        if audio:
+            prompt["audio_data"] = [_reference(clip) for clip in audio]
+        return prompt
+
+    def _hypothesis(self, answer: dict[str, Any]) -> Hypothesis:
+        meta = answer["meta_info"]
+        tokens, logprobs = list(answer["output_ids"]), [entry[0] for entry in meta["output_token_logprobs"]]
+        if len(tokens) != len(logprobs) or any(value is None or not math.isfinite(value) for value in logprobs):
+            raise self._failed(f"{len(tokens)} tokens came with log-probabilities {logprobs[:3]}")
+        self._metrics.generated_tokens += len(tokens)
+        finish = meta["finish_reason"]["type"]
+        return Hypothesis(tokens, logprobs, finish, meta["prompt_tokens"], meta["cached_tokens"])
+
+    async def _generate(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        """POST /generate, tried again once unless the request itself is at fault; one answer per prompt."""
+        try:
+            return await self._attempt(body)
+        except EngineGone:
+            pass
+        except Refused as error:
+            if error.status == 400:
+                raise self._failed(str(error)) from error
+        await asyncio.sleep(RETRY_AFTER_S)
+        try:
+            return await self._attempt(body)
+        except Refused as error:
+            raise self._failed(f"twice: {error}") from error
+
+    async def _attempt(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+        content = await self._connection.post("/generate", body)
+        answers = content if isinstance(content, list) else [content]
+        for answer in answers:
+            reason = answer["meta_info"]["finish_reason"]
+            if reason["type"] == "abort":
+                raise Refused(f"aborted: {reason.get('message')}", reason.get("status_code") or 500)
+        for answer in answers:
+            self._metrics.prompt_tokens += answer["meta_info"]["prompt_tokens"]
+            self._metrics.cached_tokens += answer["meta_info"]["cached_tokens"]
+        return answers
+
+    def _failed(self, reason: str) -> GroupFailed:
+        self._metrics.failed += 1
+        return GroupFailed(reason)
+
+
+def _repeat(prompt: dict[str, Any], sampling: dict[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+    """One batch request: the same prompt once per seed."""
+    if not seeds:
+        raise GroupFailed("a group needs at least one seed")
+    body: dict[str, Any] = {name: [value] * len(seeds) for name, value in prompt.items()}
+    body["sampling_params"] = [{**sampling, "sampling_seed": int(seed)} for seed in seeds]
+    return {**body, "return_logprob": True}
+
+
+def _reference(clip: dict[str, Any]) -> str:
+    """SGLang refuses unknown fields in audio_data but passes strings through to our processor."""
+    return "arl:" + json.dumps({**clip, "path": os.path.abspath(clip["path"])})
+
+
+def _prefilled(meta: dict[str, Any]) -> int:
+    return meta["prompt_tokens"] - meta["cached_tokens"]

@@ -1,0 +1,132 @@
+"""Which SGLang flags and environment the engine runs with, per device, and why.
+
+Left out: anything the user passes in `extra`; it comes last and wins. No imports beyond the standard
+library: the device is found through the CUDA driver, not torch.
+"""
+
+import ctypes
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from arl.engine.platform import STARTED_BY_ARL
+from arl.engine.weights import read_config
+from arl.errors import ArlError, UsageError
+from arl.policy import Policy
+
+ARCHITECTURES = {
+    "Qwen2ForCausalLM": "ArlQwen2ForCausalLM",
+    "Qwen3ForCausalLM": "ArlQwen3ForCausalLM",
+    "LlamaForCausalLM": "ArlLlamaForCausalLM",
+}
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+CPU_CACHE_BYTES = 1 << 30  # key/value cache on CPU; allocated lazily by the kernel
+CPU_CACHE_TOKENS = 131_072
+
+
+def cuda_devices() -> int:
+    """Number of CUDA devices the driver shows this process (CUDA_VISIBLE_DEVICES counts); 0 without a driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def resolve_device(device: str) -> str:
+    """"auto" → "cuda" where the driver shows a device, else "cpu". UsageError for another name, or cuda without one."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: the engine runs on auto, cpu or cuda")
+    if device == "cpu":
+        return "cpu"
+    found = cuda_devices() > 0
+    if device == "cuda" and not found:
+        raise UsageError("--device cuda: no CUDA device here; use --device cpu")
+    return "cuda" if found else "cpu"
+
+
+def model_dtype(policy: Policy) -> str:
+    """The dtype of llm/config.json: the engine computes in what the trainer saves."""
+    config = read_config(policy.llm_dir)
+    dtype = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
+    if dtype not in _BYTES:
+        raise ArlError(f"{policy.llm_dir}/config.json: dtype {dtype!r} is none of {', '.join(_BYTES)}; set it")
+    return dtype
+
+
+def server_flags(
+    policy: Policy, device: str, port: int, max_total_tokens: int | None, mem_fraction: float | None
+) -> list[str]:
+    """The command line of `python -m arl.engine.serve` for this policy."""
+    config = read_config(policy.llm_dir)
+    overrides = {"architectures": [_architecture(policy, config)], "audio_token_id": policy.audio_token_id}
+    flags: dict[str, Any] = {
+        "--model-path": policy.llm_dir.absolute(),
+        "--host": "127.0.0.1",
+        "--port": port,
+        "--device": device,
+        # `auto` would turn a float32 checkpoint into float16, and the log-probs would not be the trainer's.
+        "--dtype": model_dtype(policy),
+        "--weight-version": policy.version,
+        "--json-model-override-args": json.dumps(overrides),
+        "--log-level-http": "warning",
+    }
+    if max_total_tokens is None and device == "cpu":
+        max_total_tokens = _cpu_tokens(config, model_dtype(policy))
+    if max_total_tokens is not None:
+        flags["--max-total-tokens"] = max_total_tokens
+    if mem_fraction is not None:
+        flags["--mem-fraction-static"] = mem_fraction
+    switches = ["--skip-tokenizer-init", "--skip-server-warmup", "--sleep-on-idle"]
+    if device == "cpu":
+        # A shard of 32 utterances x 12 hypotheses decodes as one batch.
+        flags |= {"--attention-backend": "torch_native", "--max-running-requests": 512}
+    else:
+        # The memory saver is what release/resume work through; seeds need the torch sampler under top-p.
+        flags |= {"--sampling-backend": "pytorch"}
+        switches.append("--enable-memory-saver")
+    return [str(word) for flag in flags.items() for word in flag] + switches
+
+
+def server_environment(device: str, temporary: Path) -> dict[str, str]:
+    """The engine's whole environment."""
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # without a bytecode cache the start takes twice as long
+    environment.pop("SGLANG_USE_CPU_ENGINE", None)  # it would choose SGLang's own CPU platform
+    environment |= {
+        STARTED_BY_ARL: "1",
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(temporary),  # SGLang leaves its sockets behind; they go with this folder
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
+    }
+    if device == "cpu":
+        environment |= {
+            "CUDA_VISIBLE_DEVICES": "",
+            # Spinning threads steal the core the next layer needs: 15-20x slower on a busy machine.
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "GOMP_SPINCOUNT": "0",
+        }
+    return environment
+
+
+def _architecture(policy: Policy, config: dict[str, Any]) -> str:
+    names = config.get("architectures") or [""]
+    if names[0] not in ARCHITECTURES:
+        raise ArlError(
+            f"{policy.llm_dir}/config.json: the engine serves {', '.join(ARCHITECTURES)}, not {names[0]!r}; "
+            "add a class to arl/engine/sglang_models/"
+        )
+    return ARCHITECTURES[names[0]]
+
+
+def _cpu_tokens(config: dict[str, Any], dtype: str) -> int:
+    heads = config["num_attention_heads"]
+    width = config.get("head_dim") or config["hidden_size"] // heads
+    per_token = 2 * config["num_hidden_layers"] * (config.get("num_key_value_heads") or heads) * width * _BYTES[dtype]
+    return max(4096, min(CPU_CACHE_TOKENS, CPU_CACHE_BYTES // per_token))

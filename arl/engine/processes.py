@@ -1,0 +1,92 @@
+"""Processes by pid, start time and session, read from /proc: is the engine the one we started, is all of it gone?
+
+A pid is reused; a pid with its start time is not. The engine is a session of its own (setsid), so its
+children are found even after their parent died. Linux only, like SGLang.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+LOADS = "/dev/shm/sglang_loads_"  # SGLang's load snapshots; a killed server leaves its file behind
+
+
+def start_time(pid: int) -> int | None:
+    """Clock ticks since boot at which the process started; None when it is gone (a zombie counts as gone)."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] == "Z" else int(fields[19])
+
+
+def session_members(session: int) -> list[int]:
+    """Pids of the living processes of a session."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = _stat(int(entry.name))
+            if fields is not None and fields[0] != "Z" and int(fields[3]) == session:
+                members.append(int(entry.name))
+    return members
+
+
+def is_orphaned(session: int) -> bool:
+    """Whether the session's leader is gone but engine processes of it live on. The number of a session that is
+    wholly gone can be taken by a stranger, so a living leader or other programs are not ours."""
+    if Path(f"/proc/{session}").exists():
+        return False
+    return any("sglang" in _command(pid) or "arl.engine.serve" in _command(pid) for pid in session_members(session))
+
+
+def load_files(session: int) -> list[str]:
+    """The load-snapshot files in shared memory that the session's processes hold."""
+    found: set[str] = set()
+    for pid in session_members(session):
+        try:
+            maps = Path(f"/proc/{pid}/maps").read_text()
+        except OSError:  # it ended meanwhile
+            continue
+        found.update(line[line.index(LOADS) :].split(" (")[0] for line in maps.splitlines() if LOADS in line)
+    return sorted(found)
+
+
+def end_session(session: int, grace_s: float = 5.0) -> None:
+    """SIGTERM to every process of the session, SIGKILL to what is left after `grace_s`; returns when all are gone."""
+    _signal_all(session, signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while _alive(session):
+        if time.monotonic() > deadline:
+            _signal_all(session, signal.SIGKILL)
+            deadline = time.monotonic() + 1.0  # again for what was forked meanwhile
+        time.sleep(0.05)
+
+
+def _alive(session: int) -> bool:
+    try:
+        os.waitpid(session, os.WNOHANG)  # reap it when it is our own child
+    except ChildProcessError:
+        pass
+    return bool(session_members(session))
+
+
+def _signal_all(session: int, number: int) -> None:
+    for pid in session_members(session):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/PID/stat from the third on (state, ppid, pgrp, session, ...)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return text[text.rindex(")") + 2 :].split()

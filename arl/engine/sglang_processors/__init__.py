@@ -1,0 +1,1 @@
+"""SGLang's external processor package (SGLANG_EXTERNAL_MM_PROCESSOR_PACKAGE)."""

@@ -1,0 +1,96 @@
+"""engine.json: where the running engine is, written by whoever starts it and read by everyone else.
+
+The state folder (0700; `.arl/engine`, or ARL_ENGINE) holds engine.json (0600: it has the API key),
+engine.log, weights.json (names and shapes the engine serves) and a lock. A file whose process is gone is
+treated as absent.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from arl.engine.processes import start_time
+from arl.errors import ArlError
+
+FOLDER = ".arl/engine"
+ENVIRONMENT = "ARL_ENGINE"
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """One engine. `state` is "starting" or "ready"; `started` is its process's start in clock ticks since boot;
+    `policy` is the absolute path of the policy folder last served, `version` that policy's version;
+    `temporary` and `shared_memory` are what the server leaves behind when it is killed."""
+
+    state: str
+    pid: int
+    pgid: int
+    started: int
+    port: int
+    api_key: str
+    policy: str
+    version: str
+    log: str
+    device: str
+    dtype: str
+    audio_token_id: int
+    eos_token_id: int
+    temporary: str
+    shared_memory: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def public(self) -> dict[str, Any]:
+        """What may be shown: everything but the key."""
+        return {name: value for name, value in asdict(self).items() if name != "api_key"}
+
+
+def state_folder(state_dir: str | Path | None) -> Path:
+    """The given folder, else ARL_ENGINE, else `.arl/engine` under the current folder; absolute."""
+    return Path(state_dir or os.environ.get(ENVIRONMENT) or FOLDER).absolute()
+
+
+def read_info(folder: Path) -> EngineInfo | None:
+    """The engine of this state folder, or None when there is none or its process is gone."""
+    info = last_info(folder)
+    return info if info is not None and start_time(info.pid) == info.started else None
+
+
+def last_info(folder: Path) -> EngineInfo | None:
+    """What engine.json says, whether or not the process still runs. ArlError when it is not readable."""
+    path = folder / "engine.json"
+    try:
+        return EngineInfo(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise ArlError(f"{path}: not an engine's state ({error}); remove it after ending that engine") from error
+
+
+def write_info(folder: Path, info: EngineInfo) -> None:
+    """Atomic, mode 0600."""
+    temporary = folder / f".engine.json.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(asdict(info), stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, folder / "engine.json")
+
+
+def record_served(folder: Path, policy: str, version: str) -> None:
+    """Note what a weight update has put into the engine."""
+    info = last_info(folder)
+    if info is not None:
+        write_info(folder, replace(info, policy=policy, version=version))
+
+
+def forget(folder: Path, pid: int) -> None:
+    """Remove engine.json if it still speaks of this process."""
+    info = last_info(folder)
+    if info is not None and info.pid == pid:
+        (folder / "engine.json").unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""Group relative policy optimisation: equations 2-4 of arXiv 2509.18569 (from DeepSeekMath, arXiv 2402.03300).
+
+The objective, maximised there and negated here, is the mean over groups of the mean over a group's hypotheses
+of the mean over a hypothesis' tokens of
+
+    min(r·A, clip(r, 1−ε_low, 1+ε_high)·A) − β·KL,     r = exp(log p − log p_old),
+
+with KL estimated per token against the reference (k3 by default) and not multiplied by r. The three means
+are in the per-token weights that the caller passes, so that the sum over any split into micro-batches is the
+same loss. On-policy, with one update per rollout, p_old is p itself: pass `old=None`, then r = 1 exactly and
+only its gradient matters.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from arl.losses.kl import kl_estimate
+
+
+@dataclass(frozen=True)
+class Grpo:
+    """clip_low, clip_high: ε of eq. 2. beta: weight of the KL in the loss; 0 needs no reference. kl: k1, k2 or k3."""
+
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    beta: float = 0.1
+    kl: str = "k3"
+
+    def __call__(
+        self, log_probs: Tensor, old: Tensor | None, reference: Tensor | None, advantages: Tensor, weights: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """All [N], one entry per response token → (scalar loss to minimise, weighted sums of the logged metrics)."""
+        ratio = (log_probs - (log_probs.detach() if old is None else old)).exp()
+        clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
+        objective = torch.minimum(ratio * advantages, clipped * advantages)
+        is_clipped = (clipped * advantages < ratio * advantages).to(weights)
+        metrics = {"clip_fraction": float((weights * is_clipped).sum())}
+        if self.beta and reference is not None:
+            kl = kl_estimate(log_probs, reference, self.kl)
+            objective = objective - self.beta * kl
+            metrics["kl"] = float((weights * kl.detach()).sum())
+        loss = -(weights * objective).sum()
+        return loss, metrics

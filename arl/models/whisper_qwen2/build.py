@@ -1,0 +1,165 @@
+"""Checkpoints → policy folders of this family, and a policy → its small parts for shipping.
+
+Sources of the audio tower: `whisper-tiny.en` (from the package index, no hub needed), a local Whisper folder, or a
+hub name such as `openai/whisper-small`. The LLM: `new:WIDTHxLAYERS` (fresh Qwen2 over characters), a local folder
+or a hub name of any decoder-only LLM. A slim folder (`arl export --slim`) is a trained policy without its tower.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperForConditionalGeneration
+
+from arl.errors import ArlError
+from arl.models.whisper_qwen2 import frontend as audio
+from arl.policy import Policy, write_policy
+from arl.train.probe import make_probe
+
+NAME = "whisper-qwen2"
+PACKAGED = "whisper-tiny.en"
+SPECIALS = ["<pad>", "<s>", "</s>", "<asr>", "<audio>"]
+CHARACTERS = SPECIALS + list(" abcdefghijklmnopqrstuvwxyz'")
+INSTRUCTION = "<|im_start|>user\n<|audio|>\nTranscribe the speech.<|im_end|>\n<|im_start|>assistant\n"
+
+
+def load_tower(source: str) -> tuple[WhisperEncoder, str]:
+    """The encoder of a Whisper checkpoint and the words that find it again. ArlError when it cannot be read."""
+    if source == PACKAGED:
+        from arl.corpora.whisper import whisper_tiny_en
+
+        folder: str | Path = whisper_tiny_en()
+    else:
+        folder = source
+    try:
+        whisper = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise ArlError(f"{source}: no Whisper checkpoint ({str(error).splitlines()[0]}); give a local folder, "
+                       f"a hub name, or {PACKAGED}") from error  # fmt: skip
+    return whisper.model.encoder, source
+
+
+def character_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per character of lower-case English, five specials in front: <pad> 0, <s> 1, </s> 2, <asr> 3, <audio> 4."""
+    tokenizer = Tokenizer(models.WordLevel({text: i for i, text in enumerate(CHARACTERS)}, unk_token="<pad>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(SPECIALS)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
+
+
+def new_llm(shape: str, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+    """A fresh Qwen2 of `WIDTHxLAYERS` over characters: (model, tokenizer, ids for `arl.json`)."""
+    try:
+        width, layers = (int(part) for part in shape.split("x"))
+        heads = width // 64
+        if heads < 1 or width % 64:
+            raise ValueError
+    except ValueError as error:
+        raise ArlError(f"new:{shape}: give new:WIDTHxLAYERS with a width that is a multiple of 64") from error
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(CHARACTERS), hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
+        num_attention_heads=heads, num_key_value_heads=max(1, heads // 2), max_position_embeddings=4096,
+        tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+    )  # fmt: skip
+    ids = {"prompt": [1, 4, 3], "audio_token_id": 4, "eos_token_id": 2, "text": "characters"}
+    return Qwen2ForCausalLM(config), character_tokenizer(), ids
+
+
+def pretrained_llm(source: str) -> tuple[Any, Any, dict[str, Any]]:
+    """A decoder-only LLM with its own tokenizer; `<|audio|>` is added as the placeholder."""
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise ArlError(f"{source}: no causal LM there ({str(error).splitlines()[0]})") from error
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|audio|>"]})
+    if len(tokenizer) > model.config.vocab_size:
+        model.resize_token_embeddings(len(tokenizer))
+    eos = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    ids = {
+        "prompt": tokenizer(INSTRUCTION, add_special_tokens=False).input_ids,
+        "audio_token_id": tokenizer.convert_tokens_to_ids("<|audio|>"),
+        "eos_token_id": eos if eos is not None else tokenizer.eos_token_id,
+        "text": "plain",
+    }
+    return model, tokenizer, ids
+
+
+def build(source: str, llm: str, stack: int, out: Path, seed: int) -> Policy:
+    """A policy with a pretrained tower, a fresh projector, and the LLM that `llm` names."""
+    tower, name = load_tower(source)
+    model, tokenizer, ids = new_llm(llm[4:], seed) if llm.startswith("new:") else pretrained_llm(llm)
+    hidden = model.config.hidden_size
+    torch.manual_seed(seed + 1)
+    projector = audio.Projector(tower.config.d_model, hidden, len(CHARACTERS), stack)
+    return write(out, audio.Frontend(tower, projector), model, tokenizer, {**ids, "tower": name, "step": 0})
+
+
+def assemble(slim: Path, out: Path) -> Policy:
+    """A whole float32 policy from a slim folder: its tower is fetched from where `arl.json` says, and verified."""
+    described = Policy.open(slim)
+    described.verify()
+    tower, name = load_tower(described.fields["tower"])
+    digest = tensors_digest(tower.state_dict())
+    if digest != described.fields["tower_digest"]:
+        raise ArlError(f"{described.fields['tower']}: the tower's weights are not those that {slim} was trained with")
+    _, projector = audio.read_shapes(described.frontend_dir)
+    projector.load_state_dict(load_file(described.frontend_dir / "projector.safetensors"))
+    model = AutoModelForCausalLM.from_pretrained(described.llm_dir, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(described.llm_dir)
+    return write(out, audio.Frontend(tower, projector.float()), model, tokenizer, {**described.fields, "tower": name})
+
+
+def write(out: Path, frontend: audio.Frontend, model: Any, tokenizer: Any, fields: dict[str, Any]) -> Policy:
+    """Writes the policy folder with its rates, hashes and probe filled in."""
+    fields = {
+        **fields, "family": NAME, "sample_rate": frontend.sample_rate, "embedding_dim": model.config.hidden_size,
+        "embedding_rate_hz": frontend.embedding_rate_hz, "tower_digest": tensors_digest(frontend.tower.state_dict()),
+        "frontend": frontend_digest(frontend), "probe": make_probe(model, fields["audio_token_id"]),
+    }  # fmt: skip
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder / "llm")
+        tokenizer.save_pretrained(folder / "llm")
+        audio.save(frontend, folder / "frontend")
+
+    return write_policy(out, fields, fill)
+
+
+def export_slim(policy: Policy, out: Path, dtype: torch.dtype) -> Policy:
+    """Writes the LLM and the projector in `dtype`, without the tower (which `assemble` fetches again)."""
+    model = AutoModelForCausalLM.from_pretrained(policy.llm_dir, dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(policy.llm_dir)
+    projector = load_file(policy.frontend_dir / "projector.safetensors")
+
+    def fill(folder: Path) -> None:
+        model.save_pretrained(folder / "llm")
+        tokenizer.save_pretrained(folder / "llm")
+        (folder / "frontend").mkdir()
+        config = (policy.frontend_dir / "config.json").read_text()
+        (folder / "frontend" / "config.json").write_text(config)
+        halved = {name: tensor.to(dtype) for name, tensor in projector.items()}
+        save_file(halved, folder / "frontend" / "projector.safetensors")
+
+    kept = {name: value for name, value in policy.fields.items() if name not in ("probe", "frontend")}
+    return write_policy(out, kept, fill)
+
+
+def tensors_digest(tensors: dict[str, torch.Tensor]) -> str:
+    """12 hex digits over names and float32 bytes, in the names' order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + b"\0" + tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def frontend_digest(frontend: audio.Frontend) -> str:
+    """Names the embeddings: equal digests give equal embeddings for equal audio. Training-only weights are left out."""
+    weights = {name: t for name, t in frontend.state_dict().items() if not name.startswith("projector.ctc")}
+    return tensors_digest(weights)

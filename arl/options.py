@@ -1,0 +1,34 @@
+"""Flags that mean the same in every command, written once.
+
+Order of precedence: the flag, then its `ARL_*` environment variable, then the default.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Shards = Annotated[
+    list[str],
+    typer.Option(
+        "--shards", help="Input shards: a folder, a .tar, a-{000000..000012}.tar, or -. Repeat to join columns row by row."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Output folder. Default: named after the stage, beside the first --shards."),
+]
+PolicyDir = Annotated[
+    Path | None, typer.Option("--policy", envvar="ARL_POLICY", help="Policy folder, as `arl init` makes it.")
+]
+EngineDir = Annotated[
+    Path, typer.Option("--engine", envvar="ARL_ENGINE", help="Folder with the resident engine's socket data and log.")
+]
+Device = Annotated[str, typer.Option("--device", envvar="ARL_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Threads = Annotated[int, typer.Option("--threads", envvar="ARL_THREADS", help="CPU threads; 0: all cores.")]
+Seed = Annotated[int, typer.Option("--seed", envvar="ARL_SEED", help="Seed; equal seeds and inputs give equal outputs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Redo shards that are already done.")]
+MaxFailed = Annotated[int, typer.Option("--max-failed", help="Bad samples tolerated before the stage fails.")]
+
+DEFAULT_ENGINE = Path(".arl/engine")

@@ -1,0 +1,188 @@
+"""A policy folder: what every stage means by `--policy`.
+
+    policy/
+      arl.json    family, version, prompt, token ids, rates; written last, so its presence marks a whole folder
+      llm/        a Hugging Face causal LM: what the engine serves and `arl update` trains
+      frontend/   audio tower + projector (frozen in reinforcement learning)
+      state/      optimizer, step, random state (after an update)
+
+A policy is immutable: an update writes the next folder (`x.mdl` → `x+1.mdl`). Its version is
+`<step>-<12 hex digits of the SHA-256 of the LLM's weights>`, so equal weights have equal versions and
+a changed file is noticed. This module reads and writes the folder's frame and imports no torch.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arl.errors import ArlError
+
+MARKER = "arl.json"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy folder whose marker has been read; `verify` also hashes the weights."""
+
+    path: Path
+    fields: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Policy":
+        """Reads `arl.json`. ArlError when the folder is missing, half-written or not a policy."""
+        folder = Path(path)
+        marker = folder / MARKER
+        if not folder.is_dir():
+            raise ArlError(f"{folder}: no such policy folder; `arl init --from CHECKPOINT -o {folder}` makes one")
+        if not marker.is_file():
+            raise ArlError(f"{folder}: no {MARKER}, so this policy is half-written or not a policy; use another folder")
+        try:
+            fields = json.loads(marker.read_text())
+        except ValueError as error:
+            raise ArlError(f"{marker}: not JSON ({error})") from error
+        missing = {"family", "version", "step", "prompt", "audio_token_id", "eos_token_id"} - set(fields)
+        if missing:
+            raise ArlError(f"{marker}: lacks {', '.join(sorted(missing))}")
+        return cls(folder, fields)
+
+    @property
+    def version(self) -> str:
+        return self.fields["version"]
+
+    @property
+    def step(self) -> int:
+        return self.fields["step"]
+
+    @property
+    def family(self) -> str:
+        return self.fields["family"]
+
+    @property
+    def prompt(self) -> list[int]:
+        """Token ids of the instruction with one placeholder (`audio_token_id`) per clip."""
+        return self.fields["prompt"]
+
+    @property
+    def audio_token_id(self) -> int:
+        return self.fields["audio_token_id"]
+
+    @property
+    def eos_token_id(self) -> int:
+        return self.fields["eos_token_id"]
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.fields["embedding_dim"]
+
+    @property
+    def frontend_id(self) -> str:
+        return self.fields.get("frontend", "")
+
+    @property
+    def llm_dir(self) -> Path:
+        return self.path / "llm"
+
+    @property
+    def frontend_dir(self) -> Path:
+        return self.path / "frontend"
+
+    @property
+    def state_dir(self) -> Path:
+        return self.path / "state"
+
+    def verify(self) -> None:
+        """Hashes the weights against the version. ArlError when they differ: a half-copied or edited policy."""
+        digest = weights_digest(self.llm_dir)
+        if not self.version.endswith(digest):
+            raise ArlError(
+                f"{self.path}: the weights in llm/ (sha256 {digest}…) are not those of version {self.version}; "
+                "the folder is half-copied or was edited: take it from its source again"
+            )
+
+
+def weights_digest(folder: Path) -> str:
+    """First 12 hex digits of the SHA-256 over the names and bytes of every `*.safetensors` in `folder`, sorted."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ArlError(f"{folder}: no *.safetensors weights")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0")
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:12]
+
+
+def write_policy(path: Path, fields: dict[str, Any], fill: Callable[[Path], None]) -> Policy:
+    """Writes a policy folder atomically: `fill(tmp)` makes `llm/` and the rest, then the marker, then one rename.
+
+    `fields` needs every key of `arl.json` but `version`, which is computed here from `step` and the weights.
+    An existing folder at `path` is replaced only once the new one is whole.
+    """
+    temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(path)
+    temporary.mkdir()
+    try:
+        fill(temporary)
+        fields = {**fields, "version": f"{fields['step']:06d}-{weights_digest(temporary / 'llm')}"}
+        (temporary / MARKER).write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n")
+        sync_tree(temporary)
+        if path.exists():
+            old = path.parent / f".{path.name}.old-{os.getpid()}"
+            os.rename(path, old)
+            os.rename(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return Policy.open(path)
+
+
+def remove_stale(path: Path) -> None:
+    """Removes what killed writers of `path` left beside it; a folder moved aside is moved back if it is the only one."""
+    for left in sorted(path.parent.glob(f".{path.name}.*-*")):
+        kind, _, pid = left.name.removeprefix(f".{path.name}.").partition("-")
+        if kind not in ("tmp", "old") or not pid.isdigit() or is_alive(int(pid)):
+            continue
+        if kind == "old" and not path.exists():
+            os.rename(left, path)
+        else:
+            shutil.rmtree(left)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number runs (and is not ourselves)."""
+    return pid != os.getpid() and Path(f"/proc/{pid}").exists()
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Copies a read-only folder by hard links where the file system allows, by bytes where not."""
+    target.mkdir(parents=True)
+    for file in sorted(source.rglob("*")):
+        place = target / file.relative_to(source)
+        if file.is_dir():
+            place.mkdir(exist_ok=True)
+            continue
+        try:
+            os.link(file, place)
+        except OSError:  # another file system, or one without hard links
+            shutil.copy2(file, place)
+
+
+def sync_tree(folder: Path) -> None:
+    """fsync of every file and folder below, so that the rename that follows publishes whole data."""
+    for entry in [*folder.rglob("*"), folder]:
+        descriptor = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

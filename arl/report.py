@@ -1,0 +1,103 @@
+"""`arl report`: what a run has done, read from its `stage.jsonl` records.
+
+    arl report --run runs/demo                     # a line per step
+    arl report --run runs/demo --step 3            # the line of one step: what the loop prints
+    arl report --run runs/demo --plot curve.png    # reward, WER of the samples, KL and held-out WER by step
+
+Left out: anything that is not in the records and the evaluations; it computes nothing anew.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from arl import options
+
+STAGES = ("rollout", "reward", "update", "sync")
+
+
+def report(
+    run: Annotated[Path, typer.Option("--run", help="A run folder with step-NNNNNN/ in it.")],
+    step: Annotated[int | None, typer.Option("--step", help="Only this step.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Write the curves as a picture (needs matplotlib).")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print a line per step: reward, WER of the samples, KL, length, seconds by stage.
+
+    Example: arl report --run runs/demo
+    """
+    from arl.errors import ArlError
+
+    folders = [run / f"step-{step:06d}"] if step is not None else sorted(run.glob("step-*"))
+    rows = [row for folder in folders if (row := read_step(folder))]
+    if not rows:
+        raise ArlError(f"{run}: no finished step there")
+    for row in rows:
+        print(json.dumps(row) if as_json else line(row))
+    if plot:
+        draw(rows, evaluations(run), plot)
+
+
+def read_step(folder: Path) -> dict[str, Any] | None:
+    """The figures of one step, or None when its update is not done."""
+    from arl.stage import read_record
+
+    records = {stage: (read_record(folder / ("policy" if stage == "update" else stage)) or [{}])[-1] for stage in STAGES}
+    update, rollout = records["update"], records["rollout"]
+    if not update:
+        return None
+    row = {"step": int(folder.name.rpartition("-")[2]), "policy": update["policy"]}
+    row |= {k: update[k] for k in ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread") if k in update}
+    if "reward_wer" in row:
+        row["sample_wer"] = 1 - row.pop("reward_wer")
+    row["seconds"] = {stage: round(sum(records[stage].get("seconds", {}).values()), 2) for stage in STAGES}
+    row |= {k: rollout[k] for k in ("tokens_per_s", "truncated") if k in rollout}
+    return row
+
+
+def line(row: dict[str, Any]) -> str:
+    """One step for a person."""
+    figures = (("reward", "reward", ".3f"), ("sample_wer", "WER", ".3f"), ("kl", "KL", ".4f"), ("length", "length", ".1f"))
+    shown = "  ".join(f"{label} {row[name]:{form}}" for name, label, form in figures if name in row)
+    seconds = " ".join(f"{stage} {value:.1f}" for stage, value in row["seconds"].items())
+    return f"step {row['step']:>4}  {shown}  | seconds: {seconds}"
+
+
+def evaluations(run: Path) -> dict[int, dict[str, Any]]:
+    """Held-out evaluations of a run by step: `eval/NNNNNN/summary.json`."""
+    found = {}
+    for path in sorted((run / "eval").glob("*/summary.json")):
+        if path.parent.name.isdigit():
+            found[int(path.parent.name)] = json.loads(path.read_text())
+    return found
+
+
+def draw(rows: list[dict[str, Any]], held_out: dict[int, dict[str, Any]], path: Path) -> None:
+    """Three panels over steps: WER (samples and held-out), KL, length."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError as error:
+        from arl.errors import ArlError
+
+        raise ArlError("--plot needs matplotlib: pip install 'arl[demo]'") from error
+    figure, (top, middle, bottom) = pyplot.subplots(3, 1, figsize=(7, 8), sharex=True, height_ratios=(3, 1, 1))
+    x = [row["step"] for row in rows]
+    top.plot(x, [100 * row["sample_wer"] for row in rows], ".-", label="training samples, temperature 1")
+    if held_out:
+        y = [100 * summary["wer"] for summary in held_out.values()]
+        spread = [[100 * (s["wer"] - s["wer_low"]) for s in held_out.values()], [100 * (s["wer_high"] - s["wer"]) for s in held_out.values()]]
+        top.errorbar(list(held_out), y, yerr=spread, fmt="s-", capsize=3, label="held-out human speech, greedy (95 %)")
+    top.set_ylabel("WER %")
+    top.legend()
+    middle.plot(x, [row.get("kl", 0.0) for row in rows], ".-")
+    middle.set_ylabel("KL, nats/token")
+    bottom.plot(x, [row["length"] for row in rows], ".-")
+    bottom.set_ylabel("tokens")
+    bottom.set_xlabel("step")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,263 @@
+"""`arl reward`: rollout shards → reward shards.
+
+    arl reward --shards rollout/ --with wer --with ./mine.py=0.5 --gate hallucination=-1
+
+Every reward program (stages/README.md) scores each group; the weighted sum, overridden by gates, becomes the
+reward, and the group's advantages follow (arl.losses.advantages). References come from the audio shards, which
+the records of the stages before lead to. A bad sample (no reference text) is a group of nulls, counted
+against --max-failed; a program that breaks the contract fails the stage. The module is not named `reward`
+because `arl.reward` is the decorator. Left out: running several programs at a time on the device.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from arl import options
+
+if TYPE_CHECKING:
+    from arl.encode import FailureBudget
+    from arl.programs.compose import Panel
+    from arl.programs.contract import Answer
+    from arl.programs.resolve import Program
+    from arl.programs.utterance import Hypothesis, Utterance
+    from arl.shards.reader import Sample
+
+WAVE = re.compile(r"(\d+)\.(?:wav|flac|mp3)")  # the member of hypothesis 3 is 03.flac
+
+
+def reward(
+    shards: options.Shards,
+    out: options.Out = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="SPEC", help="Reward program: wer, ./mine.py, 'jq -c …'; =0.5 is its weight."),
+    ] = None,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option("--gate", metavar="SPEC=VALUE", help="Where this program returns 1, the reward is VALUE."),
+    ] = None,
+    advantage: Annotated[str, typer.Option("--advantage", help="std (eq. 1), mean or rloo.")] = "std",
+    eps: Annotated[float, typer.Option("--eps", help="Added to the standard deviation.")] = 1e-6,
+    child: Annotated[bool, typer.Option("--child", help="Run Python rewards as programs, not in process.")] = False,
+    force: options.Force = False,
+    max_failed: options.MaxFailed = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Score the rollouts with reward programs and compute the advantages.
+
+    Example: arl reward --shards rollout/ --with wer --with keyword=0.5 --gate hallucination=-1
+    """
+    from arl.console import note
+    from arl.encode import FailureBudget
+    from arl.losses.advantages import advantages
+    from arl.programs.compose import Panel
+    from arl.programs.references import find_column
+    from arl.shards.columns import META, REWARD, dumps
+    from arl.shards.paths import joined_shards
+    from arl.stage import StageRun, default_out
+
+    advantages([], advantage, eps)  # refuses a wrong flag before any work
+    panel = Panel.parse(with_ or [], gate or [], child)
+    arguments = {**panel.fingerprint(), "advantage": advantage, "eps": eps}
+    run = StageRun("reward", out or default_out("reward", shards), arguments, sources=shards, force=force)
+    jobs = {name: Job(inputs, find_column(inputs, META)) for name, inputs in joined_shards(shards)}
+    todo = [name for name, _ in run.pending((name, job.all_inputs) for name, job in jobs.items())]
+    budget, total = FailureBudget(max_failed), Tally()
+    with ExitStack() as stack:
+        with run.phase("wake"):
+            programs = panel.open(stack) if todo else []
+        groups_of = score_shards([jobs[name] for name in todo], panel, programs, budget)
+        for name in todo:
+            with run.shard(name, jobs[name].all_inputs) as shard:
+                with run.phase("run"):
+                    rows = [(key, group.finished(advantage, eps)) for key, group in next(groups_of)]
+                for key, row in rows:
+                    shard.write(key, {REWARD: dumps(row)})
+                tally = Tally.of(row for _, row in rows)
+                shard.figures |= tally.figures()
+            total += tally
+    figures = total.figures() | {"failed": budget.count, "skipped": run.skipped, "out": str(run.out)}
+    if todo:
+        note(summary(figures))
+    if as_json:
+        print(json.dumps(figures, ensure_ascii=False))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard to score: the joined input shards, and the shard that has the references if none of them does."""
+
+    inputs: Sequence[Path]
+    references: Path | None
+
+    @property
+    def all_inputs(self) -> list[Path]:
+        return [*self.inputs, *([self.references] if self.references else [])]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The scores of one utterance's hypotheses, each list [G], None where excluded."""
+
+    components: dict[str, list[float | None]]
+    rewards: list[float | None]
+    metrics: dict[str, list[float | None]] = field(default_factory=dict)
+
+    def finished(self, advantage: str, eps: float) -> dict[str, Any]:
+        """The content of `reward.json`."""
+        from arl.losses.advantages import advantages
+
+        values = advantages(self.rewards, advantage, eps)
+        row: dict[str, Any] = {"components": self.components, "rewards": self.rewards, "advantages": values}
+        return row | {"metrics": self.metrics} if self.metrics else row
+
+
+def score_shards(
+    jobs: Sequence[Job], panel: "Panel", programs: "Sequence[Program]", budget: "FailureBudget"
+) -> Iterator[list[tuple[str, Group]]]:
+    """Yields per shard its rows (key, group), in order; the programs see one stream over all shards."""
+    from arl.programs.stream import answer_stream
+
+    rows: list[tuple[str, Group]] = []
+    current = 0
+    for (number, key, size), _, answers in answer_stream(programs, utterances(jobs, budget)):
+        while current < number:
+            yield rows
+            rows, current = [], current + 1
+        rows.append((key, group_of(panel, answers) if answers else Group({}, [None] * size)))
+    while current < len(jobs):
+        yield rows
+        rows, current = [], current + 1
+
+
+def group_of(panel: "Panel", answers: "Sequence[Answer]") -> Group:
+    """The programs' answers to one utterance as its components, total rewards and metrics (`program.metric`)."""
+    named = list(zip((program.name for program in panel.programs), answers, strict=True))
+    metrics = {f"{name}.{metric}": values for name, answer in named for metric, values in answer.metrics.items()}
+    return Group({name: answer.rewards for name, answer in named}, panel.total(answers), metrics)
+
+
+def utterances(
+    jobs: Sequence[Job], budget: "FailureBudget"
+) -> "Iterator[tuple[tuple[int, str, int], Utterance | None]]":
+    """Yields ((shard number, key, group size), utterance) of every sample; a bad sample has no utterance."""
+    from arl.errors import ArlError
+    from arl.programs.references import read_with_references
+
+    for number, job in enumerate(jobs):
+        for sample in read_with_references(job.inputs, job.references):
+            hyps = hypotheses_of(sample)
+            utterance = None
+            try:
+                utterance = utterance_of(sample, hyps)
+            except ArlError as error:
+                budget.spend(str(error))
+            yield (number, sample.key, len(hyps)), utterance
+
+
+def hypotheses_of(sample: "Sample") -> "list[Hypothesis]":
+    """The group in `rollout.json`, with the waveforms of `decode` where they are joined. ArlError when malformed."""
+    from arl.errors import ArlError
+    from arl.programs.utterance import Clip, Hypothesis
+    from arl.shards.columns import ROLLOUT
+
+    waves: dict[int, Clip] = {}
+    for extension, (path, offset, size) in sample.offsets.items():
+        if found := WAVE.fullmatch(extension):
+            waves[int(found[1])] = Clip(str(path.resolve()), offset, size)
+    rollout = sample.json(ROLLOUT)
+    try:
+        return [
+            Hypothesis(hyp["text"], hyp["tokens"], hyp["finish"], math.fsum(hyp["logprobs"]), waves.get(i))
+            for i, hyp in enumerate(rollout["hyps"])
+        ]
+    except (KeyError, TypeError) as error:
+        raise ArlError(f"{sample.where}: {ROLLOUT} is malformed ({error!r}); `arl check` says more") from error
+
+
+def utterance_of(sample: "Sample", hyps: "list[Hypothesis]") -> "Utterance":
+    """What the programs see of a sample. ArlError when it has no reference text."""
+    from arl.errors import ArlError
+    from arl.programs.utterance import Utterance
+    from arl.shards.columns import META
+
+    meta = sample.json(META)
+    if not isinstance(meta, dict) or not isinstance(meta.get("text"), str):
+        raise ArlError(f"{sample.where}: {META} has no text, so there is no reference to score against")
+    lang, keywords = meta.get("lang") or "", meta.get("keywords") or []
+    if not isinstance(lang, str) or not isinstance(keywords, list) or not all(isinstance(k, str) for k in keywords):
+        raise ArlError(f"{sample.where}: {META}: 'lang' must be a string and 'keywords' a list of strings")
+    rest = {name: value for name, value in meta.items() if name not in ("text", "lang", "keywords")}
+    return Utterance(sample.key, meta["text"], lang, hyps, keywords, rest)
+
+
+@dataclass
+class Tally:
+    """Counts over groups, for `stage.jsonl` and the closing line. Tallies add up."""
+
+    groups: int = 0
+    hypotheses: int = 0
+    excluded: int = 0
+    zero_spread: int = 0
+    sums: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, rows: "Iterable[dict[str, Any]]") -> "Tally":
+        """Tallies the contents of `reward.json`."""
+        from arl.losses.advantages import has_spread
+
+        tally = cls()
+        for row in rows:
+            tally.groups += 1
+            tally.hypotheses += len(row["rewards"])
+            tally.excluded += row["rewards"].count(None)
+            tally.zero_spread += not has_spread(row["rewards"])
+            for name, values in {**row["components"], "": row["rewards"]}.items():
+                tally.sums[name] += sum(value for value in values if value is not None)
+                tally.counts[name] += len(values) - values.count(None)
+        return tally
+
+    def __add__(self, other: "Tally") -> "Tally":
+        sums, counts = Counter(self.sums), Counter(self.counts)
+        sums.update(other.sums)
+        counts.update(other.counts)
+        return Tally(
+            self.groups + other.groups,
+            self.hypotheses + other.hypotheses,
+            self.excluded + other.excluded,
+            self.zero_spread + other.zero_spread,
+            sums,
+            counts,
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Counts, and the mean reward and components over the hypotheses that have one (None if none has)."""
+        means = {name: self.sums[name] / n if n else None for name, n in self.counts.items()}
+        return {
+            "groups": self.groups, "hypotheses": self.hypotheses, "excluded": self.excluded,
+            "zero_spread": self.zero_spread, "reward_mean": means.pop("", None), "component_means": means,
+        }  # fmt: skip
+
+
+def summary(figures: dict[str, Any]) -> str:
+    """The closing line on stderr."""
+
+    def shown(mean: float | None) -> str:
+        return "none" if mean is None else f"{mean:.4f}"
+
+    means = ", ".join(f"{name} {shown(mean)}" for name, mean in figures["component_means"].items())
+    return (
+        f"reward: {figures['groups']} groups, {figures['hypotheses']} hypotheses, "
+        f"mean reward {shown(figures['reward_mean'])} ({means}), {figures['zero_spread']} groups without spread, "
+        f"{figures['excluded']} hypotheses excluded"
+    )

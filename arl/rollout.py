@@ -1,0 +1,196 @@
+"""`arl rollout`: embeddings + instruction → a group of hypotheses per utterance, from the resident engine.
+
+    arl rollout --shards emb/ --group 12
+
+All utterances of a shard are in flight at once; the engine computes each prompt once per group. Writes
+`.rollout.json`: the policy's version, the temperature, and per hypothesis its text, tokens, log-probabilities
+and how it finished. Left out: training data of any other kind; the reference transcript is never read here.
+Where no engine runs, one is started for `--policy` (default: the policy the embeddings were made with) and stays.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from arl import options
+
+if TYPE_CHECKING:
+    from arl.console import Progress
+    from arl.encode import FailureBudget
+    from arl.engine.client import Engine, Group
+    from arl.policy import Policy
+    from arl.shards.reader import Sample
+
+
+def rollout(
+    shards: options.Shards,
+    out: options.Out = None,
+    group: Annotated[int, typer.Option("--group", "-g", min=1, help="Hypotheses per utterance, G.")] = 12,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")] = 1.0,
+    top_p: Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Nucleus sampling; 1 is off.")] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest hypothesis, in tokens.")] = 256,
+    policy: options.PolicyDir = None,
+    engine: options.EngineDir = options.DEFAULT_ENGINE,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    max_failed: options.MaxFailed = 0,
+) -> None:
+    """Generate a group of hypotheses for each utterance.
+
+    Example: arl rollout --shards emb/ --group 12
+    """
+    from arl.console import note, progress
+    from arl.encode import FailureBudget
+    from arl.policy import Policy
+    from arl.shards.paths import joined_shards
+    from arl.shards.reader import read_joined
+    from arl.stage import StageRun, default_out
+
+    matched = joined_shards(shards)
+    opened = Policy.open(policy or policy_of_embeddings(shards))
+    client = serving_engine(opened, engine)
+    sampling = {"temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens}
+    arguments = {"group": group, "seed": seed, **sampling}
+    run = StageRun("rollout", out or default_out("rollout", shards), arguments, shards, opened.version, force)
+    tokenizer = load_tokenizer(opened.llm_dir)
+    budget = FailureBudget(max_failed)
+    for name, inputs in run.pending(matched):
+        with run.shard(name, inputs) as shard:
+            samples = list(read_joined(inputs))
+            with run.phase("run"), progress(f"rollout {name}", len(samples)) as bar:
+                start = time.monotonic()
+                groups = asyncio.run(generate(client, opened, samples, group, sampling, seed, budget, bar))
+                seconds = time.monotonic() - start
+            for sample, result in zip(samples, groups, strict=True):
+                hypotheses = result.hypotheses if result is not None else []  # a row without hypotheses keeps the join
+                shard.write(sample.key, rollout_member(hypotheses, tokenizer, opened, temperature))
+            shard.figures |= figures([result for result in groups if result is not None], seconds)
+            shard.audio_s = audio_seconds(samples, opened) * group
+        note(f"rollout: {name}: {shard.figures['groups']} groups, {shard.figures['tokens_per_s']:.0f} tokens/s")
+
+
+def policy_of_embeddings(shards: Sequence[str]) -> Path:
+    """The policy that the `encode` record beside the embeddings names. ArlError when there is none."""
+    from arl.errors import UsageError
+    from arl.stage import read_record
+
+    for source in shards:
+        folder = Path(source) if Path(source).is_dir() else Path(source).parent
+        for line in read_record(folder):
+            if "policy_path" in line:
+                return Path(line["policy_path"])
+    raise UsageError(f"{', '.join(shards)}: no record of the policy these embeddings were made with; give --policy")
+
+
+def serving_engine(policy: "Policy", engine: Path) -> "Engine":
+    """The engine, started for `policy` if none runs. ArlError if it serves another version: sync first."""
+    from arl.console import note
+    from arl.engine import server
+    from arl.engine.client import Engine
+    from arl.errors import ArlError
+
+    if server.status(engine) is None:
+        note(f"rollout: no engine in {engine}: starting one for {policy.path} (`arl engine stop` ends it)")
+        server.start(policy.path, engine)
+    client = Engine(server.connect(engine))
+    if client.version() != policy.version:
+        raise ArlError(
+            f"the engine in {engine} serves policy {client.version()}, not {policy.version} of {policy.path}; "
+            f"run: arl sync --policy {policy.path} --engine {engine}"
+        )
+    return client
+
+
+def load_tokenizer(llm_dir: Path) -> Any:
+    """The policy's tokenizer by the `tokenizers` library alone, which is quick to import."""
+    from tokenizers import Tokenizer
+
+    from arl.errors import ArlError
+
+    path = llm_dir / "tokenizer.json"
+    if not path.is_file():
+        raise ArlError(f"{path}: missing; the policy needs a fast tokenizer")
+    return Tokenizer.from_file(str(path))
+
+
+def hypothesis_seeds(seed: int, key: str, group: int) -> list[int]:
+    """One 31-bit seed per hypothesis from the stage's seed and the utterance's key: the same in any batch, any order."""
+    digests = (hashlib.sha256(f"{seed}/{key}/{index}".encode()).digest() for index in range(group))
+    return [int.from_bytes(digest[:4], "little") >> 1 for digest in digests]
+
+
+async def generate(
+    client: "Engine", policy: "Policy", samples: "Sequence[Sample]", group: int, sampling: dict[str, Any], seed: int,
+    budget: "FailureBudget", bar: "Progress",
+) -> "list[Group | None]":  # fmt: skip
+    """The group of each sample, all in flight at once; None for a sample whose requests failed twice.
+
+    Temperature 0 is greedy decoding: one hypothesis, whatever `group` says.
+    """
+    from arl.engine.client import GroupFailed
+    from arl.shards import columns
+
+    greedy = sampling["temperature"] == 0
+
+    async def one(sample: "Sample") -> "Group | None":
+        seeds = hypothesis_seeds(seed, sample.key, group)
+        try:
+            prompt = sample.json(columns.PROMPT)["input_ids"]
+            audio = [columns.tensor_reference(sample, columns.EMB, columns.EMB_TENSOR)]
+            return await client.generate_group(prompt, audio, seeds=seeds, greedy=greedy, **sampling)
+        except GroupFailed as error:
+            budget.spend(f"{sample.key}: {error}")
+            return None
+        finally:
+            bar.advance()
+
+    async with client:
+        return list(await asyncio.gather(*(one(sample) for sample in samples)))
+
+
+def rollout_member(hypotheses: list[Any], tokenizer: Any, policy: "Policy", temperature: float) -> dict[str, bytes]:
+    """The `.rollout.json` of one utterance."""
+    from arl.shards import columns
+
+    rows = [
+        {
+            "text": tokenizer.decode(hyp.tokens, skip_special_tokens=True),
+            "tokens": hyp.tokens,
+            "logprobs": [round(value, 7) for value in hyp.logprobs],
+            "finish": hyp.finish,
+        }
+        for hyp in hypotheses
+    ]
+    return {columns.ROLLOUT: columns.dumps({"policy": policy.version, "temperature": temperature, "hyps": rows})}
+
+
+def figures(groups: "list[Group]", seconds: float) -> dict[str, Any]:
+    """The engine's own counts for a shard; prefilled: prompt tokens computed, about one prompt per group."""
+    hyps = [hyp for group in groups for hyp in group.hypotheses]
+    generated = sum(len(hyp.tokens) for hyp in hyps)
+    return {
+        "groups": len(groups),
+        "hypotheses": len(hyps),
+        "generated_tokens": generated,
+        "prompt_tokens": sum(group.prompt_tokens for group in groups),
+        "prefilled_tokens": sum(group.prefilled_tokens for group in groups),
+        "truncated": sum(hyp.finish == "length" for hyp in hyps),
+        "length_mean": round(generated / max(1, len(hyps)), 3),
+        "tokens_per_s": round(generated / max(seconds, 1e-9), 1),
+    }
+
+
+def audio_seconds(samples: "Sequence[Sample]", policy: "Policy") -> float:
+    """Seconds of audio behind the embeddings, by their length and the frontend's rate."""
+    from arl.shards import columns
+
+    rate = policy.fields.get("embedding_rate_hz")
+    if not rate:
+        return 0.0
+    clips = (columns.tensor_reference(sample, columns.EMB, columns.EMB_TENSOR) for sample in samples)
+    return sum(clip["shape"][0] for clip in clips) / rate

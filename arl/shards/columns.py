@@ -1,0 +1,165 @@
+"""The columns of a sample: their member names, deterministic JSON, and tensors as safetensors.
+
+Tensors can be read in place: an uncompressed tar member has a byte offset, so `tensor_reference` names a tensor by
+(path, offset, dtype, shape) instead of its numbers. Data types have torch's names ("bfloat16"). numpy has no
+bfloat16: such tensors are given as torch tensors, or as raw bytes with a dtype and a shape. torch is not imported.
+
+    members = {EMB: save_tensor("emb", embeddings), PROMPT: dumps({"input_ids": ids})}
+"""
+
+import json
+import math
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from arl.errors import ArlError
+from arl.shards.paths import STDIN
+from arl.shards.reader import Sample
+
+AUDIO = ("wav", "flac", "mp3")
+META = "json"
+EMB = "emb.safetensors"
+EMB_TENSOR = "emb"  # [T, H] in EMB
+PROMPT = "prompt.json"
+FEAT = "feat.safetensors"
+ROLLOUT = "rollout.json"
+REWARD = "reward.json"
+
+# safetensors' code: (torch's name, bytes an element)
+DTYPES = {
+    "BOOL": ("bool", 1), "U8": ("uint8", 1), "I8": ("int8", 1), "U16": ("uint16", 2), "I16": ("int16", 2),
+    "U32": ("uint32", 4), "I32": ("int32", 4), "U64": ("uint64", 8), "I64": ("int64", 8),
+    "F8_E4M3": ("float8_e4m3fn", 1), "F8_E5M2": ("float8_e5m2", 1),
+    "F16": ("float16", 2), "BF16": ("bfloat16", 2), "F32": ("float32", 4), "F64": ("float64", 8),
+}  # fmt: skip
+ITEM_BYTES = dict(DTYPES.values())
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a safetensors member: dtype by torch's name, shape, and where its bytes lie in the member."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+
+
+def dumps(value: Any) -> bytes:
+    """Deterministic JSON in UTF-8: sorted keys, no spaces. Raises ArlError for NaN, infinities and lone surrogates."""
+    try:
+        text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode()
+    except ValueError as error:
+        raise ArlError(f"cannot be written as JSON{_culprit(value)}: {error}") from error
+
+
+def _culprit(value: Any, place: str = "") -> str:
+    """Where in `value` the first number or text is that JSON has no form for; "" when there is none."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f" ({value} at {place or 'top'})"
+    if isinstance(value, str):
+        return f" (text at {place or 'top'})" if any("\ud800" <= c <= "\udfff" for c in value) else ""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return next((found for key, item in items if (found := _culprit(item, f"{place}.{key}"))), "")
+
+
+def save_tensor(name: str, array: Any, dtype: str | None = None, shape: tuple[int, ...] | None = None) -> bytes:
+    """A safetensors container with one tensor.
+
+    array: a numpy array, a torch tensor (any device, any layout), or raw little-endian bytes with `dtype` (torch's
+    name, "bfloat16") and `shape`. Raises ArlError when they do not fit or the type has no safetensors form.
+    """
+    from safetensors import TensorSpec, serialize
+
+    owner, pointer, size, dtype, shape = _memory(array, dtype, shape)
+    if dtype not in ITEM_BYTES or size != math.prod(shape) * ITEM_BYTES[dtype]:
+        raise ArlError(f"tensor {name!r}: {size} bytes are no {dtype} of shape {list(shape)} that safetensors can hold")
+    data = bytes(serialize({name: TensorSpec(dtype=dtype, shape=shape, data_ptr=pointer, data_len=size)}))
+    del owner  # it kept the memory behind the pointer alive until here
+    return data
+
+
+def _memory(array: Any, dtype: str | None, shape: tuple[int, ...] | None) -> tuple[Any, int, int, str, tuple[int, ...]]:
+    """(object that owns the memory, address, bytes, dtype, shape) of a dense little-endian copy or the array itself."""
+    torch = sys.modules.get("torch")  # a torch tensor cannot be here without it
+    if torch is not None and isinstance(array, torch.Tensor):
+        dense = array.detach().cpu().contiguous()
+        return dense, dense.data_ptr(), dense.nbytes, str(dense.dtype).removeprefix("torch."), tuple(dense.shape)
+    import numpy as np
+
+    if isinstance(array, bytes | bytearray | memoryview):
+        if dtype is None or shape is None:
+            raise TypeError("raw bytes need a dtype and a shape")
+        raw = np.frombuffer(array, dtype=np.uint8)
+        return raw, raw.ctypes.data, raw.nbytes, dtype, tuple(shape)
+    dense = np.asarray(array)
+    dense = dense.astype(dense.dtype.newbyteorder("<"), order="C", copy=False)
+    return dense, dense.ctypes.data, dense.nbytes, dense.dtype.name, dense.shape
+
+
+def tensor_headers(sample: Sample, extension: str) -> dict[str, TensorInfo]:
+    """The tensors of a safetensors member, by name, sorted. Raises ArlError when its header does not fit its bytes."""
+    data = sample.members.get(extension)
+    if data is None:
+        there = ", ".join(sample.members) or "nothing"
+        raise ArlError(f"{sample.where}: no member {extension!r}, only {there}; join the folder that holds it")
+    try:
+        length = int.from_bytes(data[:8], "little")
+        start = 8 + length
+        if start > len(data):
+            raise ValueError("the header is longer than the member")
+        header = json.loads(data[8:start])
+        return {name: _tensor_info(header[name], start, len(data)) for name in sorted(header) if name != "__metadata__"}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ArlError(f"{sample.where}: member {extension!r} is not safetensors; write it again") from error
+
+
+def _tensor_info(entry: Any, start: int, end: int) -> TensorInfo:
+    dtype, item_bytes = DTYPES[entry["dtype"]]
+    shape = tuple(entry["shape"])
+    first, last = entry["data_offsets"]
+    if any(type(number) is not int or number < 0 for number in (*shape, first, last)):
+        raise ValueError("shape and offsets are natural numbers")
+    if last - first != math.prod(shape) * item_bytes or start + last > end:
+        raise ValueError("data_offsets do not fit")
+    return TensorInfo(dtype, shape, start + first, last - first)
+
+
+def _tensor(sample: Sample, extension: str, name: str) -> TensorInfo:
+    tensors = tensor_headers(sample, extension)
+    if name not in tensors:
+        there = ", ".join(map(repr, tensors)) or "none"
+        raise ArlError(f"{sample.where}: no tensor {name!r} in member {extension!r}, only {there}")
+    return tensors[name]
+
+
+def tensor_reference(sample: Sample, extension: str, name: str) -> dict[str, Any]:
+    """Where the raw bytes of a tensor lie: {"path": absolute, "offset": bytes into the file, "dtype", "shape": [..]}.
+
+    Raises ArlError when there is no such tensor, or when the shard came through a pipe (`spooled` makes it a file).
+    """
+    tensor = _tensor(sample, extension, name)
+    if extension not in sample.offsets or str(sample.offsets[extension][0]) == STDIN:
+        raise ArlError(f"{sample.where}: not in a file of its own, cannot be read in place; write it to a shard first")
+    path, offset, _ = sample.offsets[extension]
+    place = {"path": os.path.abspath(path), "offset": offset + tensor.start}
+    return {**place, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+
+
+def read_tensor(sample: Sample, extension: str, name: str) -> Any:
+    """The tensor as a numpy array of its own dtype; bfloat16 becomes float32, with equal values.
+
+    Raises ArlError when it is missing or of a type that numpy does not have (float8).
+    """
+    import numpy as np
+
+    tensor = _tensor(sample, extension, name)
+    data = sample.members[extension][tensor.start : tensor.start + tensor.size]
+    if tensor.dtype == "bfloat16":  # the upper half of a float32
+        return (np.frombuffer(data, dtype="<u2").astype("<u4") << 16).view("<f4").reshape(tensor.shape)
+    if tensor.dtype.startswith("float8"):
+        raise ArlError(f"{sample.where}: tensor {name!r} is {tensor.dtype}, which numpy does not have; read with torch")
+    return np.frombuffer(data, dtype=np.dtype(tensor.dtype).newbyteorder("<")).reshape(tensor.shape)

@@ -1,0 +1,166 @@
+"""What every stage does around its work: which shards are to do, where they go, and one record per shard.
+
+A stage's output shard is skipped when it is complete and was made with the same arguments from the same
+inputs: the shard's end marker carries a fingerprint of (stage, arguments, policy, the inputs' digests),
+so this costs one read of each file's tail. Each finished shard adds a line to `stage.jsonl` beside it;
+`arl report` and the loop's line read only that.
+
+    run = StageRun("rollout", out, arguments, sources=shards)
+    for name, inputs in run.pending(joined_shards(shards)):
+        with run.shard(name, inputs) as shard:
+            shard.write(key, {"rollout.json": data})
+"""
+
+import hashlib
+import json
+import os
+import resource
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from arl.console import note
+from arl.errors import ArlError
+from arl.shards.marker import read_marker
+from arl.shards.writer import ShardWriter
+
+RECORD = "stage.jsonl"
+
+
+def default_out(stage: str, shards: Sequence[str | Path]) -> Path:
+    """The folder named after the stage beside the first `--shards` (`emb/` → `rollout/`)."""
+    first = Path(str(shards[0]))
+    if str(first) == "-":
+        raise ArlError("reading standard input needs --out")
+    folder = first.parent if first.suffix == ".tar" else first
+    return folder.resolve().parent / stage
+
+
+def seconds_since_start() -> float:
+    """Wall seconds since this process was started by the kernel: what interpreter and imports have cost so far."""
+    started_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    return max(0.0, uptime - started_ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process, in MB (1e6 bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def read_record(folder: str | Path) -> list[dict[str, Any]]:
+    """The last `stage.jsonl` line of each shard in `folder`, in the shards' order; [] when there is none."""
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        return []
+    lines: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise ArlError(f"{path}:{number}: not a JSON line ({error}); delete the line") from error
+        lines[entry["shard"]] = entry
+    return [lines[name] for name in sorted(lines)]
+
+
+@dataclass
+class StageRun:
+    """One invocation of a stage over the shards of its inputs.
+
+    arguments: everything that changes the result (paths do not), JSON-serialisable.
+    sources: the input folders, recorded so that a later stage can find its way back to the audio.
+    """
+
+    stage: str
+    out: Path
+    arguments: Mapping[str, Any]
+    sources: Sequence[str | Path] = ()
+    policy: str | None = None
+    force: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+    skipped: int = 0
+
+    def __post_init__(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.seconds = {"load": seconds_since_start(), "wake": 0.0, "run": 0.0, "sleep": 0.0, "write": 0.0}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Adds the block's wall seconds to one of load, wake, run, sleep, write."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.monotonic() - start
+
+    def fingerprint(self, inputs: Sequence[Path]) -> str:
+        """Names the result: equal stage, arguments, policy and input contents give an equal fingerprint."""
+        digests = []
+        for path in inputs:
+            marker = read_marker(path)
+            if marker is None:
+                raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
+            digests.append(marker.sha256)
+        what = [self.stage, dict(self.arguments), self.policy, digests]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+    def pending(self, shards: Iterable[tuple[str, Sequence[Path]]]) -> Iterator[tuple[str, Sequence[Path]]]:
+        """Yields the shards still to do; complete ones made the same way are counted and left alone."""
+        for name, inputs in shards:
+            marker = None if self.force else read_marker(self.path(name))
+            if marker is not None and marker.made == self.fingerprint(inputs):
+                self.skipped += 1
+            else:
+                yield name, inputs
+        if self.skipped:
+            note(f"{self.stage}: {self.skipped} shard(s) in {self.out} already done (-f redoes them)")
+
+    def path(self, name: str) -> Path:
+        return self.out / f"{name}.tar"
+
+    @contextmanager
+    def shard(self, name: str, inputs: Sequence[Path]) -> Iterator["OpenShard"]:
+        """Opens the output shard; at the end of the block it is recorded and published, on an exception removed."""
+        made = self.fingerprint(inputs)
+        writer = ShardWriter(self.path(name), made)
+        with writer:
+            shard = OpenShard(self, writer)
+            yield shard
+            self.record(name, made, shard)
+        self.seconds = dict.fromkeys(self.seconds, 0.0)
+
+    def record(self, name: str, made: str, shard: "OpenShard") -> None:
+        """Appends the shard's `stage.jsonl` line, in one write."""
+        seconds = {phase: round(value, 4) for phase, value in self.seconds.items()}
+        line = {
+            "stage": self.stage, "shard": name, "made": made, "samples": shard.samples, "policy": self.policy,
+            "arguments": dict(self.arguments), "sources": self.relative_sources(), "seconds": seconds,
+            "peak_memory_mb": round(peak_memory_mb(), 1), **shard.figures,
+        }  # fmt: skip
+        if shard.audio_s:
+            line |= {"audio_s": round(shard.audio_s, 3), "rtf": round(sum(seconds.values()) / shard.audio_s, 5)}
+        with (self.out / RECORD).open("a") as stream:
+            stream.write(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n")
+
+    def relative_sources(self) -> list[str]:
+        """The input folders relative to the output folder, so that a run can be moved as a whole."""
+        return [os.path.relpath(Path(source).resolve(), self.out.resolve()) for source in self.sources]
+
+
+@dataclass
+class OpenShard:
+    """An output shard being written; `figures` go into its `stage.jsonl` line."""
+
+    run: StageRun
+    writer: ShardWriter
+    samples: int = 0
+    audio_s: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, key: str, members: Mapping[str, bytes]) -> None:
+        with self.run.phase("write"):
+            self.writer.write(key, members)
+        self.samples += 1

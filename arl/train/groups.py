@@ -1,0 +1,82 @@
+"""Groups of hypotheses as the trainer sees them, and their packing into micro-batches.
+
+A group is one utterance: its prompt once, its G responses after it. Micro-batches are filled up to a
+token budget; which groups share a micro-batch never changes the result, because every token carries its
+own weight in the step's loss.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from arl.errors import ArlError
+
+
+@dataclass
+class Group:
+    """One utterance.
+
+    prompt: int64 [p], token ids with one placeholder per clip. clips: per clip [T, H] embeddings.
+    responses: per hypothesis int64 [R_i], the stop token included when it was sampled; R_i ≥ 1.
+    advantages: float per hypothesis (supervised training: 0).
+    """
+
+    key: str
+    prompt: Tensor
+    clips: list[Tensor]
+    responses: list[Tensor]
+    advantages: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.responses or any(len(response) == 0 for response in self.responses):
+            raise ArlError(f"{self.key}: a group needs responses of at least one token")
+
+    @property
+    def prompt_length(self) -> int:
+        """Positions of the prompt once each placeholder is replaced by its clip's embeddings."""
+        return len(self.prompt) + sum(len(clip) - 1 for clip in self.clips)
+
+    @property
+    def row_length(self) -> int:
+        """Positions of the shared row: the prompt once, each response without its last token."""
+        return self.prompt_length + sum(len(response) - 1 for response in self.responses)
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(len(response) for response in self.responses)
+
+
+def micro_batches(groups: Sequence[Group], token_budget: int) -> Iterator[list[Group]]:
+    """Yields groups of similar row length whose padded rows hold at most `token_budget` positions.
+
+    A single group beyond the budget is yielded alone. Order: by row length, ties by place; deterministic.
+    """
+    batch: list[Group] = []
+    for group in sorted(groups, key=lambda g: g.row_length):
+        if batch and group.row_length * (len(batch) + 1) > token_budget:
+            yield batch
+            batch = []
+        batch.append(group)
+    if batch:
+        yield batch
+
+
+def embed_prompt(embedding: torch.nn.Module, group: Group, audio_token_id: int) -> Tensor:
+    """The prompt as input embeddings [P, H]: text rows from the LLM's table, each placeholder replaced by its clip.
+
+    Text embeddings come from the current weights, so they are trained; clips are constants. A placeholder id
+    may lie beyond the vocabulary, so it is never looked up.
+    """
+    is_audio = group.prompt == audio_token_id
+    if int(is_audio.sum()) != len(group.clips):
+        raise ArlError(f"{group.key}: the prompt has {int(is_audio.sum())} audio placeholder(s), {len(group.clips)} clip(s)")
+    text = embedding(group.prompt.masked_fill(is_audio, 0))
+    pieces, start = [], 0
+    for place, clip in zip(is_audio.nonzero().flatten().tolist(), group.clips, strict=True):
+        if clip.shape[1] != text.shape[1]:
+            raise ArlError(f"{group.key}: embeddings are {clip.shape[1]} wide, the LLM is {text.shape[1]}: encode again")
+        pieces += [text[start:place], clip.to(text.dtype)]
+        start = place + 1
+    return torch.cat([*pieces, text[start:]])

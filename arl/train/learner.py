@@ -1,0 +1,139 @@
+"""What an update holds while it runs: the policy's LLM (and projector), optimizer, reference, and their saving.
+
+A learner makes optimizer steps from batches and writes the next policy folder. Random numbers (dropout and
+feature masking in supervised training) are drawn afresh from (seed, update), so a resumed run needs no saved
+generator and gives the same bits.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from arl.device import quiet_transformers
+from arl.errors import ArlError
+from arl.losses.grpo import Grpo
+from arl.models import family
+from arl.policy import Policy, link_tree, write_policy
+from arl.train.data import Batch
+from arl.train.groups import Group
+from arl.train.optimizer import Schedule, load_state, make_adamw, save_state
+from arl.train.probe import make_probe
+from arl.train.shared_prefix import check_decoder, self_check
+from arl.train.step import Compute, apply_gradient, grpo_backward, sft_backward
+
+COPIED = "*.json", "*.txt", "*.model", "*.jinja"  # tokenizer and configuration files of an LLM folder
+
+
+def load_llm(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Any:
+    """A causal LM for training or scoring: dropout off, stock attention. ArlError for unsupported decoders."""
+    from transformers import AutoModelForCausalLM
+
+    quiet_transformers()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto", attn_implementation="sdpa")
+    except (OSError, ValueError) as error:
+        raise ArlError(f"{folder}: cannot be loaded ({str(error).splitlines()[0]})") from error
+    check_decoder(model.config)
+    return model.to(device).eval()
+
+
+@dataclass
+class Learner:
+    """The trained weights and how they are trained. frontend: given in supervised training of the projector."""
+
+    policy: Policy
+    model: Any
+    compute: Compute
+    schedule: Schedule
+    max_norm: float
+    weight_decay: float
+    seed: int
+    reference: Any = None
+    frontend: Any = None
+    ctc: float = 0.0
+    updates: int = 0
+    named: dict[str, nn.Parameter] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.named = {f"llm.{name}": p for name, p in self.model.named_parameters()}
+        if self.frontend is not None:
+            self.frontend.projector.requires_grad_(True)
+            self.named |= {f"projector.{name}": p for name, p in self.frontend.projector.named_parameters()}
+        self.optimizer = make_adamw(self.named, self.weight_decay)
+
+    def resume(self) -> None:
+        """Takes over the optimizer state that the policy folder carries, if any."""
+        self.updates = load_state(self.policy.state_dir, self.optimizer, self.named)
+
+    def check(self, batch: Batch) -> float:
+        """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|."""
+        kept, self.compute.autocast = self.compute.autocast, None
+        dtype = next(self.model.parameters()).dtype
+        difference = self_check(self.model, batch.groups, self.compute.audio_token_id, 1e-3 if dtype == torch.float32 else 0.1)
+        self.compute.autocast = kept
+        return difference
+
+    def old_log_probs(self, batch: Batch) -> dict[str, Tensor]:
+        """Log-probabilities under the present weights, by key: needed when a rollout gets several updates."""
+        return {group.key: self.compute.frozen_scores(self.model, [group]) for group in batch.groups}
+
+    def grpo_step(self, batch: Batch, loss: Grpo, old: Mapping[str, Tensor] | None = None) -> dict[str, float]:
+        self.compute.temperature = batch.temperature
+        groups = batch.groups
+        metrics = grpo_backward(self.model, groups, loss, self.reference, self.compute, dict(old) if old else None)
+        return metrics | self._apply()
+
+    def sft_step(self, batch: Batch) -> dict[str, float]:
+        """Teacher forcing on the transcripts; trains the projector as well when the learner has a frontend."""
+        if self.frontend is not None:
+            self.frontend.projector.train()
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.updates)
+        torch.manual_seed(self.seed * 1_000_003 + self.updates)  # dropout draws from the global generator
+        metrics = sft_backward(self.model, batch.groups, self.compute, lambda groups: self._prepare(groups, generator))
+        return metrics | self._apply()
+
+    def _prepare(self, groups: list[Group], generator: torch.Generator) -> tuple[list[Group], Tensor | None]:
+        """Features → clips through the projector in training, with masked features; the CTC loss if it is on."""
+        from arl.train.projector import augment, ctc_loss
+
+        if self.frontend is None:
+            return groups, None
+        features = [augment(group.clips[0], self.frontend.projector.stack, generator) for group in groups]
+        clips = self.frontend.project(features)
+        ready = [Group(g.key, g.prompt, [clip], g.responses, g.advantages) for g, clip in zip(groups, clips, strict=True)]
+        return ready, self.ctc * ctc_loss(self.frontend.projector, clips, groups) if self.ctc else None
+
+    def _apply(self) -> dict[str, float]:
+        lr = self.schedule.at(self.updates)
+        norm = apply_gradient(self.optimizer, lr, self.max_norm)
+        self.updates += 1
+        return {"grad_norm": norm, "lr": lr}
+
+    def save(self, out: Path, step: int, fields: dict[str, Any], record: str) -> Policy:
+        """Writes the next policy folder whole: weights, tokenizer, frontend (linked unless trained), state, record."""
+        if self.frontend is not None:
+            self.frontend.projector.eval()
+        build, audio = family(self.policy.family).build, family(self.policy.family).frontend
+        merged = {**self.policy.fields, **fields, "step": step, "probe": make_probe(self.model, self.compute.audio_token_id)}
+        if self.frontend is not None:
+            merged["frontend"] = build.frontend_digest(self.frontend)
+
+        def fill(folder: Path) -> None:
+            self.model.save_pretrained(folder / "llm")
+            for pattern in COPIED:
+                for file in self.policy.llm_dir.glob(pattern):
+                    if not (folder / "llm" / file.name).exists():
+                        shutil.copy2(file, folder / "llm" / file.name)
+            if self.frontend is not None:
+                audio.save(self.frontend, folder / "frontend")
+            elif self.policy.frontend_dir.is_dir():
+                link_tree(self.policy.frontend_dir, folder / "frontend")
+            save_state(folder / "state", self.optimizer, self.named, self.updates)
+            (folder / "stage.jsonl").write_text(record)
+
+        return write_policy(out, merged, fill)

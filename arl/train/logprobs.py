@@ -1,0 +1,87 @@
+"""Log-probabilities of given tokens from hidden states, in chunks, never holding [N, V] logits.
+
+The forward saves only the log-sum-exp of each position; the backward recomputes each chunk's logits and
+accumulates the gradients of the hidden states, the head and its bias in place.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class TokenScores:
+    """Per response token, flat [N]: log_probs (differentiable) and entropies in nats (not)."""
+
+    log_probs: Tensor
+    entropies: Tensor
+
+
+def working_dtype(dtype: torch.dtype) -> torch.dtype:
+    """float64 stays, everything else is computed in float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class ChunkedLogProb(torch.autograd.Function):
+    """log softmax(h Wᵀ + b)/T at the target. h [N, H], W [V, H], b [V] or None, target int64 [N] → ([N], [N])."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float, chunk: int
+    ) -> tuple[Tensor, Tensor]:
+        dtype = working_dtype(weight.dtype)
+        log_probs = torch.empty(len(target), dtype=dtype, device=hidden.device)
+        log_sums, entropies = torch.empty_like(log_probs), torch.empty_like(log_probs)
+        for start in range(0, len(target), chunk):
+            part = slice(start, start + chunk)
+            logits = scaled_logits(hidden[part], weight, bias, temperature, dtype)
+            log_sums[part] = logits.logsumexp(-1)
+            log_probs[part] = logits.gather(-1, target[part, None]).squeeze(-1) - log_sums[part]
+            probs = (logits - log_sums[part, None]).exp()
+            entropies[part] = log_sums[part] - (probs * logits).sum(-1)
+        ctx.save_for_backward(hidden, weight, bias, target, log_sums)
+        ctx.temperature, ctx.chunk = temperature, chunk
+        ctx.mark_non_differentiable(entropies)
+        return log_probs, entropies
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _entropies: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        hidden, weight, bias, target, log_sums = ctx.saved_tensors
+        dtype = log_sums.dtype
+        to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        to_weight = torch.zeros_like(weight, dtype=dtype) if ctx.needs_input_grad[1] else None
+        to_bias = torch.zeros_like(bias, dtype=dtype) if bias is not None and ctx.needs_input_grad[2] else None
+        for start in range(0, len(target), ctx.chunk):
+            part = slice(start, start + ctx.chunk)
+            logits = scaled_logits(hidden[part], weight, bias, ctx.temperature, dtype)
+            scaled = gradient[part] / ctx.temperature
+            # d log p / d logits = onehot − softmax, times the incoming gradient
+            slope = (logits - log_sums[part, None]).exp_().mul_(-scaled[:, None])
+            slope.scatter_add_(1, target[part, None], scaled[:, None])
+            if to_hidden is not None:
+                to_hidden[part] = (slope.to(weight.dtype) @ weight).to(hidden.dtype)
+            if to_weight is not None:
+                to_weight.addmm_(slope.T, hidden[part].to(dtype))
+            if to_bias is not None:
+                to_bias += slope.sum(0)
+        as_weight = to_weight.to(weight.dtype) if to_weight is not None else None
+        as_bias = to_bias.to(bias.dtype) if to_bias is not None else None
+        return to_hidden, as_weight, as_bias, None, None, None
+
+
+def scaled_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, dtype: torch.dtype) -> Tensor:
+    """(h Wᵀ + b) / T in the working dtype; [n, V]."""
+    logits = (hidden.to(weight.dtype) @ weight.T).to(dtype)
+    if bias is not None:
+        logits = logits + bias
+    return logits / temperature if temperature != 1.0 else logits
+
+
+def response_scores(model: nn.Module, hidden: Tensor, target: Tensor, temperature: float, chunk: int) -> TokenScores:
+    """Scores `target` [N] under the model's own LM head applied to `hidden` [N, H]."""
+    head = model.get_output_embeddings()
+    with torch.autocast(hidden.device.type, enabled=False):
+        scores = ChunkedLogProb.apply(hidden, head.weight, getattr(head, "bias", None), target, temperature, chunk)
+    return TokenScores(*scores)

@@ -1,0 +1,42 @@
+"""Supervised training of the projector: feature masking and the auxiliary CTC loss.
+
+Only `arl update --loss sft` on feature shards uses this; reinforcement learning never changes the frontend.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from arl.train.groups import Group
+
+MASKS, MASK_FRAMES, NOISE = 2, 10, 0.3
+
+
+def augment(features: Tensor, stack: int, generator: torch.Generator) -> Tensor:
+    """[T, D] → [T', D]: a random start within one stack, two masked spans of up to 10 frames, noise of random level."""
+
+    def below(n: int) -> int:
+        return int(torch.randint(n, (1,), generator=generator))
+
+    changed = features[below(stack) :].float().clone()
+    for _ in range(MASKS):
+        width = below(MASK_FRAMES + 1)
+        start = below(max(1, len(changed) - width))
+        changed[start : start + width] = 0
+    level = NOISE * float(torch.rand(1, generator=generator))
+    return changed + level * torch.randn(changed.shape, generator=generator)
+
+
+def ctc_loss(projector: nn.Module, clips: Sequence[Tensor], groups: Sequence[Group]) -> Tensor:
+    """Connectionist temporal classification (Graves 2006) of the transcript's tokens from the embeddings, mean per utterance.
+
+    The blank is the padding token 0; the stop token is left out of the labels.
+    """
+    logits = nn.utils.rnn.pad_sequence([projector.ctc(clip).float() for clip in clips])  # [T, B, V]
+    labels = [group.responses[0][:-1] for group in groups]
+    return F.ctc_loss(
+        logits.log_softmax(-1), torch.cat(labels), torch.tensor([len(clip) for clip in clips]),
+        torch.tensor([len(label) for label in labels]), blank=0, zero_infinity=True,
+    )  # fmt: skip

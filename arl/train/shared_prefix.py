@@ -1,0 +1,139 @@
+"""Log-probabilities of a group's responses with the prompt computed once (shared-prefix attention).
+
+A group is one row `[prompt, resp_1 … resp_G]` (each response without its last token, which predicts
+nothing); a response attends to the prompt and to itself, and its positions start again behind the prompt.
+The result, forward and backward, equals the G·(P+R) per-row computation, which `per_row_log_probs` does
+literally: it is the reference in the tests and in the first-batch self-check.
+
+Any decoder whose layers are full or sliding-window attention works, through the stock attention with a
+block mask. Recurrent and hybrid decoders carry state along the row and are refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from arl.errors import ArlError
+from arl.train.groups import Group, embed_prompt
+from arl.train.logprobs import TokenScores, response_scores
+
+ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
+
+
+@dataclass
+class Rows:
+    """Several groups as padded rows. embeds [B, L, H]; segment, position int64 [B, L]; segment 0 is the prompt,
+    i the i-th response, -1 padding. predictor int64 [N]: for each response token, in order, the flat position
+    in [B·L] whose hidden state predicts it. target int64 [N]: those tokens."""
+
+    embeds: Tensor
+    segment: Tensor
+    position: Tensor
+    predictor: Tensor
+    target: Tensor
+
+
+def check_decoder(config: Any) -> None:
+    """ArlError for decoders that a shared row would silently compute wrongly."""
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds - ATTENTION_LAYERS:
+        raise ArlError(f"{config.model_type}: layers {sorted(kinds - ATTENTION_LAYERS)} carry state along the row; "
+                       "the shared-prefix update needs attention layers only")  # fmt: skip
+    if getattr(config, "attention_dropout", 0.0):
+        raise ArlError(f"{config.model_type}: attention_dropout must be 0 for the update (config.json)")
+
+
+def lay_out(model: nn.Module, groups: Sequence[Group], audio_token_id: int) -> Rows:
+    """Packs each group into a row and pads the rows on the right."""
+    embedding = model.get_input_embeddings()
+    length = max(group.row_length for group in groups)
+    rows, segments, positions, predictors, targets = [], [], [], [], []
+    for index, group in enumerate(groups):
+        prompt = embed_prompt(embedding, group, audio_token_id)
+        p = len(prompt)
+        inputs = [response[:-1] for response in group.responses]
+        rows.append(torch.cat([prompt, embedding(torch.cat(inputs))]))
+        segment, position, offset = [torch.zeros(p, dtype=torch.long)], [torch.arange(p)], p
+        for number, tokens in enumerate(inputs, 1):
+            n = len(tokens)
+            segment.append(torch.full((n,), number))
+            position.append(p + torch.arange(n))
+            start = index * length
+            predictors.append(torch.cat([torch.tensor([start + p - 1]), start + offset + torch.arange(n)]))
+            offset += n
+        segments.append(torch.cat(segment))
+        positions.append(torch.cat(position))
+        targets += group.responses
+    pad = torch.nn.utils.rnn.pad_sequence
+    device = rows[0].device
+    return Rows(
+        embeds=pad(rows, batch_first=True),
+        segment=pad(segments, batch_first=True, padding_value=-1).to(device),
+        position=pad(positions, batch_first=True).to(device),
+        predictor=torch.cat(predictors).to(device),
+        target=torch.cat(targets),
+    )
+
+
+def attention_masks(rows: Rows, config: Any) -> Any:
+    """What the decoder takes as `attention_mask`: bool [B, 1, L, L], a dict of two where layers slide, or None.
+
+    None, plain causal attention, is exact when every row has one response: padding is on the right.
+    """
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if int(rows.segment.max()) <= 1 and kinds == {"full_attention"}:
+        return None
+    length = rows.segment.shape[1]
+    order = torch.arange(length, device=rows.segment.device)
+    query, key = rows.segment[:, :, None], rows.segment[:, None, :]
+    causal = order[None, :, None] >= order[None, None, :]
+    # a padding position sees only itself: an empty softmax row would be NaN
+    full = causal & ((key == 0) | (key == query)) & ((key >= 0) | (order[:, None] == order[None, :]))
+    if "sliding_attention" not in kinds:
+        return full[:, None]
+    distance = rows.position[:, :, None] - rows.position[:, None, :]  # in positions, not in places of the row
+    return {"full_attention": full[:, None], "sliding_attention": (full & (distance < config.sliding_window))[:, None]}
+
+
+def shared_log_probs(
+    model: nn.Module, groups: Sequence[Group], audio_token_id: int, temperature: float = 1.0, chunk: int = 512
+) -> TokenScores:
+    """Log-probabilities and entropies of every response token, flat [N] in the groups' and responses' order."""
+    rows = lay_out(model, groups, audio_token_id)
+    decoder = model.get_decoder()
+    mask = attention_masks(rows, model.config)
+    extra = {} if mask is None else {"attention_mask": mask}
+    hidden = decoder(inputs_embeds=rows.embeds, position_ids=rows.position, use_cache=False, **extra).last_hidden_state
+    return response_scores(model, hidden.flatten(0, 1)[rows.predictor], rows.target, temperature, chunk)
+
+
+def per_row_log_probs(
+    model: nn.Module, groups: Sequence[Group], audio_token_id: int, temperature: float = 1.0
+) -> Tensor:
+    """The same numbers by the plain computation: every response in a row of its own behind its own prompt. [N]."""
+    scores = []
+    for group in groups:
+        for response in group.responses:
+            prompt = embed_prompt(model.get_input_embeddings(), group, audio_token_id)
+            row = torch.cat([prompt, model.get_input_embeddings()(response[:-1])])[None]
+            logits = model(inputs_embeds=row, use_cache=False).logits[0, len(prompt) - 1 :]
+            if logits.dtype != torch.float64:
+                logits = logits.float()
+            scores.append((logits / temperature).log_softmax(-1).gather(-1, response[:, None]).squeeze(-1))
+    return torch.cat(scores)
+
+
+def self_check(model: nn.Module, groups: Sequence[Group], audio_token_id: int, tolerance: float) -> float:
+    """Compares both computations on the smallest group of a first batch; max |Δ log-prob|, ArlError beyond `tolerance`."""
+    smallest = min(groups, key=lambda group: group.row_length)
+    with torch.no_grad():
+        shared = shared_log_probs(model, [smallest], audio_token_id).log_probs
+        rows = per_row_log_probs(model, [smallest], audio_token_id)
+    difference = float((shared - rows).abs().max())
+    if not difference <= tolerance:
+        raise ArlError(f"{smallest.key}: shared-prefix and per-row log-probs differ by {difference:.2e} (allowed "
+                       f"{tolerance:.0e}) for {model.config.model_type}: this decoder is not supported")  # fmt: skip
+    return difference

@@ -1,0 +1,34 @@
+"""Recognition accuracy: 1 - WER (the paper's R1), or 1 - CER for languages written without spaces.
+
+    arl reward --shards rollout/ --with wer
+    python wer.py --floor -1 < utterances.jsonl
+
+Insertions can take it below 0; `--floor` limits that. The normaliser ignores text in brackets, so a policy
+could hide words there: where the reference has no bracket, those of a hypothesis are opened and count.
+"""
+
+import math
+
+from arl import reward
+
+BRACKETS = str.maketrans("()[]<>", " " * 6)
+
+
+@reward
+def wer(utterance, floor: float = -math.inf):
+    from arl.text.wer import word_errors_batch
+
+    ref = utterance.ref
+    texts = [hyp.text if ref != ref.translate(BRACKETS) else hyp.text.translate(BRACKETS) for hyp in utterance.hyps]
+    errors = word_errors_batch([ref] * len(texts), texts, utterance.lang)
+    metrics = {
+        "substitutions": [e.substitutions for e in errors],
+        "deletions": [e.deletions for e in errors],
+        "insertions": [e.insertions for e in errors],
+        "length": [e.length for e in errors],
+    }
+    return [max(floor, 1 - e.rate) for e in errors], metrics
+
+
+if __name__ == "__main__":
+    wer.main()
