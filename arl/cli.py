@@ -20,7 +20,7 @@ from arl.export import export
 from arl.init import init
 from arl.inspect import cat, check, ls
 from arl.report import report
-from arl.reward import reward
+from arl.reward_stage import reward
 from arl.rollout import rollout
 from arl.sync import sync
 from arl.update import update

@@ -26,10 +26,10 @@ def start(
     device: Annotated[str, typer.Option("--device", envvar="ARL_DEVICE", help="auto, cpu or cuda.")] = "auto",
     port: Annotated[int | None, typer.Option("--port", help="Loopback port. Default: a free one.")] = None,
     max_total_tokens: Annotated[
-        int | None, typer.Option("--max-total-tokens", min=1, help="Key/value cache, in tokens of all running requests.")
+        int | None, typer.Option("--max-total-tokens", min=1, help="Key/value cache, in tokens.")
     ] = None,
     mem_fraction: Annotated[
-        float | None, typer.Option("--mem-fraction", min=0.0, max=1.0, help="Share of GPU memory for weights and cache.")
+        float | None, typer.Option("--mem-fraction", min=0.0, max=1.0, help="GPU memory for weights and cache.")
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds until a start counts as failed.")] = 300,
     extra: Annotated[list[str] | None, typer.Argument(help="SGLang's own flags, after --.", show_default=False)] = None,
@@ -43,10 +43,17 @@ def start(
     from arl.engine import server
 
     began = time.monotonic()
-    limits = {"port": port, "max_total_tokens": max_total_tokens, "mem_fraction": mem_fraction}
     with _status() as progress:
         info = server.start(
-            policy, engine, device=device, extra=extra or (), timeout_s=timeout, progress=progress, **limits
+            policy,
+            engine,
+            device=device,
+            port=port,
+            max_total_tokens=max_total_tokens,
+            mem_fraction=mem_fraction,
+            extra=extra or (),
+            timeout_s=timeout,
+            progress=progress,
         )
     if json:
         print(json_module.dumps(info.public()))

@@ -37,7 +37,7 @@ LS_FIELDS = ("path", "samples", "seconds", "members", "state")
 
 
 def ls(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help=PATHS_HELP)],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help=PATHS_HELP)],
     as_json: options.Json = False,
 ) -> None:
     """List shards: path, samples, seconds of audio, members, whole or damaged.
@@ -65,7 +65,7 @@ def ls(
 
 
 def cat(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH]...", help=PATHS_HELP)] = None,
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help=PATHS_HELP)] = None,
     join: Join = None,
     as_json: options.Json = False,
 ) -> None:
@@ -89,7 +89,7 @@ def cat(
 
 
 def check(
-    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help=f"{PATHS_HELP} Or a reward program.")],
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET", help=f"{PATHS_HELP} Or a reward program.")],
     join: Join = None,
     as_json: options.Json = False,
 ) -> None:

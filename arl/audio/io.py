@@ -24,8 +24,13 @@ WHOLE: Segment = (0.0, None)
 _HEADERLESS = {".g722": "g722"}  # names FFmpeg cannot find out from the content
 
 
-def load(source: bytes | Path, sample_rate: int = SAMPLE_RATE, name: str = "", start_s: float = 0.0,
-         end_s: float | None = None) -> np.ndarray:
+def load(
+    source: bytes | Path,
+    sample_rate: int = SAMPLE_RATE,
+    name: str = "",
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> np.ndarray:
     """Samples of a file, or of a file's content, as mono float32 [n] at `sample_rate`; 16-bit full scale is 1.0.
 
     Channels are averaged. `name` names content in errors, and its extension tells headerless formats (.g722).
@@ -92,13 +97,18 @@ def _handle(source: bytes | Path) -> Any:
     return io.BytesIO(source) if isinstance(source, bytes) else str(source)
 
 
+def _headerless(source: bytes | Path, label: str) -> str | None:
+    """FFmpeg's name of a headerless format, known by the file's extension."""
+    return _HEADERLESS.get((source if isinstance(source, Path) else Path(label)).suffix.lower())
+
+
 def _read(source: bytes | Path, label: str, segment: Segment = WHOLE) -> tuple[np.ndarray, int]:
     """float32 [n, channels] and the rate, through soundfile, else through PyAV."""
     import soundfile
 
     if isinstance(source, Path) and not source.is_file():
         raise ArlError(f"{label}: no such audio file")
-    if Path(label).suffix.lower() not in _HEADERLESS:
+    if _headerless(source, label) is None:
         with contextlib.suppress(RuntimeError), soundfile.SoundFile(_handle(source)) as file:
             start, end = _frames(segment, file.samplerate, file.frames, label)
             file.seek(start)  # a segment of an hour-long recording is read alone
@@ -114,7 +124,7 @@ def _read_av(source: bytes | Path, label: str) -> tuple[np.ndarray, int]:
 
     blocks: list[np.ndarray] = []
     try:
-        with av.open(_handle(source), format=_HEADERLESS.get(Path(label).suffix.lower())) as container:
+        with av.open(_handle(source), format=_headerless(source, label)) as container:
             if not container.streams.audio:
                 raise ArlError(f"{label}: no audio stream in it")
             rate = container.streams.audio[0].codec_context.sample_rate

@@ -1,8 +1,8 @@
 """Human English speech for evaluation and small experiments: the prompts of the Asterisk telephone system.
 
 549 clips, 24 minutes, 16 kHz, one speaker (Allison Smith, a professional voice), with the texts she was given. From
-the Debian packages asterisk-core-sounds-en-g722 and asterisk-core-sounds-en (10.6 MB). Tones, beeps, silence and
-monkeys are left out, two clips with a text in doubt too, and so is a clip's "..." where a prompt continues in another clip.
+the Debian packages asterisk-core-sounds-en-g722 and asterisk-core-sounds-en (10.6 MB). Left out: tones, beeps,
+silence and monkeys, two clips whose text is in doubt, and the "..." where a prompt continues in another clip.
 
 Licence of the recordings: Creative Commons Attribution-ShareAlike 3.0 (CC-BY-SA-3.0), Copyright 2003-2010 Allison
 Smith, financed by Digium, Inc. Shards made from them are under the same licence: `LICENCE` goes with them.

@@ -16,7 +16,9 @@ from arl.corpora.utterance import Bad, Corpus, Entry, Utterance, one_line
 from arl.errors import ArlError
 
 AUDIO_SUFFIXES = frozenset(
-    f".{name}" for name in "aac aif aiff amr au flac g722 m4a mp3 mp4 ogg opus sph w64 wav webm wma".split())
+    (".aac", ".aif", ".aiff", ".amr", ".au", ".flac", ".g722", ".m4a", ".mp3", ".mp4", ".ogg", ".opus", ".sph", ".w64")
+    + (".wav", ".webm", ".wma")
+)
 TEXT_SUFFIXES = (".txt", ".lab")
 LISTS = "*.trans.txt"
 

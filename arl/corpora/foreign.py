@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from arl.corpora.folder import AUDIO_SUFFIXES
-from arl.corpora.manifest import KEY, LANG, SPEAKER, TEXT, keywords, pick
+from arl.corpora.manifest import LANG, SPEAKER, TEXT, keywords, pick
 from arl.corpora.utterance import Bad, Corpus, Entry, Utterance, one_line
 from arl.shards.paths import expand
 
@@ -41,9 +41,15 @@ def _entries(paths: list[Path], scratch: Path) -> Iterator[Entry]:
             else:
                 audio = scratch / f"{number:09d}.{extension.rpartition('.')[2]}"
                 audio.write_bytes(sample.members[extension])
-                yield Utterance(str(pick(fields, KEY)) or sample.key, one_line(str(pick(fields, TEXT))), audio,
-                                str(pick(fields, LANG)), str(pick(fields, SPEAKER)), name=where,
-                                keywords=keywords(fields.get("keywords")))
+                yield Utterance(
+                    sample.key,
+                    one_line(str(pick(fields, TEXT))),
+                    audio,
+                    str(pick(fields, LANG)),
+                    str(pick(fields, SPEAKER)),
+                    name=where,
+                    keywords=keywords(fields.get("keywords")),
+                )
 
 
 def _fields(members: dict[str, bytes]) -> dict[str, Any] | str:

@@ -33,8 +33,9 @@ def corpus(folder: Path, audio_root: Path | None = None, allow_pipes: bool = Fal
     return Corpus(str(folder), lambda scratch: _entries(folder, tables, recordings, allow_pipes), files=files)
 
 
-def _entries(folder: Path, tables: dict[str, dict[str, str]], recordings: dict[str, Path | str],
-             allow_pipes: bool) -> Iterator[Entry]:
+def _entries(
+    folder: Path, tables: dict[str, dict[str, str]], recordings: dict[str, Path | str], allow_pipes: bool
+) -> Iterator[Entry]:
     segments = tables["segments"] or {name: name for name in tables["wav.scp"]}
     for key, line in segments.items():
         recording, *times = line.split()
@@ -49,8 +50,15 @@ def _entries(folder: Path, tables: dict[str, dict[str, str]], recordings: dict[s
             yield Bad(where, f"segments: {line!r} is not a recording, a start and an end in seconds")
         else:
             audio: Audio = functools.partial(_run, source) if isinstance(source, str) else source
-            yield Utterance(key, one_line(tables["text"][key]), audio, tables["utt2lang"].get(key, ""),
-                            tables["utt2spk"].get(key, ""), *span, name=f"{source} |" if audio != source else "")
+            yield Utterance(
+                key,
+                one_line(tables["text"][key]),
+                audio,
+                tables["utt2lang"].get(key, ""),
+                tables["utt2spk"].get(key, ""),
+                *span,
+                name=f"{source} |" if audio != source else "",
+            )
 
 
 def _span(times: list[str]) -> tuple[float, float | None] | None:
@@ -74,8 +82,9 @@ def _locate(where: str, roots: list[Path]) -> Path | str:
 
 def _run(command: str) -> bytes:
     """The output of a wav.scp command. Raises ArlError when it fails."""
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], stdin=subprocess.DEVNULL,
-                          capture_output=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise ArlError(f"the command ended with code {done.returncode}: {lines[-1] if lines else 'no message'}")
@@ -94,7 +103,7 @@ def _read_table(path: Path, required: bool) -> dict[str, str]:
     except UnicodeDecodeError as error:
         raise ArlError(f"{path}: not UTF-8 text") from error
     for number, line in enumerate(lines, 1):
-        key, *rest = line.split(maxsplit=1)  if line.strip() else [""]
+        key, *rest = line.split(maxsplit=1) if line.strip() else [""]
         if not key:
             continue
         if key in table:

@@ -65,8 +65,16 @@ def _entry(where: str, row: dict[str, Any] | str, roots: list[Path]) -> Entry:
     places = [root / path for root in roots]
     audio = next((place for place in places if place.is_file()), places[0])
     key = str(pick(row, KEY)) or Path(path).stem
-    return Utterance(key, one_line(str(text)), audio, str(pick(row, LANG)), str(pick(row, SPEAKER)), start,
-                     None if end == "" else float(end), keywords=keywords(row.get("keywords")))
+    return Utterance(
+        key,
+        one_line(str(text)),
+        audio,
+        str(pick(row, LANG)),
+        str(pick(row, SPEAKER)),
+        start,
+        None if end == "" else float(end),
+        keywords=keywords(row.get("keywords")),
+    )
 
 
 def _rows(manifest: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
@@ -84,16 +92,19 @@ def _table(manifest: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any]
     csv.field_size_limit(sys.maxsize)
     with manifest.open(encoding="utf-8-sig", newline="") as file:
         # quotation marks in a TSV are part of the sentence
-        reader = csv.DictReader(file, delimiter=delimiter,
-                                quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL)
+        reader = csv.DictReader(
+            file, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+        )
         columns = reader.fieldnames or []
         for names, what in ((AUDIO, "recordings"), (TEXT, "transcripts")):
             if not set(names) & set(columns):
                 raise ArlError(f"{manifest}: no column for the {what}: none of {', '.join(names)}")
         for row in reader:
             wrong = None in row or None in row.values()
-            yield (f"{manifest}:{reader.line_num}",
-                   f"not {len(columns)} fields as in the header" if wrong else dict(row))
+            yield (
+                f"{manifest}:{reader.line_num}",
+                f"not {len(columns)} fields as in the header" if wrong else dict(row),
+            )
 
 
 def _json_lines(manifest: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:

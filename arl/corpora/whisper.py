@@ -66,10 +66,19 @@ def convert(source: Path, folder: Path) -> None:
     vocab_size, width = variables["decoder/embeddings/weight"].shape
     n_layers = _count(variables, "encoder/layer_")
     n_heads, n_mels = int(variables["encoder/num_heads"]), variables["encoder/conv1/weight"].shape[1]
-    model = WhisperForConditionalGeneration(WhisperConfig(
-        vocab_size=vocab_size, d_model=width, num_mel_bins=n_mels, encoder_layers=n_layers,
-        decoder_layers=_count(variables, "decoder/layer_"), encoder_attention_heads=n_heads,
-        decoder_attention_heads=n_heads, encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width))
+    model = WhisperForConditionalGeneration(
+        WhisperConfig(
+            vocab_size=vocab_size,
+            d_model=width,
+            num_mel_bins=n_mels,
+            encoder_layers=n_layers,
+            decoder_layers=_count(variables, "decoder/layer_"),
+            encoder_attention_heads=n_heads,
+            decoder_attention_heads=n_heads,
+            encoder_ffn_dim=4 * width,
+            decoder_ffn_dim=4 * width,
+        )
+    )
     try:
         model.load_state_dict(state_dict(variables, width), strict=True)
     except (RuntimeError, KeyError) as error:
@@ -78,8 +87,14 @@ def convert(source: Path, folder: Path) -> None:
     model.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=n_mels).save_pretrained(folder)
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
-    settings = {"tokenizer_class": "WhisperTokenizer", "bos_token": END, "eos_token": END, "pad_token": END,
-                "unk_token": END, "model_max_length": 1024}
+    settings = {
+        "tokenizer_class": "WhisperTokenizer",
+        "bos_token": END,
+        "eos_token": END,
+        "pad_token": END,
+        "unk_token": END,
+        "model_max_length": 1024,
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
 
 
@@ -105,8 +120,15 @@ def state_dict(variables: dict[str, np.ndarray], width: int) -> dict[str, "torch
     return state
 
 
-def _attention(state: dict[str, "torch.Tensor"], variables: dict[str, np.ndarray], to: str, of: str,
-               parts: tuple[str, ...], width: int, first: int = 0) -> None:
+def _attention(
+    state: dict[str, "torch.Tensor"],
+    variables: dict[str, np.ndarray],
+    to: str,
+    of: str,
+    parts: tuple[str, ...],
+    width: int,
+    first: int = 0,
+) -> None:
     """One fused projection (`linear_<first>`: the given parts, stacked), and with it what follows the last one."""
     weight = _tensor(variables, f"{of}/linear_{first}/weight")
     bias = _tensor(variables, f"{of}/linear_{first}/bias")

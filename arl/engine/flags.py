@@ -7,6 +7,7 @@ library: the device is found through the CUDA driver, not torch.
 import ctypes
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,20 @@ def cuda_devices() -> int:
 
 
 def resolve_device(device: str) -> str:
-    """"auto" → "cuda" where the driver shows a device, else "cpu". UsageError for another name, or cuda without one."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {device}: the engine runs on auto, cpu or cuda")
+    """Turn auto into cuda where the driver shows a device and into cpu elsewhere; cpu, cuda and cuda:N stay.
+
+    UsageError for another name, and for CUDA where there is none.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise UsageError(f"--device {device}: use auto, cpu, cuda or cuda:N")
     if device == "cpu":
-        return "cpu"
-    found = cuda_devices() > 0
-    if device == "cuda" and not found:
-        raise UsageError("--device cuda: no CUDA device here; use --device cpu")
-    return "cuda" if found else "cpu"
+        return device
+    found = cuda_devices()
+    if device == "auto":
+        return "cuda" if found else "cpu"
+    if int(device.partition(":")[2] or 0) >= found:
+        raise UsageError(f"--device {device}: this machine shows {found} CUDA device(s); use --device cpu")
+    return device
 
 
 def model_dtype(policy: Policy) -> str:
@@ -68,7 +74,7 @@ def server_flags(
         "--model-path": policy.llm_dir.absolute(),
         "--host": "127.0.0.1",
         "--port": port,
-        "--device": device,
+        "--device": device.partition(":")[0],
         # `auto` would turn a float32 checkpoint into float16, and the log-probs would not be the trainer's.
         "--dtype": model_dtype(policy),
         "--weight-version": policy.version,
@@ -87,7 +93,7 @@ def server_flags(
         flags |= {"--attention-backend": "torch_native", "--max-running-requests": 512}
     else:
         # The memory saver is what release/resume work through; seeds need the torch sampler under top-p.
-        flags |= {"--sampling-backend": "pytorch"}
+        flags |= {"--sampling-backend": "pytorch", "--base-gpu-id": device.partition(":")[2] or 0}
         switches.append("--enable-memory-saver")
     return [str(word) for flag in flags.items() for word in flag] + switches
 
@@ -112,6 +118,8 @@ def server_environment(device: str, temporary: Path) -> dict[str, str]:
             "OMP_WAIT_POLICY": "PASSIVE",
             "GOMP_SPINCOUNT": "0",
         }
+        # Half the cores: the HTTP process needs one too, and small products gain little from more.
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))
     return environment
 
 

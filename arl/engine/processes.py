@@ -7,6 +7,7 @@ children are found even after their parent died. Linux only, like SGLang.
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 LOADS = "/dev/shm/sglang_loads_"  # SGLang's load snapshots; a killed server leaves its file behind
@@ -61,10 +62,8 @@ def end_session(session: int, grace_s: float = 5.0) -> None:
 
 
 def _alive(session: int) -> bool:
-    try:
-        os.waitpid(session, os.WNOHANG)  # reap it when it is our own child
-    except ChildProcessError:
-        pass
+    with suppress(ChildProcessError):
+        os.waitpid(session, os.WNOHANG)  # when it is our own child, it stays a zombie until we look
     return bool(session_members(session))
 
 

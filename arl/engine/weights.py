@@ -36,9 +36,10 @@ def check_same(served: Signature, llm_dir: Path) -> None:
     offered = signature(llm_dir)
     for name in sorted(served.keys() | offered.keys()):
         if served.get(name) != offered.get(name):
+            here, there = _shape(offered.get(name)), _shape(served.get(name))
             raise ArlError(
-                f"{llm_dir}: tensor {name} is {_shape(offered.get(name))}, the engine serves {_shape(served.get(name))}; "
-                "the engine keeps its weights. To serve another model: arl engine stop, then start"
+                f"{llm_dir}: tensor {name} is {here}, the engine serves {there} and keeps its weights; "
+                "to serve another model: arl engine stop, then start"
             )
 
 

@@ -82,7 +82,7 @@ class ChildProgram:
         except (queue.Empty, subprocess.TimeoutExpired):
             raise ArlError(f"{self.name}: still running {timeout_s} s after the end of its input") from None
         if line is not None:
-            raise ArlError(f"{self.name}: line {self._answered + 1} is one too many: one line is expected per input line")
+            raise ArlError(f"{self.name}: line {self._answered + 1} is one too many: it had {self._answered} to answer")
         if code:
             raise ArlError(f"{self.name}: {_exit(code)} after its last answer; its own message is above")
         self.kill()

@@ -6,7 +6,6 @@ no second `--shards`. Left out: searching anywhere that no record names.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from arl.errors import ArlError
@@ -17,15 +16,16 @@ from arl.stage import read_record
 
 
 def holds(path: Path, member: str) -> bool:
-    """Whether the first sample of a shard has this member; only headers are read."""
-    with closing(scan_shard(path, lambda extension: False)) as samples:  # type: ignore[type-var]
-        return any(member in sample.offsets for sample in [next(samples, None)] if sample is not None)
+    """Whether the first sample of a shard has this member; reads headers only. True for a shard without samples."""
+    for sample in scan_shard(path, lambda extension: False):
+        return member in sample.offsets
+    return True
 
 
 def find_column(inputs: Sequence[Path], member: str) -> Path | None:
     """The shard whose samples have `member`, of the same name as `inputs`, in the nearest recorded source.
 
-    None when one of `inputs` has it itself. ArlError when no source has it.
+    None when one of `inputs` has it itself, or no samples. ArlError when no source has it.
     """
     if any(holds(path, member) for path in inputs):
         return None

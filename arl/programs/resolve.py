@@ -63,11 +63,14 @@ class ProgramSpec:
     has_own_dependencies: bool = False
 
     def fingerprint(self) -> dict[str, Any]:
-        """What makes its rewards: name, command, arguments, and the SHA-256 of its file and of files in the command."""
-        files = [self.file] if self.file else [Path(word) for word in self.arguments if _is_file(word)]
-        digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-        command = self.file.name if self.file else Path(self.command[0]).name
-        return {"name": self.name, "program": command, "arguments": list(self.arguments), "sha256": digests}
+        """What makes its rewards: program, arguments, and the SHA-256 of its file and of files among the arguments."""
+        files = [*filter(None, [self.file]), *(Path(word) for word in self.arguments if _is_file(word))]
+        return {
+            "name": self.name,
+            "program": (self.file or Path(self.command[0])).name,
+            "arguments": [Path(word).name if _is_file(word) else word for word in self.arguments],
+            "sha256": [_sha256(file) for file in files],
+        }
 
     @contextmanager
     def open(self) -> Iterator[Program]:
@@ -168,6 +171,11 @@ def _arl_importable(alone: bool) -> Iterator[dict[str, str]]:
         if folder is not None:
             (Path(folder) / "arl").symlink_to(package, target_is_directory=True)
         yield {"PYTHONPATH": os.pathsep.join([str(folder or package.parent), *inherited])}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _is_file(word: str) -> bool:

@@ -19,7 +19,7 @@ from arl.errors import ArlError
 from arl.shards.names import content_problem, holds_pickle
 from arl.shards.paths import spooled
 from arl.shards.reader import Sample
-from arl.shards.tar import BLOCK, KINDS
+from arl.shards.tar import BLOCK, CHUNK, KINDS
 
 
 def read_foreign(path: Path) -> Iterator[Sample]:
@@ -91,10 +91,16 @@ def _refuse(member: tarfile.TarInfo, path: Path) -> None:
 
 
 def _check_closed(tar: tarfile.TarFile, path: Path) -> None:
-    """tarfile takes a missing or broken header for the end: there must be the zero block of a finished tar."""
+    """tarfile takes a missing or broken header for the end: a finished tar has a zero block there, then only zeros.
+
+    Reading on also has a compressed file's checksum compared.
+    """
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     block = tar.fileobj.read(BLOCK)
     if block != bytes(BLOCK):
         what = "damaged" if len(block) == BLOCK else "cut"
         raise ArlError(f"{path}: {what} after its last readable member, at byte {tar.offset}; copy it again")
+    while rest := tar.fileobj.read(CHUNK):
+        if rest.strip(b"\0"):
+            raise ArlError(f"{path}: data after the end of the tar: two tars in one file? Import them one by one")

@@ -19,7 +19,7 @@ CHARACTER_LANGUAGES = frozenset({"zh", "cmn", "ja", "th", "yue", "lo", "km", "my
 
 @dataclass(frozen=True)
 class Errors:
-    """Error counts of one utterance, or of a corpus by adding them, in words or characters; `length`: the reference's."""
+    """Errors of one utterance, or of a corpus by adding them, in words or characters. `length` is the reference's."""
 
     substitutions: int = 0
     deletions: int = 0

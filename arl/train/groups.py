@@ -13,6 +13,8 @@ from torch import Tensor
 
 from arl.errors import ArlError
 
+PADDING = 1.5  # longest row over shortest row of a micro-batch
+
 
 @dataclass
 class Group:
@@ -51,11 +53,13 @@ class Group:
 def micro_batches(groups: Sequence[Group], token_budget: int) -> Iterator[list[Group]]:
     """Yields groups of similar row length whose padded rows hold at most `token_budget` positions.
 
-    A single group beyond the budget is yielded alone. Order: by row length, ties by place; deterministic.
+    A single group beyond the budget is yielded alone, and no row is more than PADDING times the shortest beside it.
+    Order: by row length, ties by place; deterministic.
     """
     batch: list[Group] = []
     for group in sorted(groups, key=lambda g: g.row_length):
-        if batch and group.row_length * (len(batch) + 1) > token_budget:
+        is_full = group.row_length * (len(batch) + 1) > token_budget
+        if batch and (is_full or group.row_length > PADDING * batch[0].row_length):
             yield batch
             batch = []
         batch.append(group)

@@ -6,7 +6,7 @@ from arl.errors import ArlError
 from arl.programs.checker import check_program
 from arl.programs.shipped import shipped_rewards
 
-BODY = '''
+BODY = """
 import random
 from arl import reward
 
@@ -16,7 +16,7 @@ def mine(utterance):
 
 if __name__ == "__main__":
     mine.main()
-'''
+"""
 
 
 def write(tmp_path, expression: str) -> str:

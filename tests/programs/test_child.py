@@ -103,10 +103,10 @@ def test_a_program_that_cannot_start():
 
 def test_the_last_row_waits_for_the_exit_code():
     seen = []
-    with child("for line in sys.stdin: answer(line); sys.stdout.flush()\nsys.exit(9)") as program:
-        with pytest.raises(ArlError, match="code 9"):
-            for row, _, _ in answer_stream([program], ((i, utterance(i)) for i in range(4))):
-                seen.append(row)
+    body = "for line in sys.stdin: answer(line); sys.stdout.flush()\nsys.exit(9)"
+    with child(body) as program, pytest.raises(ArlError, match="code 9"):
+        for row, _, _ in answer_stream([program], ((i, utterance(i)) for i in range(4))):
+            seen.append(row)
     assert 3 not in seen
 
 
@@ -146,7 +146,7 @@ def _is_running(pid: int) -> bool:
 
 
 def test_environment_is_added_to():
-    body = "line = sys.stdin.readline(); answer(line, metrics={'home': [len(os.environ['EXTRA']) * ('PATH' in os.environ)]})"
+    body = "n = len(os.environ['EXTRA']) * ('PATH' in os.environ); answer(sys.stdin.readline(), metrics={'home': [n]})"
     program = ChildProgram("prog", [sys.executable, "-c", HEAD + body], {"EXTRA": "four"})
     try:
         program.send(utterance(1))

@@ -17,7 +17,7 @@ from arl.programs.stream import answer_stream
 needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
 UV = shutil.which("uv") or shutil.which("uv", path=os.path.dirname(sys.executable))
 
-MINE = '''
+MINE = """
 from arl import reward
 
 @reward
@@ -26,7 +26,7 @@ def mine(utterance, bonus: float = 0.0):
 
 if __name__ == "__main__":
     mine.main()
-'''
+"""
 
 
 def answers_of(spec: str, child: bool = False) -> list[Answer]:
@@ -219,7 +219,7 @@ def test_a_changed_file_is_loaded_again_and_an_equal_one_is_not(mine):
 
 def test_a_program_may_import_its_neighbour(mine):
     (mine.parent / "neighbour_of_mine.py").write_text("BONUS = 5.0")
-    mine.write_text(MINE.replace("from arl", "from neighbour_of_mine import BONUS\nfrom arl").replace("bonus for", "BONUS for"))
+    mine.write_text("from neighbour_of_mine import BONUS\n" + MINE.replace("bonus for", "BONUS for"))
     assert answers_of(str(mine))[0].rewards == answers_of(str(mine), child=True)[0].rewards == [30.0]
 
 

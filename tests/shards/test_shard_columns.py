@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from arl.errors import ArlError
-from arl.shards.columns import EMB, DTYPES, dumps, read_tensor, save_tensor, tensor_headers, tensor_reference
+from arl.shards.columns import DTYPES, EMB, dumps, read_tensor, save_tensor, tensor_headers, tensor_reference
 from arl.shards.reader import Sample, read_joined, read_shard
 from arl.shards.writer import write_shard
 

@@ -1,4 +1,4 @@
-"""Properties of shards over random samples: round trip, damage at any byte, join."""
+"""Properties of shards over random samples: round trip (also through webdataset), damage at any byte, join."""
 
 import io
 import sys
@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from arl.errors import ArlError
+from arl.shards.foreign import read_foreign
 from arl.shards.marker import read_marker
 from arl.shards.names import COMPRESSED, PICKLES, RESERVED
 from arl.shards.reader import read_joined, read_shard, scan_shard
@@ -53,6 +54,21 @@ def test_round_trip(tmp_path: Path, samples: Rows, made: str) -> None:
     for sample in scan_shard(path, lambda extension: False):
         for extension, (_, offset, size) in sample.offsets.items():
             assert raw[offset : offset + size] == dict(samples)[sample.key][extension]
+
+
+@quiet
+@given(rows.filter(bool))
+def test_webdataset_reads_our_shards(tmp_path: Path, samples: Rows) -> None:
+    """Equal keys, members and bytes, and the end marker is passed over: webdataset skips names like `__x__`."""
+    import webdataset
+
+    path = tmp_path / "a.tar"
+    write_shard(path, samples)
+    found = [
+        (row["__key__"], {name: data for name, data in row.items() if not name.startswith("__")})
+        for row in webdataset.WebDataset(str(path), shardshuffle=False)
+    ]
+    assert found == samples == [(sample.key, sample.members) for sample in read_foreign(path)]
 
 
 @quiet

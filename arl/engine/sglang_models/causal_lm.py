@@ -41,7 +41,8 @@ class AudioPrompt:
             input_embeds = prepare_mm_inputs(
                 input_ids, forward_batch, self, kwargs, data_embedding_funcs={Modality.AUDIO: _no_encoder}
             )
-        return super().forward(input_ids, positions, forward_batch, input_embeds=input_embeds, **kwargs)
+        forward = super().forward  # type: ignore[misc]  # the LM's, next in the resolution order
+        return forward(input_ids, positions, forward_batch, input_embeds=input_embeds, **kwargs)
 
 
 class ArlQwen2ForCausalLM(AudioPrompt, Qwen2ForCausalLM):

@@ -1,0 +1,144 @@
+# arl: set-up, checks, and the on-policy loop. `make help` lists the targets.
+#
+# The loop is a chain of stamps, RUN/step-NNNNNN/{rollout,reward,update,sync}.done: interrupted anywhere and
+# started again it goes on where it was. Each stage is the same `arl` command that a person would type.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV ?= .venv
+CONFIG ?= examples/asr/config.mk
+RUN ?= runs/demo
+DATA ?= $(RUN)/data
+EMB ?= $(RUN)/emb
+include $(CONFIG)
+
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export ARL_ENGINE := $(RUN)/engine
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help
+help: ## list the targets
+	@echo "make TARGET [RUN=$(RUN)] [CONFIG=$(CONFIG)] [STEPS=$(STEPS)] [any variable of CONFIG]"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
+
+# ---- set-up -------------------------------------------------------------------------------------------------
+
+SETUP := $(VENV)/arl.done
+
+.PHONY: setup
+setup: $(SETUP) ## make .venv from requirements.lock (GPU=1: with SGLang's GPU packages, unlocked)
+
+$(SETUP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+ifdef GPU
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -e '.[demo,test]'
+else
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --require-hashes -r requirements.lock
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
+endif
+	touch $@
+
+.PHONY: lock
+lock: ## resolve requirements.lock anew (versions and hashes, no index)
+	$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra demo --extra test --python-version 3.11 \
+	  --overrides .ci/cpu-overrides.txt --generate-hashes --no-emit-index-url --no-header --upgrade -o requirements.lock
+
+# ---- checks -------------------------------------------------------------------------------------------------
+
+.PHONY: lint test
+lint: $(SETUP) ## ruff and mypy
+	ruff check arl stages tests
+	ruff format --check arl stages tests
+	mypy
+
+test: lint ## lint, then every test, the real engine's included (under 15 minutes on 2 cores)
+	pytest
+
+# ---- the loop -----------------------------------------------------------------------------------------------
+
+$(DATA)/splits.json: | $(SETUP)
+	$(MAKE_DATA) -o $(DATA)
+
+$(RUN)/policy/arl.json: | $(SETUP)
+	arl init --from $(START) -o $(RUN)/policy
+
+$(RUN)/encode.done: $(DATA)/splits.json $(RUN)/policy/arl.json
+	arl encode --shards $(DATA)/train --policy $(RUN)/policy -o $(EMB)/train
+	arl encode --shards $(DATA)/test --policy $(RUN)/policy -o $(EMB)/test
+	touch $@
+
+# The engine runs, with the newest policy of the loop: checked once per `make`, before the first step to do.
+.PHONY: engine
+engine: $(RUN)/encode.done
+	last=$$(cd $(RUN) && ls -d step-*/sync.done 2>/dev/null | tail -n 1 || true); \
+	arl sync --policy $(RUN)/$${last%sync.done}policy
+
+$(RUN)/eval/000000/summary.json: | engine
+	arl eval --shards $(EMB)/test --policy $(RUN)/policy --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
+
+pad = $(shell printf '%06d' $(1))
+minus1 = $(shell echo $$(($(1) - 1)))
+divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
+
+# $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp
+define step
+$(eval S := $(RUN)/step-$(call pad,$(1)))
+$(eval P := $(if $(filter 1,$(1)),$(RUN),$(RUN)/step-$(call pad,$(call minus1,$(1)))))
+$(eval N := $(if $(filter 1,$(1)),$(RUN)/eval/000000/summary.json,$(P)/loop.done))
+
+$(S)/rollout.done: $(N) | engine
+	mkdir -p $(S)
+	shards=($(EMB)/train/*.tar); echo "$$$${shards[($(1) - 1) % $$$${#shards[@]}]}" > $(S)/shard
+	arl rollout --shards "$$$$(< $(S)/shard)" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
+	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT)
+	touch $$@
+
+$(S)/reward.done: $(S)/rollout.done
+	arl reward --shards $(S)/rollout $(REWARD) -o $(S)/reward
+	touch $$@
+
+$(S)/update.done: $(S)/reward.done
+	arl update --shards "$$$$(< $(S)/shard)" --shards $(S)/rollout --shards $(S)/reward \
+	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) -o $(S)/policy
+	mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
+	touch $$@
+
+$(S)/sync.done: $(S)/update.done
+	arl sync --policy $(S)/policy -o $(S)/sync
+	touch $$@
+
+$(S)/loop.done: $(S)/sync.done
+	arl report --run $(RUN) --step $(1)
+	$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval --shards $(EMB)/test --policy $(S)/policy --compare $(RUN)/eval/000000 \
+	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/$(call pad,$(1)),)
+	$(if $(filter 1,$(1)),,rm -rf $(P)/policy)
+	touch $$@
+endef
+STEP_NUMBERS := $(shell seq 1 $(STEPS))
+$(foreach k,$(STEP_NUMBERS),$(eval $(call step,$(k))))
+LAST := $(RUN)/step-$(call pad,$(STEPS))
+
+$(RUN)/eval/final/summary.json: $(LAST)/loop.done | engine
+	arl eval --shards $(EMB)/test --policy $(LAST)/policy --compare $(RUN)/eval/000000 \
+	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
+
+.PHONY: loop
+loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resumable; ends with the held-out WER
+	arl engine stop
+
+.PHONY: demo
+demo: ## from nothing to the held-out WER before and after reinforcement learning
+	$(MAKE) --no-print-directory setup
+	$(MAKE) --no-print-directory loop
+
+.PHONY: clean
+clean: ## remove RUN (its engine is stopped first)
+	-arl engine stop
+	rm -rf $(RUN)

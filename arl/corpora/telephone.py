@@ -1,0 +1,67 @@
+"""Prompts as telephone systems say them, from templates: "please enter the number of your account".
+
+One random generator fills every template in turn and then picks one, so that equal seeds give equal prompts.
+"""
+
+import random
+import re
+from typing import Any
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+VERBS = _words(
+    "call dial cancel change check choose confirm create delete disable enable end enter find finish forward hear join "
+    "leave listen lock mute open pause play press record remove repeat reply save say select send set skip start stop "
+    "transfer unlock"
+)
+NOUNS = _words(
+    "account address agent call caller channel code conference directory extension folder greeting group line list "
+    "mailbox menu message minute name number office operator option participant party password person phone queue "
+    "recording room sales service system time user voice volume"
+)
+DAYS = _words("monday tuesday wednesday thursday friday saturday sunday")
+MONTHS = _words("january february march april may june july august september october november december")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def prompt(rng: random.Random, words: Any) -> str:
+    """One prompt of lower-case words. words: an `inflect` engine."""
+
+    def number(value: int) -> str:
+        return re.sub(r"[^a-z ]", " ", words.number_to_words(value, andword=rng.choice(["", "and"]))).strip()
+
+    def digit() -> str:
+        return number(rng.randint(0, 9))
+
+    def digits(count: int) -> str:
+        return " ".join(digit() for _ in range(count))
+
+    def letter() -> str:
+        return rng.choice(LETTERS)
+
+    verb, noun, other = rng.choice(VERBS), rng.choice(NOUNS), rng.choice(NOUNS)
+    filled = [
+        f"to {verb} the {noun} press {digit()}",
+        f"{verb} your {noun}",
+        f"your {noun} is {digits(rng.randint(1, 5))}",
+        f"there are {number(rng.randint(2, 120))} {words.plural(noun)} in the {other}",
+        digits(rng.randint(1, 6)),
+        number(rng.choice([rng.randint(10, 99), rng.randint(100, 9999)])),
+        f"please {verb} the {noun} of your {other}",
+        f"the {noun} has no {other}",
+        f"{verb} {words.plural(noun)} or {rng.choice(VERBS)} {words.plural(other)}",
+        f"{noun} {other}",
+        f"for {noun} {other} {verb} {digit()} now",
+        f"at {number(rng.randint(1, 12))} {number(rng.randint(10, 59))} {rng.choice(['a m', 'p m'])}",
+        f"{rng.choice(DAYS)} {rng.choice(MONTHS)} {_ordinal(words, rng.randint(1, 31))}",
+        f"you cannot {verb} this {noun} right now",
+        f"{letter()} {letter()} {letter()}",
+    ]
+    return " ".join(rng.choice(filled).split())
+
+
+def _ordinal(words: Any, value: int) -> str:
+    return words.number_to_words(words.ordinal(value)).replace("-", " ")

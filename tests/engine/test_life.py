@@ -1,0 +1,133 @@
+"""Start, stop and find: one engine for two starters, nothing left behind, clear failures."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Place, Running
+from tiny import make_tiny_policy
+
+from arl.engine import server
+from arl.engine.client import Engine
+from arl.engine.processes import session_members, start_time
+from arl.engine.state import EngineInfo, read_info, write_info
+from arl.errors import ArlError
+from arl.policy import Policy
+
+
+def info_of(pid: int, started: int, folder: Path) -> EngineInfo:
+    shown = {"policy": "p", "version": "v", "log": str(folder / "engine.log"), "device": "cpu", "dtype": "float32"}
+    ids = {"audio_token_id": 4, "eos_token_id": 2, "temporary": str(folder / "tmp"), "port": 1, "api_key": "k"}
+    return EngineInfo(state="ready", pid=pid, pgid=pid, started=started, **shown, **ids)
+
+
+@pytest.mark.engine
+def test_two_starters_make_one_private_engine(running: Running, place: Place) -> None:
+    first, second = running.started
+    assert first.pid == second.pid and first.state == "ready"
+    assert stat.S_IMODE((place.state / "engine.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(place.state.stat().st_mode) == 0o700
+    assert (first.dtype, first.device, first.version) == ("float32", "cpu", Policy.open(place.policy).version)
+    key = first.api_key
+    assert all(key not in Path(f"/proc/{pid}/cmdline").read_text() for pid in session_members(first.pgid))
+    assert key not in str(running.client.info()) and key not in str(first.public())
+
+
+@pytest.mark.engine
+def test_starting_again_serves_the_policy_asked_for(engine: Engine, place: Place) -> None:
+    info = server.start(place.next_policy, place.state)
+    assert info.version == engine.version() == Policy.open(place.next_policy).version
+    assert Path(info.policy) == place.next_policy
+
+
+@pytest.mark.engine
+def test_released_memory_comes_back_with_given_weights(engine: Engine, place: Place) -> None:
+    engine.release()
+    engine.release()
+    assert not engine.is_ready()
+    policy = Policy.open(place.next_policy)
+    engine.resume(policy.llm_dir, policy.version)
+    assert engine.is_ready() and engine.version() == policy.version
+
+
+@pytest.mark.engine
+def test_a_killed_starter_leaves_an_engine_that_can_be_found_and_stopped(place: Place, tmp_path: Path) -> None:
+    call = "import sys; from arl.engine.server import start; start(sys.argv[1], sys.argv[2], device='cpu')"
+    starter = subprocess.Popen([sys.executable, "-c", call, str(place.policy), str(tmp_path)])
+    while read_info(tmp_path) is None:
+        assert starter.poll() is None
+        time.sleep(0.02)
+    starter.kill()
+    starter.wait()
+    found = server.status(tmp_path)
+    assert found is not None and found.state == "starting"
+    with pytest.raises(ArlError, match="still starting"):
+        server.connect(tmp_path)
+    info = server.start(place.policy, tmp_path)
+    assert (info.pid, info.state) == (found.pid, "ready")
+    os.kill(info.pid, signal.SIGKILL)  # the worst case: the children are orphans
+    while start_time(info.pid) is not None:
+        time.sleep(0.02)
+    assert server.status(tmp_path) is None
+    server.stop(tmp_path)
+    assert session_members(info.pgid) == []
+    assert [path for path in (*info.shared_memory, info.temporary) if Path(path).exists()] == []
+    assert not (tmp_path / "engine.json").exists()
+
+
+@pytest.mark.engine
+def test_stop_ends_every_process(place: Place, tmp_path: Path) -> None:
+    server.start(place.policy, tmp_path, device="cpu", extra=["--max-total-tokens", "2048"])
+    info = server.connect(tmp_path)
+    assert len(session_members(info.pgid)) > 1
+    assert server.stop(tmp_path)
+    assert session_members(info.pgid) == []
+    assert [path for path in (*info.shared_memory, info.temporary) if Path(path).exists()] == []
+    assert server.status(tmp_path) is None and not server.stop(tmp_path)
+
+
+@pytest.mark.engine
+def test_a_failed_start_shows_the_end_of_the_log(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(ArlError, match="(?s)ended while starting.*--no-such-flag"):
+        server.start(place.policy, tmp_path, device="cpu", extra=["--no-such-flag"])
+    assert server.status(tmp_path) is None and not (tmp_path / "engine.json").exists()
+
+
+def test_a_server_without_a_starter_leaves(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "arl.engine.serve", "--model-path", "none"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    assert done.returncode == 1 and b"starter is gone" in done.stderr
+
+
+def test_no_engine_is_a_clear_error(tmp_path: Path) -> None:
+    assert server.status(tmp_path) is None
+    with pytest.raises(ArlError, match="arl engine start"):
+        server.connect(tmp_path)
+    assert not server.stop(tmp_path)
+
+
+def test_a_reused_process_number_is_not_the_engine(tmp_path: Path) -> None:
+    started = start_time(os.getpid())
+    assert started is not None
+    write_info(tmp_path, info_of(os.getpid(), started - 1, tmp_path))
+    assert server.status(tmp_path) is None
+    assert not server.stop(tmp_path)  # and this test is still running
+    assert not (tmp_path / "engine.json").exists()
+
+
+def test_a_policy_the_engine_cannot_serve_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    policy = make_tiny_policy(tmp_path / "policy")
+    config = policy / "llm" / "config.json"
+    config.write_text(config.read_text().replace("Qwen2ForCausalLM", "GemmaForCausalLM"))
+    with pytest.raises(ArlError, match="GemmaForCausalLM"):
+        server.start(policy, tmp_path / "state", device="cpu")
+    with pytest.raises(ArlError, match="no such policy"):
+        server.start(tmp_path / "none", tmp_path / "state", device="cpu")
+    with pytest.raises(ArlError, match="--device gpu"):
+        server.start(make_tiny_policy(tmp_path / "good"), tmp_path / "state", device="gpu")
+    assert server.status(tmp_path / "state") is None
