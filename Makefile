@@ -20,6 +20,7 @@ include $(CONFIG)
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export ARL_ENGINE := $(RUN)/engine
+Q := $(if $(V),,@)# make V=1 shows the commands
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
@@ -64,24 +65,24 @@ test: lint ## lint, then every test, the real engine's included (under 15 minute
 # ---- the loop -----------------------------------------------------------------------------------------------
 
 $(DATA)/splits.json: | $(SETUP)
-	$(MAKE_DATA) -o $(DATA)
+	$(Q)$(MAKE_DATA) -o $(DATA)
 
 $(RUN)/policy/arl.json: | $(SETUP)
-	arl init --from $(START) -o $(RUN)/policy
+	$(Q)arl init --from $(START) -o $(RUN)/policy
 
 $(RUN)/encode.done: $(DATA)/splits.json $(RUN)/policy/arl.json
-	arl encode --shards $(DATA)/train --policy $(RUN)/policy -o $(EMB)/train
-	arl encode --shards $(DATA)/test --policy $(RUN)/policy -o $(EMB)/test
-	touch $@
+	$(Q)arl encode --shards $(DATA)/train --policy $(RUN)/policy -o $(EMB)/train
+	$(Q)arl encode --shards $(DATA)/test --policy $(RUN)/policy -o $(EMB)/test
+	$(Q)touch $@
 
 # The engine runs, with the newest policy of the loop: checked once per `make`, before the first step to do.
 .PHONY: engine
 engine: $(RUN)/encode.done
-	last=$$(cd $(RUN) && ls -d step-*/sync.done 2>/dev/null | tail -n 1 || true); \
+	$(Q)last=$$(cd $(RUN) && ls -d step-*/sync.done 2>/dev/null | tail -n 1 || true); \
 	arl sync --policy $(RUN)/$${last%sync.done}policy
 
 $(RUN)/eval/000000/summary.json: | engine
-	arl eval --shards $(EMB)/test --policy $(RUN)/policy --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
+	$(Q)arl eval --shards $(EMB)/test --policy $(RUN)/policy --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
 
 pad = $(shell printf '%06d' $(1))
 minus1 = $(shell echo $$(($(1) - 1)))
@@ -94,44 +95,44 @@ $(eval P := $(if $(filter 1,$(1)),$(RUN),$(RUN)/step-$(call pad,$(call minus1,$(
 $(eval N := $(if $(filter 1,$(1)),$(RUN)/eval/000000/summary.json,$(P)/loop.done))
 
 $(S)/rollout.done: $(N) | engine
-	mkdir -p $(S)
-	shards=($(EMB)/train/*.tar); echo "$$$${shards[($(1) - 1) % $$$${#shards[@]}]}" > $(S)/shard
-	arl rollout --shards "$$$$(< $(S)/shard)" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
+	$(Q)mkdir -p $(S)
+	$(Q)shards=($(EMB)/train/*.tar); echo "$$$${shards[($(1) - 1) % $$$${#shards[@]}]}" > $(S)/shard
+	$(Q)ARL_QUIET=1 arl rollout --shards "$$$$(< $(S)/shard)" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT)
-	touch $$@
+	$(Q)touch $$@
 
 $(S)/reward.done: $(S)/rollout.done
-	arl reward --shards $(S)/rollout $(REWARD) -o $(S)/reward
-	touch $$@
+	$(Q)ARL_QUIET=1 arl reward --shards $(S)/rollout $(REWARD) -o $(S)/reward
+	$(Q)touch $$@
 
 $(S)/update.done: $(S)/reward.done
-	arl update --shards "$$$$(< $(S)/shard)" --shards $(S)/rollout --shards $(S)/reward \
+	$(Q)ARL_QUIET=1 arl update --shards "$$$$(< $(S)/shard)" --shards $(S)/rollout --shards $(S)/reward \
 	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) -o $(S)/policy
-	mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
-	touch $$@
+	$(Q)mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
+	$(Q)touch $$@
 
 $(S)/sync.done: $(S)/update.done
-	arl sync --policy $(S)/policy -o $(S)/sync
-	touch $$@
+	$(Q)ARL_QUIET=1 arl sync --policy $(S)/policy -o $(S)/sync
+	$(Q)touch $$@
 
 $(S)/loop.done: $(S)/sync.done
-	arl report --run $(RUN) --step $(1)
-	$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval --shards $(EMB)/test --policy $(S)/policy --compare $(RUN)/eval/000000 \
+	$(Q)arl report --run $(RUN) --step $(1)
+	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval --shards $(EMB)/test --policy $(S)/policy --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/$(call pad,$(1)),)
-	$(if $(filter 1,$(1)),,rm -rf $(P)/policy)
-	touch $$@
+	$(Q)$(if $(filter 1,$(1)),,rm -rf $(P)/policy)
+	$(Q)touch $$@
 endef
 STEP_NUMBERS := $(shell seq 1 $(STEPS))
 $(foreach k,$(STEP_NUMBERS),$(eval $(call step,$(k))))
 LAST := $(RUN)/step-$(call pad,$(STEPS))
 
 $(RUN)/eval/final/summary.json: $(LAST)/loop.done | engine
-	arl eval --shards $(EMB)/test --policy $(LAST)/policy --compare $(RUN)/eval/000000 \
+	$(Q)arl eval --shards $(EMB)/test --policy $(LAST)/policy --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
 
 .PHONY: loop
 loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resumable; ends with the held-out WER
-	arl engine stop
+	$(Q)arl engine stop
 
 .PHONY: demo
 demo: ## from nothing to the held-out WER before and after reinforcement learning

@@ -11,8 +11,14 @@ from typing import Any
 
 
 def note(message: str) -> None:
-    """One line to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """One line to stderr about what was done; `ARL_QUIET=1` leaves it out."""
+    if os.environ.get("ARL_QUIET") != "1":
+        print(message, file=sys.stderr, flush=True)
+
+
+def warn(message: str) -> None:
+    """One line to stderr about what went wrong and was survived."""
+    print(f"arl: {message}", file=sys.stderr, flush=True)
 
 
 def is_interactive() -> bool:

@@ -73,13 +73,13 @@ class FailureBudget:
         self.allowed, self.count = allowed, 0
 
     def spend(self, message: str) -> None:
-        from arl.console import note
+        from arl.console import warn
         from arl.errors import ArlError
 
         self.count += 1
         if self.count > self.allowed:
             raise ArlError(f"{message} (--max-failed {self.allowed} samples may fail)")
-        note(f"arl: skipped: {message}")
+        warn(f"skipped: {message}")
 
 
 def load(policy: Any, device: str, threads: int) -> Any:

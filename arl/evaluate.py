@@ -7,7 +7,6 @@ Writes `utterances.jsonl` (reference, hypothesis, error counts, alignment) and `
 found as `arl reward` finds them. Left out: sampling; the figure is that of greedy decoding.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Sequence
@@ -80,7 +79,7 @@ def decode(
     sampling = {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": max_new_tokens}
     with progress("eval", len(samples)) as bar:
         start = time.monotonic()
-        groups = asyncio.run(generate(client, policy, samples, 1, sampling, 0, FailureBudget(max_failed), bar))
+        groups = generate(client, policy, samples, 1, sampling, 0, FailureBudget(max_failed), bar)
         seconds = time.monotonic() - start
     rows = []
     for sample, group in zip(samples, groups, strict=True):

@@ -11,6 +11,7 @@ A policy is immutable: an update writes the next folder (`x.mdl` → `x+1.mdl`).
 a changed file is noticed. This module reads and writes the folder's frame and imports no torch.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -45,6 +46,8 @@ class Policy:
             fields = json.loads(marker.read_text())
         except ValueError as error:
             raise ArlError(f"{marker}: not JSON ({error})") from error
+        if not isinstance(fields, dict):
+            raise ArlError(f"{marker}: not a JSON object")
         missing = {"family", "version", "step", "prompt", "audio_token_id", "eos_token_id"} - set(fields)
         if missing:
             raise ArlError(f"{marker}: lacks {', '.join(sorted(missing))}")
@@ -123,11 +126,12 @@ def write_policy(path: Path, fields: dict[str, Any], fill: Callable[[Path], None
     """Writes a policy folder atomically: `fill(tmp)` makes `llm/` and the rest, then the marker, then one rename.
 
     `fields` needs every key of `arl.json` but `version`, which is computed here from `step` and the weights.
-    An existing folder at `path` is replaced only once the new one is whole.
+    An existing policy at `path` is replaced only once the new one is whole. ArlError for anything else there.
     """
     temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(path)
+    refuse_other(path)
     temporary.mkdir()
     try:
         fill(temporary)
@@ -141,15 +145,24 @@ def write_policy(path: Path, fields: dict[str, Any], fill: Callable[[Path], None
             shutil.rmtree(old)
         else:
             os.rename(temporary, path)
+        sync(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return Policy.open(path)
 
 
+def refuse_other(path: Path) -> None:
+    """ArlError where a policy would replace something that is not one: a file, or a folder of other things."""
+    if path.is_dir() and ((path / MARKER).is_file() or not any(path.iterdir())):
+        return
+    if path.exists():
+        raise ArlError(f"{path}: exists and is no policy, so it is not replaced; give another --out")
+
+
 def remove_stale(path: Path) -> None:
     """Removes what killed writers of `path` left beside it; a folder moved aside is moved back if it is the only one."""
-    for left in sorted(path.parent.glob(f".{path.name}.*-*")):
+    for left in sorted(path.parent.glob(f".{glob.escape(path.name)}.*-*")):
         kind, _, pid = left.name.removeprefix(f".{path.name}.").partition("-")
         if kind not in ("tmp", "old") or not pid.isdigit() or is_alive(int(pid)):
             continue
@@ -181,8 +194,13 @@ def link_tree(source: Path, target: Path) -> None:
 def sync_tree(folder: Path) -> None:
     """fsync of every file and folder below, so that the rename that follows publishes whole data."""
     for entry in [*folder.rglob("*"), folder]:
-        descriptor = os.open(entry, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(entry)
+
+
+def sync(entry: Path) -> None:
+    """fsync of one file or folder."""
+    descriptor = os.open(entry, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -8,7 +8,6 @@ and how it finished. Left out: training data of any other kind; the reference tr
 Where no engine runs, one is started for `--policy` (default: the policy the embeddings were made with) and stays.
 """
 
-import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
@@ -64,7 +63,7 @@ def rollout(
             samples = list(read_joined(inputs))
             with run.phase("run"), progress(f"rollout {name}", len(samples)) as bar:
                 start = time.monotonic()
-                groups = asyncio.run(generate(client, opened, samples, group, sampling, seed, budget, bar))
+                groups = generate(client, opened, samples, group, sampling, seed, budget, bar)
                 seconds = time.monotonic() - start
             for sample, result in zip(samples, groups, strict=True):
                 hypotheses = result.hypotheses if result is not None else []  # a row without hypotheses keeps the join
@@ -94,8 +93,10 @@ def serving_engine(policy: "Policy", engine: Path) -> "Engine":
     from arl.engine.client import Engine
     from arl.errors import ArlError
 
-    if server.status(engine) is None:
-        note(f"rollout: no engine in {engine}: starting one for {policy.path} (`arl engine stop` ends it)")
+    running = server.status(engine)
+    if running is None:
+        note(f"no engine in {engine}: starting one for {policy.path} (`arl engine stop` ends it)")
+    if running is None or running.state != "ready":
         server.start(policy.path, engine)
     client = Engine(server.connect(engine))
     if client.version() != policy.version:
@@ -124,7 +125,7 @@ def hypothesis_seeds(seed: int, key: str, group: int) -> list[int]:
     return [int.from_bytes(digest[:4], "little") >> 1 for digest in digests]
 
 
-async def generate(
+def generate(
     client: "Engine", policy: "Policy", samples: "Sequence[Sample]", group: int, sampling: dict[str, Any], seed: int,
     budget: "FailureBudget", bar: "Progress",
 ) -> "list[Group | None]":  # fmt: skip
@@ -132,6 +133,8 @@ async def generate(
 
     Temperature 0 is greedy decoding: one hypothesis, whatever `group` says.
     """
+    import asyncio
+
     from arl.engine.client import GroupFailed
     from arl.shards import columns
 
@@ -149,8 +152,11 @@ async def generate(
         finally:
             bar.advance()
 
-    async with client:
-        return list(await asyncio.gather(*(one(sample) for sample in samples)))
+    async def everything() -> "list[Group | None]":
+        async with client:
+            return list(await asyncio.gather(*(one(sample) for sample in samples)))
+
+    return asyncio.run(everything())
 
 
 def rollout_member(hypotheses: list[Any], tokenizer: Any, policy: "Policy", temperature: float) -> dict[str, bytes]:

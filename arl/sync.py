@@ -7,7 +7,6 @@ that version, and must give the policy's probe tokens the log-probabilities that
 stored; otherwise the command fails. Where no engine runs, one is started with the policy.
 """
 
-import asyncio
 import json
 import time
 from pathlib import Path
@@ -69,15 +68,14 @@ def engine_with(policy: "Policy", engine: Path) -> "Engine":
 
     if server.status(engine) is None:
         note(f"sync: no engine in {engine}: starting one (`arl engine stop` ends it)")
-        server.start(policy.path, engine)
-        return Engine(server.connect(engine))
-    client = Engine(server.connect(engine))
-    client.update_weights(policy.llm_dir, policy.version)
-    return client
+    server.start(policy.path, engine)  # waits for one that is starting; gives a running one these weights
+    return Engine(server.connect(engine))
 
 
 def prove(client: "Engine", policy: "Policy", tolerance: float) -> dict[str, Any]:
     """{"probe_mean", "probe_max"}: |Δ log-prob| on the probe. ArlError when the version or the numbers differ."""
+    import asyncio
+
     from arl.errors import ArlError
 
     served = client.version()

@@ -52,7 +52,7 @@ class Counts:
     excluded: int = 0
 
     def fail(self, bad: Bad) -> None:
-        note(f"arl: bad sample: {bad.where}: {bad.reason}")
+        warn(f"bad sample: {bad.where}: {bad.reason}")
         self.failed += 1
 
     def require_few(self) -> None:

@@ -37,6 +37,8 @@ def _entries(
     folder: Path, tables: dict[str, dict[str, str]], recordings: dict[str, Path | str], allow_pipes: bool
 ) -> Iterator[Entry]:
     segments = tables["segments"] or {name: name for name in tables["wav.scp"]}
+    for key in sorted(tables["text"].keys() - segments.keys()):
+        yield Bad(f"{folder}: utterance {key}", "in text, but has no recording")
     for key, line in segments.items():
         recording, *times = line.split()
         where = f"{folder}: utterance {key}"

@@ -8,11 +8,13 @@ other processes, and come back in order; a bounded number of them is in memory a
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,7 @@ class Prepared:
     duration_s: float
 
 
-def prepare(utterance: Utterance, limits: Limits = Limits()) -> Prepared | Bad:
+def prepare(utterance: Utterance, limits: Limits) -> Prepared | Bad:
     """Load, convert and describe one utterance; what is wrong with it comes back as a `Bad`."""
     try:
         content, samples = _read(utterance)
@@ -89,10 +91,18 @@ def prepare_all(utterances: list[Utterance], limits: Limits, jobs: int) -> Itera
 
 
 def _start_job() -> None:
-    """In a new process: one thread, and leave Ctrl-C to the process that started it."""
+    """In a new process: one thread, and leave Ctrl-C to the process that started it, and end when it does."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot stop its jobs, and they would wait for work for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _read(utterance: Utterance) -> tuple[bytes | None, np.ndarray]:

@@ -26,17 +26,23 @@ PART = ".part-"
 
 def is_current(out: Path, made: str) -> dict[str, Any] | None:
     """The record of what `out` holds, if that was made as `made` says and is whole; else None."""
-    try:
-        record = json.loads((out / RECORD).read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    if not isinstance(record, dict) or record.get("made") != made:
+    record = _record(out)
+    if record is None or record.get("made") != made:
         return None
     for name in record["shards"]:
         marker = read_marker(out / name)
         if marker is None or marker.made != made:
             return None
     return record
+
+
+def _record(out: Path) -> dict[str, Any] | None:
+    """None: no record, as before the first run."""
+    try:
+        record = json.loads((out / RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("shards"), list) else None
 
 
 @contextmanager
@@ -64,19 +70,23 @@ def staging(out: Path) -> Iterator[Path]:
 
 def require_ours(out: Path, folders: Sequence[str]) -> None:
     """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by `arl data`."""
-    for shard in _shards(out, folders):
+    recorded = _recorded(out)
+    for shard in _replaced(out, folders):
         marker = read_marker(shard)
-        if marker is None or not marker.made.startswith(MADE):
+        # one of ours that was cut is known by the record only
+        if not (marker.made.startswith(MADE) if marker else shard in recorded):
             raise ArlError(f"{shard}: not written by arl data, and would be replaced; choose another --out")
 
 
 def publish(staged: Path, out: Path, folders: Sequence[str], record: dict[str, Any]) -> None:
-    """Move the files of `staged` to the same places in `out`, in place of earlier ones; `record` becomes data.json."""
+    """Move the files of `staged` to the same places in `out`, in place of earlier ones; `record` becomes data.json.
+
+    Killed in between, `out` is seen to be incomplete by its old record, and the next run clears it up.
+    """
     require_ours(out, folders)
-    (out / RECORD).unlink(missing_ok=True)
     for name in ("splits.json", "LICENSE.txt"):
         (out / name).unlink(missing_ok=True)
-    for old in _shards(out, folders):
+    for old in _replaced(out, folders):
         old.unlink()
         (old.parent / "stage.jsonl").unlink(missing_ok=True)
     for file in sorted(path for path in staged.rglob("*") if path.is_file()):
@@ -88,10 +98,12 @@ def publish(staged: Path, out: Path, folders: Sequence[str], record: dict[str, A
     temporary.replace(out / RECORD)
 
 
-def _shards(out: Path, folders: Sequence[str]) -> list[Path]:
-    """The shards in `out` that a new corpus replaces: its own folders', and those that the last record names."""
-    found = {path for folder in folders for path in (out / folder).glob("*.tar")}
-    # no record: a first run, or one that was killed while it published
-    with suppress(FileNotFoundError, ValueError, KeyError):
-        found |= {out / name for name in json.loads((out / RECORD).read_text())["shards"]}
+def _replaced(out: Path, folders: Sequence[str]) -> list[Path]:
+    """The shards in `out` that a new corpus replaces: those in its folders, and those that the last record names."""
+    found = _recorded(out) | {path for folder in folders for path in (out / folder).glob("*.tar")}
     return sorted(path for path in found if path.is_file())
+
+
+def _recorded(out: Path) -> set[Path]:
+    record = _record(out)
+    return {out / name for name in record["shards"]} if record else set()

@@ -63,27 +63,31 @@ def convert(source: Path, folder: Path) -> None:
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     variables = read_variables(source / "model.bin")
-    vocab_size, width = variables["decoder/embeddings/weight"].shape
-    n_layers = _count(variables, "encoder/layer_")
-    n_heads, n_mels = int(variables["encoder/num_heads"]), variables["encoder/conv1/weight"].shape[1]
-    model = WhisperForConditionalGeneration(
-        WhisperConfig(
+    added = json.loads((source / "tokenizer.json").read_text())["added_tokens"]
+    tokens = {token["content"]: token["id"] for token in added}
+    try:
+        vocab_size, width = variables["decoder/embeddings/weight"].shape
+        n_heads, n_mels = int(variables["encoder/num_heads"]), variables["encoder/conv1/weight"].shape[1]
+        config = WhisperConfig(
             vocab_size=vocab_size,
             d_model=width,
             num_mel_bins=n_mels,
-            encoder_layers=n_layers,
+            encoder_layers=_count(variables, "encoder/layer_"),
             decoder_layers=_count(variables, "decoder/layer_"),
             encoder_attention_heads=n_heads,
             decoder_attention_heads=n_heads,
             encoder_ffn_dim=4 * width,
             decoder_ffn_dim=4 * width,
+            decoder_start_token_id=tokens[START],
+            bos_token_id=tokens[END],
+            eos_token_id=tokens[END],
+            pad_token_id=tokens[END],
         )
-    )
-    try:
+        model = WhisperForConditionalGeneration(config)
         model.load_state_dict(state_dict(variables, width), strict=True)
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, ValueError) as error:
         raise ArlError(f"{source}: its weights do not fit Whisper: {error}") from error
-    _set_generation(model, json.loads((source / "config.json").read_text()), source / "tokenizer.json")
+    _set_generation(model, json.loads((source / "config.json").read_text()), tokens)
     model.save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=n_mels).save_pretrained(folder)
     shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
@@ -164,12 +168,9 @@ def _count(variables: dict[str, np.ndarray], prefix: str) -> int:
     return sum(part.isdigit() for part in parts)
 
 
-def _set_generation(model: Any, settings: dict[str, Any], tokenizer: Path) -> None:
-    """The tokens with which transformers' `generate` writes plain English without timestamps."""
-    tokens = {token["content"]: token["id"] for token in json.loads(tokenizer.read_text())["added_tokens"]}
+def _set_generation(model: Any, settings: dict[str, Any], tokens: dict[str, int]) -> None:
+    """What makes transformers' `generate` write plain English without timestamps."""
     config = model.generation_config
-    config.decoder_start_token_id = model.config.decoder_start_token_id = tokens[START]
-    config.eos_token_id = config.bos_token_id = config.pad_token_id = tokens[END]
     config.no_timestamps_token_id = tokens[NO_TIMESTAMPS]
     config.suppress_tokens, config.begin_suppress_tokens = settings["suppress_ids"], settings["suppress_ids_begin"]
     config.alignment_heads, config.is_multilingual, config.max_length = settings["alignment_heads"], False, 448

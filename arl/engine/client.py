@@ -18,13 +18,14 @@ from typing import Any
 
 from arl.engine.connection import Connection, EngineGone, Refused
 from arl.engine.state import EngineInfo, record_served
-from arl.engine.weights import check_same
+from arl.engine.weights import MODEL_FILE, check_same
 from arl.errors import ArlError
 
 __all__ = ["Engine", "EngineGone", "Group", "GroupFailed", "Hypothesis", "Metrics"]
 
 UNDEFINED = "undefined"  # the version of an engine whose last weight update broke off
 RETRY_AFTER_S = 0.5
+IDLE_S = 30
 
 
 class GroupFailed(ArlError):
@@ -72,7 +73,7 @@ class Metrics:
 class Engine:
     """A client of one running engine. `async with engine:` closes its connections at the end of an event loop."""
 
-    def __init__(self, info: EngineInfo, timeout_s: float = 600) -> None:
+    def __init__(self, info: EngineInfo, timeout_s: float = 1800) -> None:
         self.served = info
         self.state_dir = Path(info.log).parent
         self._connection = Connection(info, timeout_s)
@@ -98,24 +99,25 @@ class Engine:
 
     def info(self) -> dict[str, Any]:
         """SGLang's arguments and live state, without the key."""
-        return {**self._connection.call("GET", "/server_info"), "api_key": None}
+        shown = json.dumps(self._connection.call("GET", "/server_info"))
+        return json.loads(shown.replace(self.served.api_key, "..."))  # it is in several places
 
     def metrics(self) -> Metrics:
         """Token counts of this client so far."""
         return self._metrics
 
     def flush_cache(self) -> None:
-        """Forget all cached prompts. Refused while requests run."""
-        self._connection.call("POST", "/flush_cache")
+        """Forget all cached prompts, as soon as no request runs. Refused if some still do after IDLE_S."""
+        self._connection.call("POST", f"/flush_cache?timeout={IDLE_S}")
 
     def update_weights(self, llm_dir: str | Path, version: str) -> None:
         """Load another checkpoint of the same model, stamp its version and forget cached prompts.
 
-        ArlError before anything is sent when names or shapes differ: the engine keeps its weights. ArlError
+        ArlError before anything is sent when it is not the same model: the engine keeps its weights. ArlError
         after a load that failed half-way: the engine's version is then "undefined", a good update repairs it.
         """
         llm_dir = Path(llm_dir).absolute()
-        check_same(json.loads((self.state_dir / "weights.json").read_text()), llm_dir)
+        check_same(json.loads((self.state_dir / MODEL_FILE).read_text()), llm_dir)
         body = {"model_path": str(llm_dir), "weight_version": version, "flush_cache": True}
         try:
             self._connection.call("POST", "/update_weights_from_disk", body)
@@ -127,6 +129,7 @@ class Engine:
     def release(self) -> None:
         """Give the device's memory back: weights, cache and graphs. Running requests are aborted."""
         self._connection.call("POST", "/pause_generation", {"mode": "abort"})
+        self.flush_cache()  # waits until it is idle; a busy engine would ignore the release
         self._connection.call("POST", "/release_memory_occupation", {})
 
     def resume(self, llm_dir: str | Path, version: str) -> None:

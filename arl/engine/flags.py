@@ -91,6 +91,7 @@ def server_flags(
     if device == "cpu":
         # A shard of 32 utterances x 12 hypotheses decodes as one batch.
         flags |= {"--attention-backend": "torch_native", "--max-running-requests": 512}
+        flags["--watchdog-timeout"] = 3600  # one step of a large model can take minutes here
     else:
         # The memory saver is what release/resume work through; seeds need the torch sampler under top-p.
         flags |= {"--sampling-backend": "pytorch", "--base-gpu-id": device.partition(":")[2] or 0}

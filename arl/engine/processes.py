@@ -12,6 +12,8 @@ from pathlib import Path
 
 LOADS = "/dev/shm/sglang_loads_"  # SGLang's load snapshots; a killed server leaves its file behind
 
+OURS = ("sglang", "arl.engine.serve", "multiprocessing", "torch/_inductor")  # what the engine's processes are called
+
 
 def start_time(pid: int) -> int | None:
     """Clock ticks since boot at which the process started; None when it is gone (a zombie counts as gone)."""
@@ -32,10 +34,12 @@ def session_members(session: int) -> list[int]:
 
 def is_orphaned(session: int) -> bool:
     """Whether the session's leader is gone but engine processes of it live on. The number of a session that is
-    wholly gone can be taken by a stranger, so a living leader or other programs are not ours."""
-    if Path(f"/proc/{session}").exists():
+    wholly gone can be taken by a stranger, so a living leader or any other program means that it is not ours."""
+    if start_time(session) is not None:
         return False
-    return any("sglang" in _command(pid) or "arl.engine.serve" in _command(pid) for pid in session_members(session))
+    commands = [_command(pid) for pid in session_members(session)]
+    # An empty command line is a process that is just ending.
+    return bool(commands) and all(not command or any(part in command for part in OURS) for command in commands)
 
 
 def load_files(session: int) -> list[str]:

@@ -26,7 +26,7 @@ from arl.engine.client import Engine
 from arl.engine.flags import model_dtype, resolve_device, server_environment, server_flags
 from arl.engine.processes import end_session, is_orphaned, load_files, start_time
 from arl.engine.state import EngineInfo, forget, last_info, read_info, state_folder, write_info
-from arl.engine.weights import check_same, signature
+from arl.engine.weights import MODEL_FILE, check_same, signature
 from arl.errors import ArlError
 from arl.policy import Policy
 
@@ -123,7 +123,7 @@ def _spawn(
     port = port or _free_port()
     command = [sys.executable, "-P", "-m", "arl.engine.serve"]
     command += [*server_flags(policy, device, port, max_total_tokens, mem_fraction), *extra]
-    (folder / "weights.json").write_text(json.dumps(served))
+    (folder / MODEL_FILE).write_text(json.dumps(served))
     temporary = Path(tempfile.mkdtemp(prefix="arl-"))  # short: Unix sockets go here, 107 bytes at most
     api_key = secrets.token_urlsafe(24)
     with open(folder / "engine.log", "wb", opener=_private) as log:
@@ -172,7 +172,7 @@ def _wait_ready(folder: Path, info: EngineInfo, deadline: float, tell: Callable[
                 raise ArlError(f"the engine did not answer in time; the end of {info.log}:\n{_log_end(info)}")
             tell(f"engine: starting on {info.device}, {time.monotonic() - began:.0f} s")
             time.sleep(0.2)
-    except ArlError:
+    except BaseException:  # also Ctrl-C: who gives up the start does not want the engine
         stop(folder, grace_s=1.0)
         raise
     info = replace(info, state="ready", shared_memory=tuple(load_files(info.pgid)))
@@ -184,7 +184,7 @@ def _serve_policy(folder: Path, info: EngineInfo, policy: Policy) -> EngineInfo:
     """A running engine may serve another version: bring it to this one, if it is the same model."""
     if info.audio_token_id != policy.audio_token_id or info.eos_token_id != policy.eos_token_id:
         raise ArlError(f"{policy.path}: the engine serves {info.policy} with other token ids; run: arl engine stop")
-    check_same(json.loads((folder / "weights.json").read_text()), policy.llm_dir)
+    check_same(json.loads((folder / MODEL_FILE).read_text()), policy.llm_dir)
     engine = Engine(info)
     if engine.version() != policy.version:
         engine.update_weights(policy.llm_dir, policy.version)

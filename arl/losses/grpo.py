@@ -8,7 +8,7 @@ of the mean over a hypothesis' tokens of
 with KL estimated per token against the reference (k3 by default) and not multiplied by r. The three means
 are in the per-token weights that the caller passes, so that the sum over any split into micro-batches is the
 same loss. On-policy, with one update per rollout, p_old is p itself: pass `old=None`, then r = 1 exactly and
-only its gradient matters.
+only its gradient matters. Rollouts of another policy are reweighted by `importance`, the first term only.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,18 @@ class Grpo:
     kl: str = "k3"
 
     def __call__(
-        self, log_probs: Tensor, old: Tensor | None, reference: Tensor | None, advantages: Tensor, weights: Tensor
-    ) -> tuple[Tensor, dict[str, float]]:
+        self, log_probs: Tensor, old: Tensor | None, reference: Tensor | None, advantages: Tensor, weights: Tensor,
+        importance: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
         """All [N], one entry per response token → (scalar loss to minimise, weighted sums of the logged metrics)."""
         ratio = (log_probs - (log_probs.detach() if old is None else old)).exp()
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         objective = torch.minimum(ratio * advantages, clipped * advantages)
         is_clipped = (clipped * advantages < ratio * advantages).to(weights)
         metrics = {"clip_fraction": float((weights * is_clipped).sum())}
+        if importance is not None:
+            objective = importance * objective
+            metrics["importance"] = float((weights * importance).sum())
         if self.beta and reference is not None:
             kl = kl_estimate(log_probs, reference, self.kl)
             objective = objective - self.beta * kl

@@ -19,7 +19,7 @@ from arl.train.groups import Group
 
 @dataclass
 class Batch:
-    """The groups of one step, and what its rewards were. `stale`: rollouts of another version were let in."""
+    """The groups of one step, and what its rewards were."""
 
     groups: list[Group]
     figures: dict[str, float] = field(default_factory=dict)
@@ -36,14 +36,16 @@ def read_clip(sample: Sample, member: str, name: str) -> torch.Tensor:
 def rl_batch(samples: Iterable[Sample], version: str, allow_stale: bool) -> Batch:
     """Groups with advantages. Hypotheses without an advantage (null reward) are left out, and groups without any.
 
-    ArlError for rollouts of another policy version unless `allow_stale`.
+    ArlError for rollouts of another policy version unless `allow_stale`, which keeps the log-probabilities they were
+    sampled with for truncated importance sampling.
     """
     groups, rewards, temperatures = [], [], set()
     components: dict[str, list[float]] = {}
-    n_zero = n_excluded = n_truncated = n_hyps = 0
+    n_zero = n_excluded = n_truncated = n_hyps = n_stale = 0
     for sample in samples:
         rollout, reward = sample.json(columns.ROLLOUT), sample.json(columns.REWARD)
-        if rollout["policy"] != version and not allow_stale:
+        is_stale = rollout["policy"] != version
+        if is_stale and not allow_stale:
             raise ArlError(f"{sample.key}: rolled out by policy {rollout['policy']}, not by {version}: roll out again "
                            "after `arl sync`, or say --allow-stale")  # fmt: skip
         advantages, hyps = reward["advantages"], rollout["hyps"]
@@ -60,7 +62,8 @@ def rl_batch(samples: Iterable[Sample], version: str, allow_stale: bool) -> Batc
         if not kept:
             continue
         n_zero += all(a == 0 for _, a in kept)
-        groups.append(make_group(sample, [h["tokens"] for h, _ in kept], [a for _, a in kept]))
+        n_stale += is_stale
+        groups.append(make_group(sample, [h for h, _ in kept], [a for _, a in kept], is_stale))
     if not groups:
         raise ArlError("no group has a reward: every hypothesis of the batch is excluded; look at the reward programs")
     if len(temperatures) > 1:
@@ -68,33 +71,38 @@ def rl_batch(samples: Iterable[Sample], version: str, allow_stale: bool) -> Batc
     n_tokens = sum(group.n_tokens for group in groups)
     figures = {
         "reward": sum(rewards) / len(rewards), "groups": len(groups), "zero_spread": n_zero, "excluded": n_excluded,
-        "truncated": n_truncated, "length": n_tokens / n_hyps, "tokens": n_tokens,
+        "truncated": n_truncated, "length": n_tokens / n_hyps, "tokens": n_tokens, "stale": n_stale,
         **{f"reward_{name}": sum(v) / len(v) for name, v in components.items() if v},
     }  # fmt: skip
     return Batch(groups, figures, temperatures.pop() or 1.0)
 
 
-def make_group(sample: Sample, responses: Sequence[list[int]], advantages: list[float]) -> Group:
+def make_group(sample: Sample, hyps: Sequence[dict[str, Any]], advantages: list[float], is_stale: bool) -> Group:
     return Group(
         key=sample.key,
         prompt=torch.tensor(sample.json(columns.PROMPT)["input_ids"]),
         clips=[read_clip(sample, columns.EMB, "emb")],
-        responses=[torch.tensor(tokens) for tokens in responses],
+        responses=[torch.tensor(hyp["tokens"]) for hyp in hyps],
         advantages=advantages,
+        sampled=[torch.tensor(hyp["logprobs"]) for hyp in hyps] if is_stale else [],
     )
 
 
 def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: str, from_features: bool) -> Batch:
-    """Groups of one response, the reference transcript and the stop token. The clip is features or embeddings."""
+    """Groups of one response, the reference transcript and the stop token. The clip is features or embeddings.
+
+    Left out: samples without a transcript, and those that `arl encode` could not encode.
+    """
     member, name = (columns.FEAT, "feat") if from_features else (columns.EMB, "emb")
     groups = []
     for sample in samples:
         text = training_text(sample.json(columns.META)["text"], text_kind)
-        if not text:
+        prompt = sample.json(columns.PROMPT)
+        if not text or "error" in prompt:
             continue
         tokens = tokenizer.encode(text, add_special_tokens=False).ids + [eos]
-        prompt = torch.tensor(sample.json(columns.PROMPT)["input_ids"])
-        groups.append(Group(sample.key, prompt, [read_clip(sample, member, name)], [torch.tensor(tokens)], [0.0]))
+        ids = torch.tensor(prompt["input_ids"])
+        groups.append(Group(sample.key, ids, [read_clip(sample, member, name)], [torch.tensor(tokens)], [0.0]))
     if not groups:
         raise ArlError("no sample of the batch has a transcript to train on")
     n_tokens = sum(group.n_tokens for group in groups)
@@ -102,7 +110,7 @@ def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: st
 
 
 def training_text(text: str, kind: str) -> str:
-    """`plain`: as it is. `characters`: lower-case letters, apostrophes and single spaces, which the small vocabulary has."""
+    """`plain`: as it is. `characters`: lower-case letters, apostrophes and single spaces: the small vocabulary."""
     if kind == "plain":
         return text.strip()
     kept = "".join(c if c in "abcdefghijklmnopqrstuvwxyz'" else " " for c in text.lower().replace("’", "'"))

@@ -22,7 +22,8 @@ class Group:
 
     prompt: int64 [p], token ids with one placeholder per clip. clips: per clip [T, H] embeddings.
     responses: per hypothesis int64 [R_i], the stop token included when it was sampled; R_i ≥ 1.
-    advantages: float per hypothesis (supervised training: 0).
+    advantages: float per hypothesis (supervised training: 0). sampled: per hypothesis the log-probabilities [R_i] it
+    was sampled with, where another policy version sampled it; else empty.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Group:
     clips: list[Tensor]
     responses: list[Tensor]
     advantages: list[float] = field(default_factory=list)
+    sampled: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.responses or any(len(response) == 0 for response in self.responses):
@@ -75,12 +77,16 @@ def embed_prompt(embedding: torch.nn.Module, group: Group, audio_token_id: int) 
     """
     is_audio = group.prompt == audio_token_id
     if int(is_audio.sum()) != len(group.clips):
-        raise ArlError(f"{group.key}: the prompt has {int(is_audio.sum())} audio placeholder(s), {len(group.clips)} clip(s)")
-    text = embedding(group.prompt.masked_fill(is_audio, 0))
+        placeholders = int(is_audio.sum())
+        raise ArlError(
+            f"{group.key}: the prompt has {placeholders} audio placeholder(s) for {len(group.clips)} clip(s)"
+        )
+    text = embedding(group.prompt.masked_fill(is_audio, 0).to(embedding.weight.device))
     pieces, start = [], 0
     for place, clip in zip(is_audio.nonzero().flatten().tolist(), group.clips, strict=True):
         if clip.shape[1] != text.shape[1]:
-            raise ArlError(f"{group.key}: embeddings are {clip.shape[1]} wide, the LLM is {text.shape[1]}: encode again")
-        pieces += [text[start:place], clip.to(text.dtype)]
+            widths = f"embeddings are {clip.shape[1]} wide, the LLM's {text.shape[1]}"
+            raise ArlError(f"{group.key}: {widths}: encode again with this policy")
+        pieces += [text[start:place], clip.to(text)]
         start = place + 1
     return torch.cat([*pieces, text[start:]])

@@ -7,7 +7,7 @@ generator and gives the same bits.
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from arl.train.shared_prefix import check_decoder, self_check
 from arl.train.step import Compute, apply_gradient, grpo_backward, sft_backward
 
 COPIED = "*.json", "*.txt", "*.model", "*.jinja"  # tokenizer and configuration files of an LLM folder
+OF_ONE_UPDATE = "made", "steps_done"  # fields of arl.json that the next policy does not inherit
 
 
 def load_llm(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Any:
@@ -72,15 +73,15 @@ class Learner:
 
     def check(self, batch: Batch) -> float:
         """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|."""
-        kept, self.compute.autocast = self.compute.autocast, None
-        dtype = next(self.model.parameters()).dtype
-        difference = self_check(self.model, batch.groups, self.compute.audio_token_id, 1e-3 if dtype == torch.float32 else 0.1)
-        self.compute.autocast = kept
-        return difference
+        tolerance = 1e-3 if next(self.model.parameters()).dtype == torch.float32 else 0.1
+        return self_check(self.model, batch.groups, self.compute.audio_token_id, tolerance)
 
-    def old_log_probs(self, batch: Batch) -> dict[str, Tensor]:
-        """Log-probabilities under the present weights, by key: needed when a rollout gets several updates."""
-        return {group.key: self.compute.frozen_scores(self.model, [group]) for group in batch.groups}
+    def old_log_probs(self, batch: Batch, model: Any = None) -> dict[str, Tensor]:
+        """Log-probabilities under the weights of `model` (default: the present ones), by key: needed when a rollout
+        gets several updates."""
+        self.compute.temperature = batch.temperature
+        model = self.model if model is None else model
+        return {group.key: self.compute.frozen_scores(model, [group]) for group in batch.groups}
 
     def grpo_step(self, batch: Batch, loss: Grpo, old: Mapping[str, Tensor] | None = None) -> dict[str, float]:
         self.compute.temperature = batch.temperature
@@ -105,7 +106,7 @@ class Learner:
             return groups, None
         features = [augment(group.clips[0], self.frontend.projector.stack, generator) for group in groups]
         clips = self.frontend.project(features)
-        ready = [Group(g.key, g.prompt, [clip], g.responses, g.advantages) for g, clip in zip(groups, clips, strict=True)]
+        ready = [replace(group, clips=[clip]) for group, clip in zip(groups, clips, strict=True)]
         return ready, self.ctc * ctc_loss(self.frontend.projector, clips, groups) if self.ctc else None
 
     def _apply(self) -> dict[str, float]:
@@ -118,19 +119,19 @@ class Learner:
         """Writes the next policy folder whole: weights, tokenizer, frontend (linked unless trained), state, record."""
         if self.frontend is not None:
             self.frontend.projector.eval()
-        build, audio = family(self.policy.family).build, family(self.policy.family).frontend
-        merged = {**self.policy.fields, **fields, "step": step, "probe": make_probe(self.model, self.compute.audio_token_id)}
+        kept = {name: value for name, value in self.policy.fields.items() if name not in OF_ONE_UPDATE}
+        merged = {**kept, **fields, "step": step, "probe": make_probe(self.model, self.compute.audio_token_id)}
         if self.frontend is not None:
-            merged["frontend"] = build.frontend_digest(self.frontend)
+            merged["frontend"] = family(self.policy.family).build.frontend_digest(self.frontend)
 
         def fill(folder: Path) -> None:
             self.model.save_pretrained(folder / "llm")
             for pattern in COPIED:
                 for file in self.policy.llm_dir.glob(pattern):
-                    if not (folder / "llm" / file.name).exists():
+                    if not (folder / "llm" / file.name).exists() and not file.name.endswith(".index.json"):
                         shutil.copy2(file, folder / "llm" / file.name)
             if self.frontend is not None:
-                audio.save(self.frontend, folder / "frontend")
+                family(self.policy.family).frontend.save(self.frontend, folder / "frontend")
             elif self.policy.frontend_dir.is_dir():
                 link_tree(self.policy.frontend_dir, folder / "frontend")
             save_state(folder / "state", self.optimizer, self.named, self.updates)

@@ -71,7 +71,9 @@ class ChunkedLogProb(torch.autograd.Function):
         return to_hidden, as_weight, as_bias, None, None, None
 
 
-def scaled_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, dtype: torch.dtype) -> Tensor:
+def scaled_logits(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, dtype: torch.dtype
+) -> Tensor:
     """(h Wᵀ + b) / T in the working dtype; [n, V]."""
     logits = (hidden.to(weight.dtype) @ weight.T).to(dtype)
     if bias is not None:

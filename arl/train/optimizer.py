@@ -47,13 +47,16 @@ def make_adamw(
 
 
 def save_state(folder: Path, optimizer: torch.optim.Optimizer, named: Mapping[str, nn.Parameter], updates: int) -> None:
-    """Writes `optimizer.safetensors` (moments by parameter name) and `state.json` (number of optimizer steps)."""
+    """Writes `optimizer.safetensors` (moments by parameter name) and `state.json` (number of optimizer steps).
+
+    The moments of a parameter that no gradient has reached are zeros.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for name, parameter in named.items():
         for moment in MOMENTS:
-            if moment in optimizer.state.get(parameter, {}):
-                tensors[f"{name}/{moment}"] = optimizer.state[parameter][moment].contiguous()
+            kept = optimizer.state.get(parameter, {}).get(moment)
+            tensors[f"{name}/{moment}"] = torch.zeros_like(parameter) if kept is None else kept.contiguous()
     save_file(tensors, folder / "optimizer.safetensors")
     (folder / "state.json").write_text(json.dumps({"updates": updates}) + "\n")
 

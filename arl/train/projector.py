@@ -30,13 +30,14 @@ def augment(features: Tensor, stack: int, generator: torch.Generator) -> Tensor:
 
 
 def ctc_loss(projector: nn.Module, clips: Sequence[Tensor], groups: Sequence[Group]) -> Tensor:
-    """Connectionist temporal classification (Graves 2006) of the transcript's tokens from the embeddings, mean per utterance.
+    """Connectionist temporal classification (Graves 2006) of the transcript's tokens from the embeddings, the mean over
+    utterances of the loss per token.
 
     The blank is the padding token 0; the stop token is left out of the labels.
     """
     logits = nn.utils.rnn.pad_sequence([projector.ctc(clip).float() for clip in clips])  # [T, B, V]
     labels = [group.responses[0][:-1] for group in groups]
     return F.ctc_loss(
-        logits.log_softmax(-1), torch.cat(labels), torch.tensor([len(clip) for clip in clips]),
+        logits.log_softmax(-1), torch.cat(labels).to(logits.device), torch.tensor([len(clip) for clip in clips]),
         torch.tensor([len(label) for label in labels]), blank=0, zero_infinity=True,
     )  # fmt: skip

@@ -36,9 +36,15 @@ class Rows:
     target: Tensor
 
 
+def layer_kinds(config: Any) -> set[str]:
+    """The kinds of layers of a decoder. Where its configuration lists none, `sliding_window` means that all slide."""
+    listed = getattr(config, "layer_types", None)
+    return set(listed or ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"])
+
+
 def check_decoder(config: Any) -> None:
     """ArlError for decoders that a shared row would silently compute wrongly."""
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    kinds = layer_kinds(config)
     if kinds - ATTENTION_LAYERS:
         raise ArlError(f"{config.model_type}: layers {sorted(kinds - ATTENTION_LAYERS)} carry state along the row; "
                        "the shared-prefix update needs attention layers only")  # fmt: skip
@@ -49,13 +55,14 @@ def check_decoder(config: Any) -> None:
 def lay_out(model: nn.Module, groups: Sequence[Group], audio_token_id: int) -> Rows:
     """Packs each group into a row and pads the rows on the right."""
     embedding = model.get_input_embeddings()
+    device = embedding.weight.device
     length = max(group.row_length for group in groups)
     rows, segments, positions, predictors, targets = [], [], [], [], []
     for index, group in enumerate(groups):
         prompt = embed_prompt(embedding, group, audio_token_id)
         p = len(prompt)
         inputs = [response[:-1] for response in group.responses]
-        rows.append(torch.cat([prompt, embedding(torch.cat(inputs))]))
+        rows.append(torch.cat([prompt, embedding(torch.cat(inputs).to(device))]))
         segment, position, offset = [torch.zeros(p, dtype=torch.long)], [torch.arange(p)], p
         for number, tokens in enumerate(inputs, 1):
             n = len(tokens)
@@ -68,22 +75,21 @@ def lay_out(model: nn.Module, groups: Sequence[Group], audio_token_id: int) -> R
         positions.append(torch.cat(position))
         targets += group.responses
     pad = torch.nn.utils.rnn.pad_sequence
-    device = rows[0].device
     return Rows(
         embeds=pad(rows, batch_first=True),
         segment=pad(segments, batch_first=True, padding_value=-1).to(device),
         position=pad(positions, batch_first=True).to(device),
         predictor=torch.cat(predictors).to(device),
-        target=torch.cat(targets),
+        target=torch.cat(targets).to(device),
     )
 
 
 def attention_masks(rows: Rows, config: Any) -> Any:
-    """What the decoder takes as `attention_mask`: bool [B, 1, L, L], a dict of two where layers slide, or None.
+    """What the decoder takes as `attention_mask`: bool [B, 1, L, L], a dict by kind where some layers slide, or None.
 
     None, plain causal attention, is exact when every row has one response: padding is on the right.
     """
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    kinds = layer_kinds(config)
     if int(rows.segment.max()) <= 1 and kinds == {"full_attention"}:
         return None
     length = rows.segment.shape[1]
@@ -95,7 +101,10 @@ def attention_masks(rows: Rows, config: Any) -> Any:
     if "sliding_attention" not in kinds:
         return full[:, None]
     distance = rows.position[:, :, None] - rows.position[:, None, :]  # in positions, not in places of the row
-    return {"full_attention": full[:, None], "sliding_attention": (full & (distance < config.sliding_window))[:, None]}
+    sliding = full & (distance < config.sliding_window)
+    if not getattr(config, "layer_types", None):  # such decoders take one mask for all layers
+        return sliding[:, None]
+    return {"full_attention": full[:, None], "sliding_attention": sliding[:, None]}
 
 
 def shared_log_probs(
@@ -118,22 +127,26 @@ def per_row_log_probs(
     for group in groups:
         for response in group.responses:
             prompt = embed_prompt(model.get_input_embeddings(), group, audio_token_id)
-            row = torch.cat([prompt, model.get_input_embeddings()(response[:-1])])[None]
+            target = response.to(prompt.device)
+            row = torch.cat([prompt, model.get_input_embeddings()(target[:-1])])[None]
             logits = model(inputs_embeds=row, use_cache=False).logits[0, len(prompt) - 1 :]
             if logits.dtype != torch.float64:
                 logits = logits.float()
-            scores.append((logits / temperature).log_softmax(-1).gather(-1, response[:, None]).squeeze(-1))
+            scores.append((logits / temperature).log_softmax(-1).gather(-1, target[:, None]).squeeze(-1))
     return torch.cat(scores)
 
 
 def self_check(model: nn.Module, groups: Sequence[Group], audio_token_id: int, tolerance: float) -> float:
-    """Compares both computations on the smallest group of a first batch; max |Δ log-prob|, ArlError beyond `tolerance`."""
-    smallest = min(groups, key=lambda group: group.row_length)
+    """Compares both computations on two small groups of a first batch; max |Δ log-prob|, ArlError beyond `tolerance`.
+
+    Two, so that one row is padded; of several responses where there are such, as one alone shares nothing.
+    """
+    small = sorted(groups, key=lambda group: (len(group.responses) == 1, group.row_length))[:2]
     with torch.no_grad():
-        shared = shared_log_probs(model, [smallest], audio_token_id).log_probs
-        rows = per_row_log_probs(model, [smallest], audio_token_id)
+        shared = shared_log_probs(model, small, audio_token_id).log_probs
+        rows = per_row_log_probs(model, small, audio_token_id)
     difference = float((shared - rows).abs().max())
     if not difference <= tolerance:
-        raise ArlError(f"{smallest.key}: shared-prefix and per-row log-probs differ by {difference:.2e} (allowed "
+        raise ArlError(f"{small[0].key}: shared-prefix and per-row log-probs differ by {difference:.2e} (allowed "
                        f"{tolerance:.0e}) for {model.config.model_type}: this decoder is not supported")  # fmt: skip
     return difference

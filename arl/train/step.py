@@ -17,6 +17,8 @@ from arl.losses.sft import sft
 from arl.train.groups import Group, micro_batches
 from arl.train.shared_prefix import shared_log_probs
 
+TRUNCATION = 2.0  # of the importance weights of stale rollouts (Ionides 2008)
+
 
 @dataclass
 class Compute:
@@ -56,7 +58,7 @@ class Sums:
 
 
 def sequence_mean_weights(groups: Sequence[Group], n_groups: int) -> Tensor:
-    """Eq. 2's means as one weight per token, flat [N]: 1 / (groups · hypotheses of the group · tokens of the hypothesis)."""
+    """Eq. 2's means as one weight per token, flat [N]: 1 / (groups · the group's hypotheses · the hypothesis' tokens)."""
     weights = [
         torch.full((len(response),), 1.0 / (n_groups * len(group.responses) * len(response)), dtype=torch.float64)
         for group in groups
@@ -74,8 +76,26 @@ def token_advantages(groups: Sequence[Group]) -> Tensor:
     ])  # fmt: skip
 
 
+def truncated_importance(groups: Sequence[Group], before: Tensor) -> Tensor:
+    """min(p_before / p_sampled, TRUNCATION) of each token [N] where another version sampled it, 1 elsewhere.
+
+    before: log-probabilities [N] under the weights that the update starts from.
+    """
+    ratios, start = [], 0
+    for group in groups:
+        own = before[start : start + group.n_tokens]
+        start += group.n_tokens
+        sampled = torch.cat(group.sampled).to(own) if group.sampled else own
+        ratios.append((own - sampled).exp().clamp(max=TRUNCATION))
+    return torch.cat(ratios)
+
+
 def grpo_backward(
-    model: nn.Module, groups: Sequence[Group], loss: Grpo, reference: nn.Module | None, compute: Compute,
+    model: nn.Module,
+    groups: Sequence[Group],
+    loss: Grpo,
+    reference: nn.Module | None,
+    compute: Compute,
     old: dict[str, Tensor] | None = None,
 ) -> dict[str, float]:
     """Adds the gradient of the GRPO loss over `groups` to the parameters; returns the loss and its metrics.
@@ -83,29 +103,34 @@ def grpo_backward(
     old: log-probabilities [N of the group] by key, from before the first of several updates; None on-policy.
     """
     sums = Sums()
+    is_stale = any(group.sampled for group in groups)
     for micro in micro_batches(groups, compute.token_budget):
         log_probs, entropies = compute.scores(model, micro)
         anchor = compute.frozen_scores(reference, micro) if reference is not None else None
         before = torch.cat([old[group.key] for group in micro]) if old is not None else None
         weights = sequence_mean_weights(micro, len(groups)).to(log_probs)
-        value, metrics = loss(log_probs, before, anchor, token_advantages(micro).to(log_probs), weights)
+        start = log_probs.detach() if before is None else before
+        importance = truncated_importance(micro, start) if is_stale else None
+        value, metrics = loss(log_probs, before, anchor, token_advantages(micro).to(log_probs), weights, importance)
         value.backward()
         sums.add(loss=float(value.detach()), entropy=float((weights * entropies).sum()), **metrics)
     return sums.values
 
 
 def sft_backward(
-    model: nn.Module, groups: Sequence[Group], compute: Compute,
+    model: nn.Module,
+    groups: Sequence[Group],
+    compute: Compute,
     prepare: Callable[[list[Group]], tuple[list[Group], Tensor | None]],
 ) -> dict[str, float]:
     """Adds the gradient of the token-mean cross-entropy; `prepare` may project features to clips and add a loss.
 
-    prepare(groups) → (groups with clips, an extra loss whose weight in the batch is the share of tokens, or None).
+    prepare(groups) → (groups with clips, an extra loss that is a mean over these groups, or None).
     """
     n_tokens = sum(group.n_tokens for group in groups)
     sums = Sums()
     for micro in micro_batches(groups, compute.token_budget):
-        share = sum(group.n_tokens for group in micro) / n_tokens
+        share = len(micro) / len(groups)
         ready, extra = prepare(micro)
         log_probs, entropies = compute.scores(model, ready)
         weights = torch.full_like(log_probs, 1.0 / n_tokens)
@@ -119,7 +144,7 @@ def sft_backward(
 
 
 def apply_gradient(optimizer: torch.optim.Optimizer, lr: float, max_norm: float) -> float:
-    """Clips to `max_norm` (0: no clipping), steps, clears. Returns the norm before clipping; ArlError when not finite."""
+    """Clips to `max_norm` (0: no clipping), steps, clears. Returns the norm before clipping; ArlError if not finite."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = float(nn.utils.clip_grad_norm_(parameters, max_norm or math.inf))
     if not math.isfinite(norm):

@@ -1,7 +1,7 @@
 # The embedded default: a 4 M-parameter LLM on Whisper tiny.en's encoder, human prompts of one speaker.
 # Every value can be given on make's command line: make loop STEPS=5 LR=1e-5
 START ?= examples/asr/start
-MAKE_DATA ?= arl data --asterisk --split test=0.45 --seed 7 --batch 32 --max-s 28
+MAKE_DATA ?= arl data --asterisk --split test=0.45,train=0.55 --shuffle --seed 7 --max-s 28
 STEPS ?= 24
 EVAL_EVERY ?= 6
 GROUP ?= 12

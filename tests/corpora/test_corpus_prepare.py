@@ -12,6 +12,7 @@ from arl.corpora.prepare import Limits, Prepared, prepare, prepare_all
 from arl.corpora.utterance import Bad, Utterance
 
 RNG = np.random.default_rng(0)
+NONE = Limits()
 CLIP = (RNG.integers(-3000, 3000, 8000) / 32768).astype(np.float32)
 
 
@@ -19,7 +20,7 @@ def clip(number: int) -> np.ndarray:
     return CLIP[: 4000 + number]
 
 
-def good(utterance: Utterance, limits: Limits = Limits()) -> Prepared:
+def good(utterance: Utterance, limits: Limits = NONE) -> Prepared:
     result = prepare(utterance, limits)
     assert isinstance(result, Prepared), result
     return result
@@ -61,14 +62,14 @@ def test_limits_leave_out() -> None:
 def test_what_is_wrong_comes_back(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF....")
     for path in (tmp_path / "a.wav", tmp_path / "missing.wav"):
-        result = prepare(Utterance("a", "t", path, "en"))
+        result = prepare(Utterance("a", "t", path, "en"), NONE)
         assert isinstance(result, Bad) and str(path) in result.where and "\n" not in result.reason
 
 
 def test_cut_flac_is_found(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     path.write_bytes(encode_flac(RNG.normal(size=160000).astype(np.float32))[:-20000])
-    assert isinstance(prepare(Utterance("a", "t", path, "en")), Bad)
+    assert isinstance(prepare(Utterance("a", "t", path, "en"), NONE), Bad)
 
 
 def test_processes_give_the_same_in_order() -> None:

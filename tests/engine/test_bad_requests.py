@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Place
-from tiny import HIDDEN, PROMPT, make_tiny_policy
+from engine_place import Place
+from tests.tiny import HIDDEN, PROMPT, make_tiny_policy
 
 from arl.engine.client import UNDEFINED, Engine, GroupFailed
 from arl.errors import ArlError

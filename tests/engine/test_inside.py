@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import make_tiny_policy
+from tests.tiny import make_tiny_policy
 
 from arl.engine import flags, platform, plugin
 from arl.engine.reference import PREFIX, ROOTS, load_embedding
@@ -139,6 +139,10 @@ def test_a_checkpoint_is_compared_by_its_headers(tmp_path: Path) -> None:
     deeper = make_tiny_policy(tmp_path / "c", layers=3)
     with pytest.raises(ArlError, match="absent"):
         check_same(signature(first / "llm"), deeper / "llm")
+    config = same / "llm" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "rms_norm_eps": 1e-3}))
+    with pytest.raises(ArlError, match="rms_norm_eps is 0.001"):
+        check_same(signature(first / "llm"), same / "llm")
 
 
 def test_devices_have_clear_names() -> None:

@@ -1,5 +1,6 @@
 """Start, stop and find: one engine for two starters, nothing left behind, clear failures."""
 
+import json
 import os
 import signal
 import stat
@@ -9,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Place, Running
-from tiny import make_tiny_policy
+from engine_place import Place, Running
+from tests.tiny import make_tiny_policy
 
 from arl.engine import server
 from arl.engine.client import Engine
@@ -102,6 +103,29 @@ def test_a_server_without_a_starter_leaves(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "arl.engine.serve", "--model-path", "none"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
     assert done.returncode == 1 and b"starter is gone" in done.stderr
+
+
+def test_the_commands_speak_of_the_engine(place: Place, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from arl.engine_command import app
+
+    runner, where = CliRunner(), ["--engine", str(tmp_path)]
+    none = runner.invoke(app, ["status", *where])
+    assert none.exit_code == 1 and "arl engine start" in none.stderr and none.stdout == ""
+    stopped = runner.invoke(app, ["stop", *where])
+    assert stopped.exit_code == 0 and "none runs" in stopped.stderr
+
+
+@pytest.mark.engine
+def test_status_is_json_without_the_key(running: Running, engine: Engine, place: Place) -> None:
+    from typer.testing import CliRunner
+
+    from arl.engine_command import app
+
+    shown = CliRunner().invoke(app, ["status", "--json", "--engine", str(place.state)])
+    assert json.loads(shown.stdout)["version"] == engine.version()
+    assert running.started[0].api_key not in shown.stdout
 
 
 def test_no_engine_is_a_clear_error(tmp_path: Path) -> None:

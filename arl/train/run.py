@@ -1,0 +1,223 @@
+"""The steps of one `arl update`: from a policy folder and shards to the next policy folder.
+
+One shard is one batch and one optimizer step. A run writes nothing but its checkpoint until the next policy is whole;
+killed, it goes on from the checkpoint and ends with the same bits. Left out: the command's flags (arl/update.py).
+
+    train(Job(Policy.open("policy"), None, joined_shards(["feat", "data"]), Path("next"), settings), "cpu", threads=1)
+"""
+
+import hashlib
+import json
+import random
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arl.console import note, progress
+from arl.errors import ArlError
+from arl.policy import MARKER, Policy, remove_stale
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from arl.train.data import Batch
+    from arl.train.learner import Learner
+
+Shard = tuple[str, Sequence[Path]]  # a name, and the path of each joined column
+REPORT_EVERY = 50  # steps between two lines on stderr
+
+
+@dataclass(frozen=True)
+class Job:
+    """One update. start: the policy to train; anchor: the reference of the KL, if any; shards: one per batch;
+    settings: everything else that changes the result, JSON-serialisable (`arl/update.py` makes it)."""
+
+    start: Policy
+    anchor: Policy | None
+    shards: Sequence[Shard]
+    out: Path
+    settings: Mapping[str, Any]
+
+    @cached_property
+    def made(self) -> str:
+        """Names the next policy: equal policy, reference, settings and shard contents give equal weights."""
+        return fingerprint(self.start.version, self.anchor.version if self.anchor else None, self.settings, self.shards)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where an unfinished run keeps its last whole state."""
+        return self.out.parent / f".{self.out.name}.checkpoint"
+
+    def is_done(self) -> bool:
+        """Whether `out` already is what this job would write."""
+        return is_made(self.out, self.made)
+
+
+def is_made(folder: Path, made: str) -> bool:
+    return (folder / MARKER).is_file() and Policy.open(folder).fields.get("made") == made
+
+
+def fingerprint(version: str, reference: str | None, settings: Mapping[str, Any], shards: Sequence[Shard]) -> str:
+    """32 hex digits over the policy, the reference, the settings and the shards' contents."""
+    from arl.shards.marker import read_marker
+
+    digests = []
+    for _, paths in shards:
+        for path in paths:
+            marker = read_marker(path)
+            if marker is None:
+                raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
+            digests.append(marker.sha256)
+    what = [version, reference, dict(settings), digests]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def train(job: Job, device: str, threads: int, save_every: int = 0) -> Policy:
+    """Makes the steps and writes the next policy; with `save_every`, resumes a killed run from its last checkpoint."""
+    from arl.stage import peak_memory_mb, seconds_since_start
+
+    seconds = {"load": seconds_since_start(), "wake": 0.0, "run": 0.0, "sleep": 0.0, "write": 0.0}
+    start = time.monotonic()
+    schedule = step_order(job.shards, job.settings["epochs"], job.settings["seed"])
+    learner, done = make_learner(job, len(schedule), device, threads)
+    seconds["wake"] = time.monotonic() - start
+
+    start = time.monotonic()
+    metrics: dict[str, Any] = {}
+    with progress("update", len(schedule)) as bar:
+        bar.advance(done)
+        for index, metrics in steps(learner, job, schedule, done):
+            finished = index + 1
+            bar.advance(1, f"loss {metrics['loss']:.4f}")
+            if len(schedule) > REPORT_EVERY and finished % REPORT_EVERY == 0:
+                note(f"update: step {finished}/{len(schedule)} " + brief(metrics))
+            if save_every and finished % save_every == 0 and finished < len(schedule):
+                learner.save(job.checkpoint, job.start.step + finished, {"made": job.made, "steps_done": finished}, "")
+    seconds["run"] = time.monotonic() - start
+
+    line = {
+        "stage": "update", "shard": job.shards[-1][0], "made": job.made, "policy": job.start.version,
+        "arguments": dict(job.settings), "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "peak_memory_mb": round(peak_memory_mb(), 1), "steps": len(schedule), "samples": metrics["groups"], **metrics,
+    }  # fmt: skip
+    step = job.start.step + len(schedule)
+    policy = learner.save(job.out, step, {"made": job.made}, json.dumps(line, sort_keys=True) + "\n")
+    shutil.rmtree(job.checkpoint, ignore_errors=True)
+    note(f"update: {job.out}: policy {policy.version} " + brief(metrics))
+    return policy
+
+
+def brief(metrics: Mapping[str, Any]) -> str:
+    """The figures a person watches, in one line."""
+    shown = ("loss", "auxiliary", "reward", "kl", "entropy", "length", "grad_norm", "lr")
+    return " ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
+
+
+def make_learner(job: Job, n_steps: int, device: str, threads: int) -> "tuple[Learner, int]":
+    """The learner at the start of the job, or at its checkpoint, and how many of its steps are done."""
+    from arl.device import pick_device
+
+    where = pick_device(device, threads)
+    job.start.verify()
+    remove_stale(job.checkpoint)
+    resumed = Policy.open(job.checkpoint) if is_made(job.checkpoint, job.made) else None
+    if resumed:
+        resumed.verify()
+    learner = load_learner(resumed or job.start, job, where)
+    done = resumed.fields["steps_done"] if resumed else 0
+    if resumed or not job.settings["fresh_optimizer"]:
+        learner.resume()
+    if learner.schedule.kind == "cosine" and not learner.schedule.total:
+        learner.schedule = replace(learner.schedule, total=learner.updates - done + n_steps)
+    return learner, done
+
+
+def load_learner(policy: Policy, job: Job, where: Any) -> "Learner":
+    """Loads the policy's LLM, the reference where the KL needs one, and the frontend where the projector is trained."""
+    import torch
+
+    from arl.models import family
+    from arl.train.learner import Learner, load_llm
+    from arl.train.optimizer import Schedule
+    from arl.train.step import Compute
+
+    settings = job.settings
+    autocast = torch.bfloat16 if settings["autocast"] == "bfloat16" else None
+    reference = load_llm(job.anchor.llm_dir, where).requires_grad_(False) if job.anchor else None
+    frontend = None
+    if settings["train_projector"]:
+        frontend = family(policy.family).frontend.load(policy.frontend_dir).to(where)
+    return Learner(
+        policy=policy, model=load_llm(policy.llm_dir, where),
+        compute=Compute(policy.audio_token_id, settings["tokens"], autocast=autocast),
+        schedule=Schedule(settings["lr"], settings["warmup"], settings["schedule"], settings["total_steps"]),
+        max_norm=settings["max_norm"], weight_decay=settings["weight_decay"], seed=settings["seed"],
+        reference=reference, frontend=frontend, ctc=settings["ctc"],
+    )  # fmt: skip
+
+
+def step_order(shards: Sequence[Shard], epochs: int, seed: int) -> list[Shard]:
+    """The shards of every optimizer step: in order for one epoch, shuffled afresh (seeded) in each later one."""
+    order = list(shards)
+    for epoch in range(1, epochs):
+        again = list(shards)
+        random.Random(f"{seed}/{epoch}").shuffle(again)
+        order += again
+    return order
+
+
+def steps(learner: "Learner", job: Job, schedule: Sequence[Shard], done: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Makes each optimizer step from the `done`-th on and yields (its index, its metrics)."""
+    make = sft_steps if job.settings["loss"] == "sft" else grpo_steps
+    return make(learner, job, schedule, done)
+
+
+def sft_steps(
+    learner: "Learner", job: Job, schedule: Sequence[Shard], done: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Teacher forcing: each shard is read when its step comes."""
+    from arl.rollout import load_tokenizer
+    from arl.shards.reader import read_joined
+    from arl.train.data import sft_batch
+
+    tokenizer = load_tokenizer(job.start.llm_dir)
+    kind = job.start.fields.get("text", "plain")
+    for index in range(done, len(schedule)):
+        samples = read_joined(schedule[index][1])
+        batch = sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
+        yield index, batch.figures | learner.sft_step(batch)
+
+
+def grpo_steps(
+    learner: "Learner", job: Job, schedule: Sequence[Shard], done: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """GRPO: all batches are read first, and checked, as their old log-probabilities are those of the start."""
+    from arl.losses.grpo import Grpo
+    from arl.shards.reader import read_joined
+    from arl.train.data import rl_batch
+
+    settings, version = job.settings, job.start.version
+    loss = Grpo(settings["clip_low"], settings["clip_high"], settings["beta"], settings["kl"])
+    batches = {name: rl_batch(read_joined(paths), version, settings["allow_stale"]) for name, paths in job.shards}
+    difference = learner.check(next(iter(batches.values())))
+    old = old_log_probs(learner, job, batches, done) if len(schedule) > 1 else {}
+    for index in range(done, len(schedule)):
+        name = schedule[index][0]
+        metrics = learner.grpo_step(batches[name], loss, old.get(name))
+        yield index, batches[name].figures | metrics | {"self_check": difference}
+
+
+def old_log_probs(
+    learner: "Learner", job: Job, batches: "Mapping[str, Batch]", done: int
+) -> "dict[str, dict[str, Tensor]]":
+    """By shard and key, the log-probabilities under the weights of the start, also where a checkpoint is resumed."""
+    from arl.train.learner import load_llm
+
+    model = learner.model
+    if done:
+        model = load_llm(job.start.llm_dir, next(learner.model.parameters()).device)
+    return {name: learner.old_log_probs(batch, model) for name, batch in batches.items()}

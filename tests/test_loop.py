@@ -1,0 +1,103 @@
+"""The Makefile's loop with real stages and a real engine, undisturbed and killed at many moments."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from arl.audio.io import encode_flac
+from arl.engine import server
+from arl.policy import Policy
+from arl.shards import columns
+from arl.shards.writer import ShardWriter
+from arl.stage import read_record
+from tests.tiny_asr import make_tiny_asr_policy
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXTS = ["one two", "press three", "goodbye", "the number is four"]
+STEPS = 3
+
+pytestmark = pytest.mark.engine
+
+
+def make_run(folder: Path) -> Path:
+    """A run folder as `make loop` would have it after `arl data` and `arl init`: 2 training shards, 1 test shard."""
+    rng = np.random.default_rng(0)
+    for split, shards in (("train", 2), ("test", 1)):
+        (folder / "data" / split).mkdir(parents=True)
+        for shard in range(shards):
+            with ShardWriter(folder / "data" / split / f"{shard:06d}.tar") as writer:
+                for index, text in enumerate(TEXTS):
+                    wave = (0.1 * rng.standard_normal(4000 + 1600 * index)).astype(np.float32)
+                    meta = {"text": text, "lang": "en", "duration_s": len(wave) / 16000}
+                    members = {"flac": encode_flac(wave, 16000), columns.META: columns.dumps(meta)}
+                    writer.write(f"{split}-{shard}-{index}", members)
+    make_tiny_asr_policy(folder / "policy")
+    (folder / "data" / "splits.json").write_text("{}")
+    return folder
+
+
+def make_loop(run: Path) -> subprocess.Popen:
+    command = ["make", "loop", f"RUN={run}", f"STEPS={STEPS}", "GROUP=3", "MAX_NEW_TOKENS=12", "LR=1e-2", "EVAL_EVERY=2"]
+    environment = {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    log = (run / "make.log").open("a")
+    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+
+def stage_processes(make: subprocess.Popen) -> list[int]:
+    """The `arl` processes below `make`, not the engine (which has a session of its own)."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:  # it ended while we looked
+                continue
+            if int(fields[3]) == make.pid and any(word.endswith(b"/arl") for word in words[:3]):
+                found.append(int(entry.name))
+    return found
+
+
+def disturb(run: Path, kills: int, rng: random.Random) -> int:
+    """Runs the loop to its end, killing a stage with SIGKILL at `kills` random moments; how many were hit."""
+    hit = 0
+    while True:
+        make = make_loop(run)
+        deadline = time.monotonic() + rng.uniform(1.0, 9.0) if hit < kills else None
+        while make.poll() is None:
+            if deadline and time.monotonic() > deadline and (pids := stage_processes(make)):
+                os.kill(pids[0], signal.SIGKILL)
+                hit, deadline = hit + 1, None
+            time.sleep(0.02)
+        if make.returncode == 0:
+            return hit
+        assert hit, (run / "make.log").read_text()[-3000:]
+
+
+def test_the_loop_runs_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    calm, rough = make_run(tmp_path / "calm"), make_run(tmp_path / "rough")
+    try:
+        assert make_loop(calm).wait() == 0, (calm / "make.log").read_text()[-3000:]
+        assert disturb(rough, kills=4, rng=random.Random(5)) >= 3
+    finally:
+        for run in (calm, rough):
+            server.stop(run / "engine")
+    final = f"step-{STEPS:06d}/policy"
+    assert Policy.open(calm / final).version == Policy.open(rough / final).version
+    Policy.open(rough / final).verify()
+    assert Policy.open(calm / final).version != Policy.open(calm / "policy").version
+
+    log = (calm / "make.log").read_text()
+    assert log.count("step    ") >= STEPS and "WER" in log
+    assert (calm / "eval" / "final" / "summary.json").is_file()
+    encoded = read_record(calm / "emb" / "train")
+    assert len(encoded) == 2  # once, although two steps used the first shard
+    rollout = read_record(calm / "step-000001" / "rollout")[0]
+    assert rollout["prefilled_tokens"] < 1.5 * rollout["prompt_tokens"]  # not once per hypothesis
+    assert server.status(calm / "engine") is None
