@@ -134,10 +134,46 @@ $(RUN)/eval/final/summary.json: $(LAST)/loop.done | engine
 loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resumable; ends with the held-out WER
 	$(Q)arl engine stop
 
+.PHONY: control
+control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps on the same clips instead, in RUN/control
+	arl update --loss sft --shards $(EMB)/train --shards $(DATA)/train --policy $(RUN)/policy --epochs $(STEPS) \
+	  --max-steps $(STEPS) --lr $(CONTROL_LR) --seed $(SEED) -o $(RUN)/control
+	arl sync --policy $(RUN)/control
+	arl eval --shards $(EMB)/test --policy $(RUN)/control --compare $(RUN)/eval/000000 \
+	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/control
+	arl engine stop
+
 .PHONY: demo
 demo: ## from nothing to the held-out WER before and after reinforcement learning
 	$(MAKE) --no-print-directory setup
 	$(MAKE) --no-print-directory loop
+
+# ---- the shipped starting policy ----------------------------------------------------------------------------
+
+W := runs/start
+SFT := --loss sft --train-projector --ctc 0.5 --weight-decay 0.05 --autocast bfloat16 --tokens 4096 --save-every 100
+
+.PHONY: start
+start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, then 3 minutes of human (about an hour)
+	$(MAKE_DATA) -o $(W)/human
+	arl data --synthetic 14000,3500,1500 --max-s 10 --shuffle --against $(W)/human/test --against $(W)/human/train \
+	  --against $(W)/human/sft -o $(W)/synthetic
+	arl init --from whisper-tiny.en --llm new:256x4 -o $(W)/new
+	arl encode --features --shards $(W)/synthetic --policy $(W)/new -o $(W)/features/synthetic
+	arl encode --features --shards $(W)/human/sft --policy $(W)/new -o $(W)/features/human
+	arl update $(SFT) --shards $(W)/features/synthetic --shards $(W)/synthetic --policy $(W)/new \
+	  --epochs 4 --lr 1e-3 --warmup 150 --schedule cosine --total-steps 2364 --max-steps 1400 -o $(W)/phase1
+	mkdir -p $(W)/mix/features $(W)/mix/audio
+	synthetic=($(W)/synthetic/*.tar); human=($(W)/human/sft/*.tar); \
+	for ((k = 0; k < 500; k++)); do \
+	  if ((k % 6 == 3)); then kind=human; audio=$${human[k / 6 % $${#human[@]}]}; \
+	  else kind=synthetic; audio=$${synthetic[k]}; fi; \
+	  ln -sfr $$audio $(W)/mix/audio/$$(printf '%06d' $$k).tar; \
+	  ln -sfr $(W)/features/$$kind/$$(basename $$audio) $(W)/mix/features/$$(printf '%06d' $$k).tar; \
+	done
+	arl update $(SFT) --shards $(W)/mix/features --shards $(W)/mix/audio --policy $(W)/phase1 --fresh-optimizer \
+	  --lr 4e-4 --warmup 20 --schedule cosine -o $(W)/phase2
+	arl export --policy $(W)/phase2 --slim --dtype float16 -o $(START)
 
 .PHONY: clean
 clean: ## remove RUN (its engine is stopped first)

@@ -5,6 +5,8 @@
 The policy's frontend (frozen audio tower + projector) runs on length-bucketed batches; each utterance
 becomes `.emb.safetensors` [T, H] and `.prompt.json` with one placeholder for the clip. `--features` stops
 before the projector and writes `.feat.safetensors`, which supervised training of the projector reads.
+An utterance that cannot be read (counted against --max-failed) becomes an empty prompt with its error, so that
+later columns keep the same rows.
 Left out: training of any kind; the frontend does not change in reinforcement learning, so a dataset that
 the same frontend has encoded is skipped, whatever the policy's version.
 """
@@ -24,7 +26,9 @@ def encode(
     shards: options.Shards,
     policy: options.PolicyDir = None,
     out: options.Out = None,
-    features: Annotated[bool, typer.Option("--features", help="Write the tower's features, before the projector.")] = False,
+    features: Annotated[
+        bool, typer.Option("--features", help="Write the tower's features, before the projector.")
+    ] = False,
     batch_s: Annotated[float, typer.Option("--batch-s", help="Audio seconds per batch, padding included.")] = 120.0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -58,7 +62,8 @@ def encode(
         for name, inputs in todo:
             with run.shard(name, inputs) as shard:
                 with run.phase("run"):
-                    results = encode_shard(list(read_joined(inputs)), frontend, opened.prompt, features, batch_s, budget)
+                    samples = list(read_joined(inputs))
+                    results = list(encode_shard(samples, frontend, opened.prompt, features, batch_s, budget))
                 for key, members, duration_s in results:
                     shard.write(key, members)
                     shard.audio_s += duration_s
@@ -99,31 +104,42 @@ def encode_shard(
     from arl.shards import columns
 
     waves: dict[str, Any] = {}
+    errors: dict[str, str] = {}
     for sample in samples:
         audio = next((sample.members[ext] for ext in columns.AUDIO if ext in sample.members), None)
         try:
             if audio is None:
-                raise ArlError(f"{sample.key}: no audio member (.wav, .flac or .mp3); these are not audio shards")
+                raise ArlError("no audio member (.wav, .flac or .mp3); these are not audio shards")
             waves[sample.key] = load_audio(audio, frontend.sample_rate)
         except ArlError as error:
-            budget.spend(str(error))
+            errors[sample.key] = str(error)
+            budget.spend(f"{sample.where}: {error}")
     encoded: dict[str, Any] = {}
     for batch in length_buckets({key: len(wave) / frontend.sample_rate for key, wave in waves.items()}, batch_s):
         outputs = frontend.features([waves[key] for key in batch])
         if not features:
             outputs = frontend.project(outputs)
         encoded.update(zip(batch, outputs, strict=True))
-    return iter(
-        (key, members_of(encoded[key], prompt, features), len(waves[key]) / frontend.sample_rate) for key in waves
-    )
+    for key in (sample.key for sample in samples):
+        if key in errors:
+            yield key, {columns.PROMPT: columns.dumps({"input_ids": [], "error": errors[key]})}, 0.0
+        else:
+            yield key, members_of(encoded[key], prompt, features), len(waves[key]) / frontend.sample_rate
 
 
 def members_of(output: Any, prompt: list[int], features: bool) -> dict[str, bytes]:
+    """The members of an encoded utterance."""
     from arl.shards import columns
 
-    if features:
-        return {columns.FEAT: columns.save_tensor("feat", output), columns.PROMPT: columns.dumps({"input_ids": prompt})}
-    return {columns.EMB: columns.save_tensor("emb", output), columns.PROMPT: columns.dumps({"input_ids": prompt})}
+    member, name = (columns.FEAT, "feat") if features else (columns.EMB, columns.EMB_TENSOR)
+    return {member: columns.save_tensor(name, output), columns.PROMPT: columns.dumps({"input_ids": prompt})}
+
+
+def failed_to_encode(sample: "Sample") -> bool:
+    """Whether this row of an embedding shard stands for an utterance that could not be read: no embeddings."""
+    from arl.shards import columns
+
+    return columns.EMB not in sample.members and "error" in sample.json(columns.PROMPT)
 
 
 def length_buckets(seconds: dict[str, float], batch_s: float) -> Iterator[list[str]]:

@@ -30,8 +30,12 @@ def evaluate(
     out: options.Out = None,
     policy: options.PolicyDir = None,
     engine: options.EngineDir = options.DEFAULT_ENGINE,
-    compare: Annotated[Path | None, typer.Option("--compare", help="Another eval's folder: paired interval against it.")] = None,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest hypothesis, in tokens.")] = 256,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", help="Another eval's folder: paired interval against it.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", min=1, help="Longest hypothesis, in tokens.")
+    ] = 256,
     seed: options.Seed = 0,
     max_failed: options.MaxFailed = 0,
     as_json: options.Json = False,
@@ -62,7 +66,7 @@ def evaluate(
 def decode(
     client: "Engine", policy: "Policy", shards: Sequence[str], max_new_tokens: int, max_failed: int
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """One row per utterance of all shards, and how long the engine took."""
+    """One row per utterance of all shards that did not fail, how many failed, and how long the engine took."""
     from arl.console import progress
     from arl.encode import FailureBudget
     from arl.programs.references import find_column, read_with_references
@@ -87,7 +91,7 @@ def decode(
             text = tokenizer.decode(group.hypotheses[0].tokens, skip_special_tokens=True)
             rows.append(score(sample.key, sample.json(META), text))
     audio_s = audio_seconds(samples, policy)
-    timing = {"seconds": round(seconds, 2), "audio_s": round(audio_s, 1)}
+    timing = {"failed": len(samples) - len(rows), "seconds": round(seconds, 2), "audio_s": round(audio_s, 1)}
     return rows, timing | ({"rtf": round(seconds / audio_s, 5)} if audio_s else {})
 
 
@@ -99,7 +103,8 @@ def score(key: str, meta: dict[str, Any], hypothesis: str) -> dict[str, Any]:
     errors = word_errors(meta["text"], hypothesis, lang)
     counts = {name: getattr(errors, name) for name in COUNTS}
     alignment = align(meta["text"], hypothesis, lang)
-    return {"key": key, "lang": lang, "reference": meta["text"], "hypothesis": hypothesis, **counts, "alignment": alignment}
+    words = {"reference": meta["text"], "hypothesis": hypothesis}
+    return {"key": key, "lang": lang, **words, **counts, "alignment": alignment}
 
 
 def arrays(rows: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
@@ -122,8 +127,8 @@ def summarise(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
     rate = rate_interval(errors, words, seed=seed)
     totals = {name: sum(row[name] for row in rows) for name in COUNTS[:3]}
     return {
-        "utterances": len(rows), "words": int(words.sum()), "wer": rate.value, "wer_low": rate.low, "wer_high": rate.high,
-        **totals, "correct_utterances": int((errors == 0).sum()),
+        "utterances": len(rows), "words": int(words.sum()), "correct_utterances": int((errors == 0).sum()),
+        "wer": rate.value, "wer_low": rate.low, "wer_high": rate.high, **totals,
     }  # fmt: skip
 
 
@@ -136,7 +141,7 @@ def compared(rows: Sequence[dict[str, Any]], baseline: Sequence[dict[str, Any]],
     if {row["key"] for row in rows} != set(old):
         raise ArlError("--compare: the other run evaluated other utterances; evaluate both on the same shards")
     old_errors, words = arrays([old[row["key"]] for row in rows])
-    change = paired_relative(arrays(rows)[0], old_errors, words, seed=seed)
+    change = paired_relative(arrays(rows)[0], old_errors, seed=seed)
     return {
         "wer": float(old_errors.sum() / words.sum()), "relative": change.value,
         "relative_low": change.low, "relative_high": change.high,
@@ -181,6 +186,8 @@ def show(summary: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     )  # fmt: skip
     console = stdout_console()
     console.print(table)
+    if summary["failed"]:
+        console.print(f"{summary['failed']} utterances failed and are not in these figures")
     if other := summary.get("compared_with"):
         significant = other["relative_low"] > 0 or other["relative_high"] < 0
         console.print(

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from arl import options
-from arl.console import note, stdout_console
+from arl.console import note, stdout_console, warn
 from arl.errors import ArlError, UsageError
 from arl.shards.checks import is_number, shard_problems
 from arl.shards.columns import META, tensor_headers

@@ -161,7 +161,7 @@ def refuse_other(path: Path) -> None:
 
 
 def remove_stale(path: Path) -> None:
-    """Removes what killed writers of `path` left beside it; a folder moved aside is moved back if it is the only one."""
+    """Removes what killed writers of `path` left beside it; moves a policy that was moved aside back if it is alone."""
     for left in sorted(path.parent.glob(f".{glob.escape(path.name)}.*-*")):
         kind, _, pid = left.name.removeprefix(f".{path.name}.").partition("-")
         if kind not in ("tmp", "old") or not pid.isdigit() or is_alive(int(pid)):

@@ -8,6 +8,7 @@ Left out: anything that is not in the records and the evaluations; it computes n
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +17,13 @@ import typer
 from arl import options
 
 STAGES = ("rollout", "reward", "update", "sync")
+FIGURES = ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread")  # of the update's record
 
 
 def report(
     run: Annotated[Path, typer.Option("--run", help="A run folder with step-NNNNNN/ in it.")],
     step: Annotated[int | None, typer.Option("--step", help="Only this step.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Write the curves as a picture (needs matplotlib).")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the curves to a file (needs matplotlib).")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Print a line per step: reward, WER of the samples, KL, length, seconds by stage.
@@ -44,12 +46,14 @@ def read_step(folder: Path) -> dict[str, Any] | None:
     """The figures of one step, or None when its update is not done."""
     from arl.stage import read_record
 
-    records = {stage: (read_record(folder / ("policy" if stage == "update" else stage)) or [{}])[-1] for stage in STAGES}
+    records = {stage: (read_record(folder / stage) or [{}])[-1] for stage in STAGES}
+    if not records["update"]:  # the loop keeps a copy of it there, as it removes old policies
+        records["update"] = (read_record(folder / "policy") or [{}])[-1]
     update, rollout = records["update"], records["rollout"]
     if not update:
         return None
     row = {"step": int(folder.name.rpartition("-")[2]), "policy": update["policy"]}
-    row |= {k: update[k] for k in ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread") if k in update}
+    row |= {name: update[name] for name in FIGURES if name in update}
     if "reward_wer" in row:
         row["sample_wer"] = 1 - row.pop("reward_wer")
     row["seconds"] = {stage: round(sum(records[stage].get("seconds", {}).values()), 2) for stage in STAGES}
@@ -59,8 +63,13 @@ def read_step(folder: Path) -> dict[str, Any] | None:
 
 def line(row: dict[str, Any]) -> str:
     """One step for a person."""
-    figures = (("reward", "reward", ".3f"), ("sample_wer", "WER", ".3f"), ("kl", "KL", ".4f"), ("length", "length", ".1f"))
-    shown = "  ".join(f"{label} {row[name]:{form}}" for name, label, form in figures if name in row)
+    labels = {
+        "reward": ("reward", ".3f"),
+        "sample_wer": ("WER", ".3f"),
+        "kl": ("KL", ".4f"),
+        "length": ("length", ".1f"),
+    }
+    shown = "  ".join(f"{label} {row[name]:{form}}" for name, (label, form) in labels.items() if name in row)
     seconds = " ".join(f"{stage} {value:.1f}" for stage, value in row["seconds"].items())
     return f"step {row['step']:>4}  {shown}  | seconds: {seconds}"
 
@@ -75,7 +84,7 @@ def evaluations(run: Path) -> dict[int, dict[str, Any]]:
 
 
 def draw(rows: list[dict[str, Any]], held_out: dict[int, dict[str, Any]], path: Path) -> None:
-    """Three panels over steps: WER (samples and held-out), KL, length."""
+    """Three panels over steps: WER (samples and held-out), KL, length; the reward where no sample has a WER."""
     try:
         import matplotlib
 
@@ -87,17 +96,19 @@ def draw(rows: list[dict[str, Any]], held_out: dict[int, dict[str, Any]], path: 
         raise ArlError("--plot needs matplotlib: pip install 'arl[demo]'") from error
     figure, (top, middle, bottom) = pyplot.subplots(3, 1, figsize=(7, 8), sharex=True, height_ratios=(3, 1, 1))
     x = [row["step"] for row in rows]
-    top.plot(x, [100 * row["sample_wer"] for row in rows], ".-", label="training samples, temperature 1")
+    has_wer = any("sample_wer" in row for row in rows) or held_out
+    name, scale = ("sample_wer", 100) if has_wer else ("reward", 1)
+    top.plot(x, [scale * row.get(name, math.nan) for row in rows], ".-", label="training samples")
     if held_out:
         y = [100 * summary["wer"] for summary in held_out.values()]
-        spread = [[100 * (s["wer"] - s["wer_low"]) for s in held_out.values()], [100 * (s["wer_high"] - s["wer"]) for s in held_out.values()]]
-        top.errorbar(list(held_out), y, yerr=spread, fmt="s-", capsize=3, label="held-out human speech, greedy (95 %)")
-    top.set_ylabel("WER %")
+        below = [max(0.0, 100 * (s["wer"] - s["wer_low"])) for s in held_out.values()]
+        above = [max(0.0, 100 * (s["wer_high"] - s["wer"])) for s in held_out.values()]
+        top.errorbar(list(held_out), y, yerr=[below, above], fmt="s-", capsize=3, label="held-out, greedy (95 %)")
+    top.set_ylabel("WER %" if has_wer else "reward")
     top.legend()
-    middle.plot(x, [row.get("kl", 0.0) for row in rows], ".-")
-    middle.set_ylabel("KL, nats/token")
-    bottom.plot(x, [row["length"] for row in rows], ".-")
-    bottom.set_ylabel("tokens")
+    for axis, figure_name, label in ((middle, "kl", "KL, nats/token"), (bottom, "length", "tokens")):
+        axis.plot(x, [row.get(figure_name, math.nan) for row in rows], ".-")
+        axis.set_ylabel(label)
     bottom.set_xlabel("step")
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -30,9 +30,13 @@ def rollout(
     shards: options.Shards,
     out: options.Out = None,
     group: Annotated[int, typer.Option("--group", "-g", min=1, help="Hypotheses per utterance, G.")] = 12,
-    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")
+    ] = 1.0,
     top_p: Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Nucleus sampling; 1 is off.")] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest hypothesis, in tokens.")] = 256,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", min=1, help="Longest hypothesis, in tokens.")
+    ] = 256,
     policy: options.PolicyDir = None,
     engine: options.EngineDir = options.DEFAULT_ENGINE,
     seed: options.Seed = 0,
@@ -69,7 +73,7 @@ def rollout(
                 hypotheses = result.hypotheses if result is not None else []  # a row without hypotheses keeps the join
                 shard.write(sample.key, rollout_member(hypotheses, tokenizer, opened, temperature))
             shard.figures |= figures([result for result in groups if result is not None], seconds)
-            shard.audio_s = audio_seconds(samples, opened) * group
+            shard.audio_s = audio_seconds(samples, opened) * (group if temperature > 0 else 1)
         note(f"rollout: {name}: {shard.figures['groups']} groups, {shard.figures['tokens_per_s']:.0f} tokens/s")
 
 
@@ -120,7 +124,7 @@ def load_tokenizer(llm_dir: Path) -> Any:
 
 
 def hypothesis_seeds(seed: int, key: str, group: int) -> list[int]:
-    """One 31-bit seed per hypothesis from the stage's seed and the utterance's key: the same in any batch, any order."""
+    """One 31-bit seed per hypothesis from the stage's seed and the utterance's key: the same in any batch and order."""
     digests = (hashlib.sha256(f"{seed}/{key}/{index}".encode()).digest() for index in range(group))
     return [int.from_bytes(digest[:4], "little") >> 1 for digest in digests]
 
@@ -129,12 +133,14 @@ def generate(
     client: "Engine", policy: "Policy", samples: "Sequence[Sample]", group: int, sampling: dict[str, Any], seed: int,
     budget: "FailureBudget", bar: "Progress",
 ) -> "list[Group | None]":  # fmt: skip
-    """The group of each sample, all in flight at once; None for a sample whose requests failed twice.
+    """The group of each sample, all in flight at once; None for a sample whose requests failed twice, and, without a
+    request, for one that `arl encode` has counted as failed.
 
     Temperature 0 is greedy decoding: one hypothesis, whatever `group` says.
     """
     import asyncio
 
+    from arl.encode import failed_to_encode
     from arl.engine.client import GroupFailed
     from arl.shards import columns
 
@@ -143,6 +149,8 @@ def generate(
     async def one(sample: "Sample") -> "Group | None":
         seeds = hypothesis_seeds(seed, sample.key, group)
         try:
+            if failed_to_encode(sample):
+                return None
             prompt = sample.json(columns.PROMPT)["input_ids"]
             audio = [columns.tensor_reference(sample, columns.EMB, columns.EMB_TENSOR)]
             return await client.generate_group(prompt, audio, seeds=seeds, greedy=greedy, **sampling)
@@ -193,10 +201,12 @@ def figures(groups: "list[Group]", seconds: float) -> dict[str, Any]:
 
 def audio_seconds(samples: "Sequence[Sample]", policy: "Policy") -> float:
     """Seconds of audio behind the embeddings, by their length and the frontend's rate."""
+    from arl.encode import failed_to_encode
     from arl.shards import columns
 
     rate = policy.fields.get("embedding_rate_hz")
     if not rate:
         return 0.0
-    clips = (columns.tensor_reference(sample, columns.EMB, columns.EMB_TENSOR) for sample in samples)
+    encoded = [sample for sample in samples if not failed_to_encode(sample)]
+    clips = (columns.tensor_reference(sample, columns.EMB, columns.EMB_TENSOR) for sample in encoded)
     return sum(clip["shape"][0] for clip in clips) / rate

@@ -60,9 +60,9 @@ def read_record(folder: str | Path) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_text().splitlines(), 1):
         try:
             entry = json.loads(line)
-        except ValueError as error:
-            raise ArlError(f"{path}:{number}: not a JSON line ({error}); delete the line") from error
-        lines[entry["shard"]] = entry
+            lines[entry["shard"]] = entry
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArlError(f"{path}:{number}: not a record of a stage ({error!r}); delete the line") from error
     return [lines[name] for name in sorted(lines)]
 
 

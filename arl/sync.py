@@ -48,11 +48,14 @@ def sync(
     opened.verify()
     client = engine_with(opened, engine)
     probe = prove(client, opened, tolerance)
-    seconds = {"load": load_s, "wake": 0.0, "run": time.monotonic() - start, "sleep": 0.0, "write": 0.0}
+    run_s = time.monotonic() - start
+    seconds = {"load": round(load_s, 4), "wake": 0.0, "run": round(run_s, 4), "sleep": 0.0, "write": 0.0}
     result = {"version": opened.version, **probe}
     if out is not None:
-        line = {"stage": "sync", "shard": "policy", "policy": opened.version, "samples": 1, **probe,
-                "seconds": {k: round(v, 4) for k, v in seconds.items()}, "peak_memory_mb": round(peak_memory_mb(), 1)}  # fmt: skip
+        line = {
+            "stage": "sync", "shard": "policy", "policy": opened.version, "samples": 1, **probe, "seconds": seconds,
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+        }  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         (out / "stage.jsonl").write_text(json.dumps(line, sort_keys=True) + "\n")
     if as_json:

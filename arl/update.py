@@ -50,6 +50,7 @@ Lr = Annotated[float, flag(OF_OPTIMIZER, "--lr", "Learning rate.", min=0.0)]
 Warmup = Annotated[int, flag(OF_OPTIMIZER, "--warmup", "Warm-up steps.", min=0)]
 ScheduleKind = Annotated[str, flag(OF_OPTIMIZER, "--schedule", "constant or cosine.")]
 TotalSteps = Annotated[int, flag(OF_OPTIMIZER, "--total-steps", "Where the cosine ends; 0: this run's steps.", min=0)]
+MaxSteps = Annotated[int, flag(OF_OPTIMIZER, "--max-steps", "Stop after this many steps; 0: all.", min=0)]
 WeightDecay = Annotated[float, flag(OF_OPTIMIZER, "--weight-decay", "AdamW decay of matrices.", min=0.0)]
 MaxNorm = Annotated[float, flag(OF_OPTIMIZER, "--max-norm", "Gradient clipping; 0 is off.", min=0.0)]
 FreshOptimizer = Annotated[bool, flag(OF_OPTIMIZER, "--fresh-optimizer", "Ignore saved optimizer state.")]
@@ -76,6 +77,7 @@ def update(
     warmup: Warmup = 0,
     schedule: ScheduleKind = "constant",
     total_steps: TotalSteps = 0,
+    max_steps: MaxSteps = 0,
     weight_decay: WeightDecay = 0.0,
     max_norm: MaxNorm = 1.0,
     fresh_optimizer: FreshOptimizer = False,
@@ -103,7 +105,7 @@ def update(
     check_choices({"--loss": loss, "--kl": kl, "--schedule": schedule, "--autocast": autocast})
     settings = {
         "loss": loss, "beta": beta, "kl": kl, "clip_low": clip_low, "clip_high": clip_high, "epochs": epochs, "lr": lr,
-        "warmup": warmup, "schedule": schedule, "total_steps": total_steps, "weight_decay": weight_decay,
+        "warmup": warmup, "schedule": schedule, "total_steps": total_steps, "max_steps": max_steps, "weight_decay": weight_decay,
         "max_norm": max_norm, "fresh_optimizer": fresh_optimizer, "tokens": tokens, "autocast": autocast,
         "allow_stale": allow_stale, "train_projector": train_projector, "ctc": ctc, "seed": seed,
     }  # fmt: skip

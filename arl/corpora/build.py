@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from arl.console import note, progress
+from arl.console import progress, warn
 from arl.corpora import publish, split
 from arl.corpora.prepare import Limits, Prepared, prepare_all
 from arl.corpora.utterance import Bad, Corpus, Utterance, unique

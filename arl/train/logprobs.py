@@ -28,7 +28,7 @@ class ChunkedLogProb(torch.autograd.Function):
     """log softmax(h Wᵀ + b)/T at the target. h [N, H], W [V, H], b [V] or None, target int64 [N] → ([N], [N])."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float, chunk: int
     ) -> tuple[Tensor, Tensor]:
         dtype = working_dtype(weight.dtype)
@@ -47,7 +47,7 @@ class ChunkedLogProb(torch.autograd.Function):
         return log_probs, entropies
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _entropies: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor, _entropies: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, target, log_sums = ctx.saved_tensors
         dtype = log_sums.dtype
         to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None

@@ -82,7 +82,7 @@ def train(job: Job, device: str, threads: int, save_every: int = 0) -> Policy:
 
     seconds = {"load": seconds_since_start(), "wake": 0.0, "run": 0.0, "sleep": 0.0, "write": 0.0}
     start = time.monotonic()
-    schedule = step_order(job.shards, job.settings["epochs"], job.settings["seed"])
+    schedule = step_order(job.shards, job.settings["epochs"], job.settings["seed"])[: job.settings.get("max_steps") or None]
     learner, done = make_learner(job, len(schedule), device, threads)
     seconds["wake"] = time.monotonic() - start
 

@@ -58,7 +58,7 @@ class Sums:
 
 
 def sequence_mean_weights(groups: Sequence[Group], n_groups: int) -> Tensor:
-    """Eq. 2's means as one weight per token, flat [N]: 1 / (groups · the group's hypotheses · the hypothesis' tokens)."""
+    """Eq. 2's means as one weight per token, flat [N]: 1 / (groups · the group's hypotheses · their tokens)."""
     weights = [
         torch.full((len(response),), 1.0 / (n_groups * len(group.responses) * len(response)), dtype=torch.float64)
         for group in groups

@@ -44,7 +44,7 @@ def load_tower(source: str) -> tuple[WhisperEncoder, str]:
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per character of lower-case English, five specials in front: <pad> 0, <s> 1, </s> 2, <asr> 3, <audio> 4."""
+    """One token per character of lower-case English; in front <pad> 0, <s> 1, </s> 2, <asr> 3, <audio> 4."""
     tokenizer = Tokenizer(models.WordLevel({text: i for i, text in enumerate(CHARACTERS)}, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -147,7 +147,7 @@ def export_slim(policy: Policy, out: Path, dtype: torch.dtype) -> Policy:
         halved = {name: tensor.to(dtype) for name, tensor in projector.items()}
         save_file(halved, folder / "frontend" / "projector.safetensors")
 
-    kept = {name: value for name, value in policy.fields.items() if name not in ("probe", "frontend")}
+    kept = {name: value for name, value in policy.fields.items() if name not in ("probe", "frontend", "made")}
     return write_policy(out, kept, fill)
 
 

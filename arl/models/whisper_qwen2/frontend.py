@@ -161,5 +161,6 @@ def load(folder: Path) -> Frontend:
         try:
             module.load_state_dict(tensors)
         except RuntimeError as error:
-            raise ArlError(f"{path}: does not fit {folder / 'config.json'}: {str(error).splitlines()[-1].strip()}") from error
+            reason = str(error).splitlines()[-1].strip()
+            raise ArlError(f"{path}: does not fit {folder / 'config.json'}: {reason}") from error
     return Frontend(tower, projector)

@@ -1,0 +1,163 @@
+"""Policy folders: their marker, their version, and that a write is whole or has not happened."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from arl.errors import ArlError
+from arl.policy import MARKER, Policy, link_tree, remove_stale, weights_digest, write_policy
+
+FIELDS = {"family": "toy", "step": 7, "prompt": [1, 4, 3], "audio_token_id": 4, "eos_token_id": 2, "embedding_dim": 8}
+DEAD = 2**22 + 1  # above the kernel's largest process id
+
+
+def write(path: Path, weights: bytes = b"weights", **fields: object) -> Policy:
+    def fill(folder: Path) -> None:
+        (folder / "llm").mkdir()
+        (folder / "llm" / "model.safetensors").write_bytes(weights)
+
+    return write_policy(path, {**FIELDS, **fields}, fill)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_fields_and_places(tmp_path):
+    policy = write(tmp_path / "a" / "policy", frontend="abc")
+    assert policy == Policy.open(str(tmp_path / "a" / "policy"))
+    assert (policy.family, policy.step, policy.prompt) == ("toy", 7, [1, 4, 3])
+    assert (policy.audio_token_id, policy.eos_token_id, policy.embedding_dim) == (4, 2, 8)
+    assert policy.frontend_id == "abc" and write(tmp_path / "b").frontend_id == ""
+    assert policy.llm_dir == policy.path / "llm" and policy.frontend_dir == policy.path / "frontend"
+    assert policy.state_dir == policy.path / "state"
+
+
+def test_the_version_is_the_step_and_the_weights(tmp_path):
+    one, same, other = write(tmp_path / "1"), write(tmp_path / "2"), write(tmp_path / "3", b"others")
+    assert one.version == same.version == f"000007-{weights_digest(one.llm_dir)}"
+    assert other.version != one.version
+    assert write(tmp_path / "4", step=8).version == one.version.replace("000007", "000008")
+
+
+def test_the_digest_covers_names_bytes_and_every_file(tmp_path):
+    digests = set()
+    for files in ({"a": b"12"}, {"b": b"12"}, {"a": b"1", "b": b"2"}, {"a": b"1", "b": b"3"}):
+        folder = tmp_path / str(len(digests))
+        folder.mkdir()
+        for name, content in files.items():
+            (folder / f"{name}.safetensors").write_bytes(content)
+        digests.add(weights_digest(folder))
+    assert len(digests) == 4
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ArlError, match=r"no \*.safetensors"):
+        weights_digest(tmp_path / "none")
+
+
+def test_verify(tmp_path):
+    policy = write(tmp_path / "policy")
+    policy.verify()
+    (policy.llm_dir / "model.safetensors").write_bytes(b"edited!")
+    with pytest.raises(ArlError, match=f"{policy.path}: the weights in llm/ .* are not those of version {policy.version}"):
+        policy.verify()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no arl.json, so this policy is half-written"),
+        ("{", "arl.json: not JSON"),
+        ("[]", "arl.json: not a JSON object"),
+        (json.dumps({"family": "toy", "step": 1, "version": "x"}), "lacks audio_token_id, eos_token_id, prompt"),
+    ],
+)
+def test_what_is_no_policy(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / MARKER).write_text(content)
+    with pytest.raises(ArlError, match=message):
+        Policy.open(tmp_path)
+
+
+def test_a_missing_folder_says_how_to_make_one(tmp_path):
+    with pytest.raises(ArlError, match="no such policy folder; `arl init"):
+        Policy.open(tmp_path / "nowhere")
+
+
+def test_a_write_replaces_a_policy_whole(tmp_path):
+    old, new = write(tmp_path / "policy"), write(tmp_path / "policy", b"new")
+    assert new.version != old.version
+    assert (new.llm_dir / "model.safetensors").read_bytes() == b"new"
+    assert names(tmp_path) == ["policy"]
+
+
+def test_an_exception_while_filling_leaves_the_old_policy(tmp_path):
+    old = write(tmp_path / "policy")
+
+    def fill(folder: Path) -> None:
+        (folder / "llm").mkdir()
+        (folder / "llm" / "model.safetensors").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_policy(tmp_path / "policy", FIELDS, fill)
+    with pytest.raises(KeyboardInterrupt):
+        write_policy(tmp_path / "other", FIELDS, fill)
+    assert names(tmp_path) == ["policy"]
+    Policy.open(old.path).verify()
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_nothing_but_a_policy_is_replaced(tmp_path, kind):
+    target = tmp_path / "data"
+    if kind == "folder":
+        target.mkdir()
+        (target / "precious").write_text("data")
+    else:
+        target.write_text("data")
+    with pytest.raises(ArlError, match="exists and is no policy, so it is not replaced"):
+        write(target)
+    assert names(tmp_path) == ["data"] and (target if kind == "file" else target / "precious").read_text() == "data"
+
+
+def test_an_empty_folder_is_taken(tmp_path):
+    (tmp_path / "policy").mkdir()
+    write(tmp_path / "policy").verify()
+
+
+def test_what_killed_writers_left_is_removed_and_living_ones_stay(tmp_path):
+    path = tmp_path / "policy"
+    for pid in (DEAD, os.getppid()):
+        (tmp_path / f".policy.tmp-{pid}").mkdir()
+    (tmp_path / ".policy.checkpoint").mkdir()  # not ours to remove
+    (tmp_path / f".policy2.tmp-{DEAD}").mkdir()
+    remove_stale(path)
+    assert names(tmp_path) == sorted([".policy.checkpoint", f".policy.tmp-{os.getppid()}", f".policy2.tmp-{DEAD}"])
+
+
+def test_a_writer_killed_between_its_two_renames_loses_nothing(tmp_path):
+    old = write(tmp_path / "policy")
+    os.rename(old.path, tmp_path / f".policy.old-{DEAD}")  # the old one moved aside, the new one not yet in place
+    (tmp_path / f".policy.tmp-{DEAD}").mkdir()
+    remove_stale(tmp_path / "policy")
+    assert names(tmp_path) == ["policy"]
+    Policy.open(tmp_path / "policy").verify()
+    os.rename(write(tmp_path / "elsewhere").path, tmp_path / f".policy.old-{DEAD}")  # and not yet removed
+    remove_stale(tmp_path / "policy")
+    assert names(tmp_path) == ["policy"]
+
+
+def test_link_tree_copies_folders_too(tmp_path, monkeypatch):
+    (tmp_path / "from" / "deep" / "empty").mkdir(parents=True)
+    (tmp_path / "from" / "deep" / "file").write_text("x")
+    link_tree(tmp_path / "from", tmp_path / "linked")
+    assert (tmp_path / "linked" / "deep" / "file").stat().st_ino == (tmp_path / "from" / "deep" / "file").stat().st_ino
+    assert (tmp_path / "linked" / "deep" / "empty").is_dir()
+
+    def refuse(*_: object) -> None:
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    link_tree(tmp_path / "from", tmp_path / "copied")
+    assert (tmp_path / "copied" / "deep" / "file").read_text() == "x"

@@ -1,0 +1,64 @@
+"""What the READMEs show is what the command line takes, and the shown reward programs run."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from arl.cli import app
+from arl.programs.checker import check_program
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ["README.md", "examples/asr/README.md"]
+
+
+def shell_lines(page: str) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
+    command = typer.main.get_command(app)
+    shown = [shlex.split(line, comments=True) for line in shell_lines(page) if line.startswith("arl ")]
+    assert shown
+    for words in shown:
+        with command.make_context("arl", words[1:], resilient_parsing=True):
+            pass
+        sub, rest = command.commands[words[1]], words[2:]
+        while hasattr(sub, "commands"):
+            sub, rest = sub.commands[rest[0]], rest[1:]
+        known = {option for parameter in sub.params for option in parameter.opts + parameter.secondary_opts}
+        assert {word for word in rest if re.fullmatch(r"--?[a-z][a-z-]*", word)} <= known, words
+
+
+def test_every_make_target_shown_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "".join((ROOT / page).read_text() for page in PAGES)
+    assert set(re.findall(r"`?make ([a-z]+)", text)) - {"it"} <= targets
+
+
+def test_the_ten_line_reward_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 10
+    path = tmp_path / "mine.py"
+    path.write_text(code)
+    check_program(str(path))
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_jq_one_liner_runs() -> None:
+    (line,) = [line for line in shell_lines("README.md") if "jq -c" in line]
+    spec = shlex.split(line)[-1].rpartition("=")[0]
+    check_program(spec)
+
+
+def test_the_example_configuration_parses() -> None:
+    command = ["make", "-n", "loop", "RUN=/nonexistent/run", "CONFIG=examples/asr/config.mk", "STEPS=2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("arl rollout") == 2

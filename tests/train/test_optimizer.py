@@ -1,0 +1,24 @@
+"""The learning rate by step, and which parameters decay."""
+
+import pytest
+import torch
+
+from arl.train.optimizer import Schedule, make_adamw
+
+
+def test_warm_up_then_constant():
+    rates = [Schedule(1.0, warmup=4).at(step) for step in range(6)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0])
+    assert Schedule(0.3).at(0) == 0.3
+
+
+def test_cosine_ends_at_its_total_and_stays_there():
+    schedule = Schedule(2.0, kind="cosine", total=4)
+    assert [schedule.at(step) for step in (0, 2, 4, 9)] == pytest.approx([2.0, 1.0, 0.0, 0.0])
+
+
+def test_matrices_decay_and_vectors_do_not():
+    named = {"b.weight": torch.nn.Parameter(torch.ones(2, 2)), "a.norm": torch.nn.Parameter(torch.ones(2))}
+    decayed, plain = make_adamw(named, 0.1).param_groups
+    assert decayed["weight_decay"] == 0.1 and [p.ndim for p in decayed["params"]] == [2]
+    assert plain["weight_decay"] == 0.0 and [p.ndim for p in plain["params"]] == [1]
