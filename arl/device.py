@@ -5,7 +5,7 @@ from typing import Any
 
 
 def pick_device(device: str = "auto", threads: int = 0) -> Any:
-    """`auto`, `cpu`, `cuda` or `cuda:N` → torch.device; sets torch's CPU threads (0: every core this process may use)."""
+    """`auto`, `cpu`, `cuda` or `cuda:N` → torch.device; sets torch's CPU threads (0: all cores)."""
     import torch
 
     from arl.errors import UsageError

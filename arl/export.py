@@ -17,7 +17,7 @@ from arl import options
 def export(
     policy: options.PolicyDir,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
-    slim: Annotated[bool, typer.Option("--slim", help="LLM and projector only; `arl init --from` restores it.")] = False,
+    slim: Annotated[bool, typer.Option("--slim", help="LLM and projector only; `arl init` restores it.")] = False,
     dtype: Annotated[str, typer.Option("--dtype", help="float16, bfloat16 or float32, with --slim.")] = "float16",
 ) -> None:
     """Write a policy's LLM as a plain checkpoint, or a slim policy to ship.

@@ -16,9 +16,9 @@ from arl import options
 
 
 def init(
-    source: Annotated[str, typer.Option("--from", help="A slim policy, whisper-tiny.en, a Whisper folder or hub name.")],
+    source: Annotated[str, typer.Option("--from", help="A slim policy, whisper-tiny.en, a Whisper folder or name.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Policy folder to write.")],
-    llm: Annotated[str, typer.Option("--llm", help="new:WIDTHxLAYERS, a local causal LM, or a hub name.")] = "new:256x4",
+    llm: Annotated[str, typer.Option("--llm", help="new:WIDTHxLAYERS, a causal LM's folder or name.")] = "new:256x4",
     stack: Annotated[int, typer.Option("--stack", min=1, help="Encoder frames (20 ms) per embedding.")] = 2,
     seed: options.Seed = 0,
 ) -> None:

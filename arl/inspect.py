@@ -59,7 +59,7 @@ def ls(
                 print(json_line(row) if as_json else "\t".join(_cells(row)), flush=True)
                 damaged = damaged or row["problem"] is not None
                 if row["problem"]:
-                    warn(row['problem'])
+                    warn(row["problem"])
     if damaged:
         raise typer.Exit(1)
 
@@ -197,7 +197,7 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     stdout_console().print(table)
     for row in rows:
         if row["problem"]:
-            warn(row['problem'])
+            warn(row["problem"])
 
 
 def describe(sample: Sample, extension: str) -> Any:

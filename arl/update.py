@@ -105,8 +105,9 @@ def update(
     check_choices({"--loss": loss, "--kl": kl, "--schedule": schedule, "--autocast": autocast})
     settings = {
         "loss": loss, "beta": beta, "kl": kl, "clip_low": clip_low, "clip_high": clip_high, "epochs": epochs, "lr": lr,
-        "warmup": warmup, "schedule": schedule, "total_steps": total_steps, "max_steps": max_steps, "weight_decay": weight_decay,
-        "max_norm": max_norm, "fresh_optimizer": fresh_optimizer, "tokens": tokens, "autocast": autocast,
+        "warmup": warmup, "schedule": schedule, "total_steps": total_steps, "max_steps": max_steps,
+        "weight_decay": weight_decay, "max_norm": max_norm, "fresh_optimizer": fresh_optimizer,
+        "tokens": tokens, "autocast": autocast,
         "allow_stale": allow_stale, "train_projector": train_projector, "ctc": ctc, "seed": seed,
     }  # fmt: skip
     opened = Policy.open(policy)

@@ -43,7 +43,8 @@ def make_run(folder: Path) -> Path:
 
 
 def make_loop(run: Path) -> subprocess.Popen:
-    command = ["make", "loop", f"RUN={run}", f"STEPS={STEPS}", "GROUP=3", "MAX_NEW_TOKENS=12", "LR=1e-2", "EVAL_EVERY=2"]
+    values = [f"RUN={run}", f"STEPS={STEPS}", "GROUP=3", "MAX_NEW_TOKENS=12", "LR=1e-2", "EVAL_EVERY=2"]
+    command = ["make", "loop", *values]
     environment = {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
     log = (run / "make.log").open("a")
     return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment, start_new_session=True)

@@ -109,7 +109,8 @@ def test_records(source, tmp_path):
     assert first["shard"] == "000000" and first["stage"] == "copy" and first["policy"] == "000003-abc"
     assert first["arguments"] == {"x": 1} and first["samples"] == 1 and first["answer"] == 42
     assert first["sources"] == ["../../data"] and (out / first["sources"][0]).resolve() == source.resolve()
-    assert first["made"] == read_marker(out / "000000.tar").made
+    marker = read_marker(out / "000000.tar")
+    assert marker is not None and first["made"] == marker.made
     assert set(first["seconds"]) == {"load", "wake", "run", "sleep", "write"}
     assert first["rtf"] == pytest.approx(sum(first["seconds"].values()) / 2.0, abs=1e-4)
     assert first["seconds"]["load"] > 0 and second["seconds"]["load"] == 0  # the process started once

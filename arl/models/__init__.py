@@ -1,7 +1,7 @@
 """Model families: one folder each, with the same file names (see README.md for the checklist).
 
-    frontend.py   audio → features → embeddings (`load`, `Frontend`)
-    build.py      a checkpoint → a policy folder, and back
+frontend.py   audio → features → embeddings (`load`, `Frontend`)
+build.py      a checkpoint → a policy folder, and back
 """
 
 import importlib

@@ -45,7 +45,8 @@ class Job:
     @cached_property
     def made(self) -> str:
         """Names the next policy: equal policy, reference, settings and shard contents give equal weights."""
-        return fingerprint(self.start.version, self.anchor.version if self.anchor else None, self.settings, self.shards)
+        policies = [self.start.version, self.start.frontend_id, self.anchor.version if self.anchor else None]
+        return fingerprint(policies, self.settings, self.shards)
 
     @property
     def checkpoint(self) -> Path:
@@ -61,8 +62,8 @@ def is_made(folder: Path, made: str) -> bool:
     return (folder / MARKER).is_file() and Policy.open(folder).fields.get("made") == made
 
 
-def fingerprint(version: str, reference: str | None, settings: Mapping[str, Any], shards: Sequence[Shard]) -> str:
-    """32 hex digits over the policy, the reference, the settings and the shards' contents."""
+def fingerprint(policies: Sequence[str | None], settings: Mapping[str, Any], shards: Sequence[Shard]) -> str:
+    """32 hex digits over the policies' versions, the settings and the shards' contents."""
     from arl.shards.marker import read_marker
 
     digests = []
@@ -72,7 +73,7 @@ def fingerprint(version: str, reference: str | None, settings: Mapping[str, Any]
             if marker is None:
                 raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
             digests.append(marker.sha256)
-    what = [version, reference, dict(settings), digests]
+    what = [*policies, dict(settings), digests]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -82,7 +83,8 @@ def train(job: Job, device: str, threads: int, save_every: int = 0) -> Policy:
 
     seconds = {"load": seconds_since_start(), "wake": 0.0, "run": 0.0, "sleep": 0.0, "write": 0.0}
     start = time.monotonic()
-    schedule = step_order(job.shards, job.settings["epochs"], job.settings["seed"])[: job.settings.get("max_steps") or None]
+    schedule = step_order(job.shards, job.settings["epochs"], job.settings["seed"])
+    schedule = schedule[: job.settings.get("max_steps") or None]
     learner, done = make_learner(job, len(schedule), device, threads)
     seconds["wake"] = time.monotonic() - start
 

@@ -10,10 +10,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/tiny.py
 
 from engine_place import Place, Running, write_embeddings
-from tests.tiny import make_tiny_policy
 
 from arl.engine.client import Engine
 from arl.engine.server import connect, start, stop
+from tests.tiny import make_tiny_policy
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.tiny import AUDIO, HIDDEN, PROMPT
-
 from arl.engine.client import Engine
 from arl.engine.state import EngineInfo
+from tests.tiny import AUDIO, HIDDEN, PROMPT
 
 
 @dataclass(frozen=True)

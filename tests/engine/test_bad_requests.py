@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_place import Place
-from tests.tiny import HIDDEN, PROMPT, make_tiny_policy
 
 from arl.engine.client import UNDEFINED, Engine, GroupFailed
 from arl.errors import ArlError
 from arl.policy import Policy
+from tests.tiny import HIDDEN, PROMPT, make_tiny_policy
 
 pytestmark = pytest.mark.engine
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from engine_place import Place, hugging_face_logprobs
-from tests.tiny import EOS, PROMPT, make_tiny_policy
 
 from arl.engine import server
 from arl.engine.client import Engine, Group
 from arl.policy import Policy
+from tests.tiny import EOS, PROMPT, make_tiny_policy
 
 pytestmark = pytest.mark.engine
 

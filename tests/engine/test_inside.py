@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.tiny import make_tiny_policy
 
 from arl.engine import flags, platform, plugin
 from arl.engine.reference import PREFIX, ROOTS, load_embedding
@@ -17,6 +16,7 @@ from arl.engine.sampling import keep_likely, multinomial_with_seed, murmur_hash3
 from arl.engine.shared_attention import attend, make_plan, prefill
 from arl.engine.weights import check_same, signature
 from arl.errors import ArlError, UsageError
+from tests.tiny import make_tiny_policy
 
 
 def test_the_plug_in_leaves_other_sglang_processes_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from engine_place import Place, Running
-from tests.tiny import make_tiny_policy
 
 from arl.engine import server
 from arl.engine.client import Engine
@@ -19,6 +18,7 @@ from arl.engine.processes import session_members, start_time
 from arl.engine.state import EngineInfo, read_info, write_info
 from arl.errors import ArlError
 from arl.policy import Policy
+from tests.tiny import make_tiny_policy
 
 
 def info_of(pid: int, started: int, folder: Path) -> EngineInfo:

@@ -1,6 +1,8 @@
 """Small shards to train on: embeddings or features, rollouts, rewards and transcripts of random content.
 
     shards = make_rl_shards(tmp_path, Policy.open("policy"))      # ["…/emb", "…/rollout", "…/reward"]
+
+Left out: audio; tests of `arl encode` make their own.
 """
 
 import random

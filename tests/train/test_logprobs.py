@@ -16,7 +16,9 @@ def tensors(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return hidden, weight, bias, torch.randint(V, (N,), generator=generator)
 
 
-def plain(hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def plain(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
     logits = hidden @ weight.T + (bias if bias is not None else 0)
     log_probs = (logits / temperature).log_softmax(-1)
     return log_probs.gather(-1, target[:, None]).squeeze(-1), -(log_probs.exp() * log_probs).sum(-1)

@@ -12,7 +12,14 @@ from arl.train import shared_prefix
 from arl.train.groups import Group
 from arl.train.shared_prefix import check_decoder, per_row_log_probs, self_check, shared_log_probs
 from tests.train.exact import (
-    AUDIO, HIDDEN, VOCABULARY, float64_layers, gradients, largest_difference, make_decoder, make_group,
+    AUDIO,
+    HIDDEN,
+    VOCABULARY,
+    float64_layers,
+    gradients,
+    largest_difference,
+    make_decoder,
+    make_group,
 )  # fmt: skip
 
 SLIDING = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
@@ -137,8 +144,8 @@ def test_self_check_passes_where_both_agree():
 
 def test_self_check_fails_where_hypotheses_see_each_other(monkeypatch):
     monkeypatch.setattr(shared_prefix, "attention_masks", lambda rows, config: None)  # as a recurrent layer would
-    # the smallest group has one hypothesis, which shares nothing: the check must look at another
-    groups = [make_group(0, n_hyps=1), make_group(1, n_hyps=4), make_group(2, n_hyps=3)]
+    # the smallest groups have one hypothesis, which shares nothing: the check must look at another
+    groups = [make_group(0, n_hyps=1), make_group(1, n_hyps=4, prompt_length=20), make_group(2, n_hyps=1)]
     with pytest.raises(ArlError, match="qwen2: this decoder is not supported"):
         self_check(make_decoder(), groups, AUDIO, 1e-3)
 

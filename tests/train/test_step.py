@@ -107,7 +107,7 @@ def make_samples() -> list[Sample]:
     for seed, values in enumerate(rewards):
         group = make_group(seed, len(values))
         hyps = [
-            {"text": "", "tokens": r.tolist(), "logprobs": [-3.0] * len(r), "finish": rng.choice(["stop", "length"])}
+            {"text": "", "tokens": r.tolist(), "logprobs": [-4.0] * len(r), "finish": rng.choice(["stop", "length"])}
             for r in group.responses
         ]
         reward = {"components": {"wer": values}, "rewards": values, "advantages": advantages(values)}
@@ -124,7 +124,7 @@ def make_samples() -> list[Sample]:
 def literal_loss(
     model: Any, reference: Any, samples: list[Sample], old: dict[str, Tensor] | None, eps: float, beta: float
 ) -> Tensor:
-    """−J of eq. 2, one hypothesis and one token at a time; k3 (eq. 4) as the KL, eq. 1's advantages over what is left."""
+    """−J of eq. 2, one hypothesis and one token at a time; k3 (eq. 4) as the KL, eq. 1 over what is not excluded."""
     per_group = []
     for sample in samples:
         hyps, values = sample.json(columns.ROLLOUT)["hyps"], sample.json(columns.REWARD)["rewards"]
@@ -204,7 +204,7 @@ def test_stale_rollouts_are_weighted_by_truncated_importance():
     assert not any(group.sampled for group in fresh.groups)
     model, compute = make_decoder(), Compute(AUDIO, token_budget=60, temperature=0.8)
     metrics = grpo_backward(model, stale.groups, Grpo(beta=0.0), None, compute)
-    weights = {g.key: (compute.frozen_scores(model, [g]) + 3.0).exp().clamp(max=2.0) for g in stale.groups}
+    weights = {g.key: (compute.frozen_scores(model, [g]) + 4.0).exp().clamp(max=2.0) for g in stale.groups}
     expected = 0.0
     for group in stale.groups:  # on-policy the ratio is 1, so each token's objective is its weight times its advantage
         pieces = weights[group.key].split([len(r) for r in group.responses])

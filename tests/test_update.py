@@ -1,0 +1,46 @@
+"""The flags of `arl update`; what it computes is tested in tests/train."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arl.errors import ArlError, UsageError
+from arl.losses.kl import ESTIMATORS
+from arl.update import CHOICES, update
+from tests.tiny import make_tiny_policy
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_policy(tmp_path_factory.mktemp("policy") / "policy")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"loss": "ppo"}, "--loss ppo: one of grpo, sft"),
+        ({"kl": "k4"}, "--kl k4: one of k1, k2, k3"),
+        ({"schedule": "linear"}, "--schedule linear: one of constant, cosine"),
+        ({"autocast": "float16"}, "--autocast float16: one of none, bfloat16"),
+        ({"train_projector": True}, "belong to --loss sft"),
+        ({"loss": "sft", "ctc": 0.5}, "--ctc trains the projector"),
+        ({"loss": "sft", "ctc": 0.5, "train_projector": True}, "--ctc needs a policy over characters"),
+    ],
+)
+def test_usage_errors_come_before_the_shards_are_looked_at(policy, tmp_path, flags, message):
+    with pytest.raises(UsageError, match=message):
+        update(shards=["nowhere"], policy=policy, out=tmp_path / "out", **flags)
+
+
+def test_a_policy_and_shards_are_needed(policy, tmp_path):
+    with pytest.raises(UsageError, match="needs --policy"):
+        update(shards=["nowhere"])
+    flags: dict[str, Any] = {"policy": policy, "out": tmp_path / "out"}
+    with pytest.raises(ArlError, match="nowhere"):
+        update(shards=[str(tmp_path / "nowhere")], **flags)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_flag_knows_the_estimators():
+    assert CHOICES["--kl"] == ESTIMATORS
