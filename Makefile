@@ -17,6 +17,8 @@ RUN ?= runs/demo
 DATA ?= $(RUN)/data
 EMB ?= $(RUN)/emb
 include $(CONFIG)
+TRAIN ?= $(DATA)/train
+TEST ?= $(DATA)/test
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export ARL_ENGINE := $(RUN)/engine
@@ -64,15 +66,16 @@ test: lint ## lint, then every test, the real engine's included (under 15 minute
 
 # ---- the loop -----------------------------------------------------------------------------------------------
 
-$(DATA)/splits.json: | $(SETUP)
-	$(Q)$(MAKE_DATA) -o $(DATA)
+$(DATA)/data.done: | $(SETUP)
+	$(Q)$(MAKE_DATA)
+	$(Q)touch $@
 
 $(RUN)/policy/arl.json: | $(SETUP)
 	$(Q)arl init --from $(START) -o $(RUN)/policy
 
-$(RUN)/encode.done: $(DATA)/splits.json $(RUN)/policy/arl.json
-	$(Q)arl encode --shards $(DATA)/train --policy $(RUN)/policy -o $(EMB)/train
-	$(Q)arl encode --shards $(DATA)/test --policy $(RUN)/policy -o $(EMB)/test
+$(RUN)/encode.done: $(DATA)/data.done $(RUN)/policy/arl.json
+	$(Q)arl encode --shards $(TRAIN) --policy $(RUN)/policy -o $(EMB)/train
+	$(Q)arl encode --shards $(TEST) --policy $(RUN)/policy -o $(EMB)/test
 	$(Q)touch $@
 
 # The engine runs, with the newest policy of the loop: checked once per `make`, before the first step to do.
@@ -136,7 +139,7 @@ loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resum
 
 .PHONY: control
 control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps on the same clips instead, in RUN/control
-	arl update --loss sft --shards $(EMB)/train --shards $(DATA)/train --policy $(RUN)/policy --epochs $(STEPS) \
+	arl update --loss sft --shards $(EMB)/train --shards $(TRAIN) --policy $(RUN)/policy --epochs $(STEPS) \
 	  --max-steps $(STEPS) --lr $(CONTROL_LR) --seed $(SEED) -o $(RUN)/control
 	arl sync --policy $(RUN)/control
 	arl eval --shards $(EMB)/test --policy $(RUN)/control --compare $(RUN)/eval/000000 \
@@ -155,7 +158,7 @@ SFT := --loss sft --train-projector --ctc 0.5 --weight-decay 0.05 --autocast bfl
 
 .PHONY: start
 start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, then 3 minutes of human (about an hour)
-	$(MAKE_DATA) -o $(W)/human
+	$(call HUMAN,$(W)/human)
 	arl data --synthetic 14000,3500,1500 --max-s 10 --shuffle --against $(W)/human/test --against $(W)/human/train \
 	  --against $(W)/human/sft -o $(W)/synthetic
 	arl init --from whisper-tiny.en --llm new:256x4 -o $(W)/new

@@ -11,6 +11,7 @@ Left out: training of any kind; the frontend does not change in reinforcement le
 the same frontend has encoded is skipped, whatever the policy's version.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +68,7 @@ def encode(
                 for key, members, duration_s in results:
                     shard.write(key, members)
                     shard.audio_s += duration_s
-                shard.figures["policy_path"] = str(policy)
+                shard.figures["policy_path"] = os.path.relpath(policy, out)
             bar.advance()
 
 

@@ -86,7 +86,7 @@ def policy_of_embeddings(shards: Sequence[str]) -> Path:
         folder = Path(source) if Path(source).is_dir() else Path(source).parent
         for line in read_record(folder):
             if "policy_path" in line:
-                return Path(line["policy_path"])
+                return folder / line["policy_path"]
     raise UsageError(f"{', '.join(shards)}: no record of the policy these embeddings were made with; give --policy")
 
 

@@ -1,6 +1,6 @@
 """A whole recognition policy of a few kilobytes, with a random Whisper encoder: for loops that start from audio.
 
-    policy = make_tiny_asr_policy(tmp_path / "policy")
+policy = make_tiny_asr_policy(tmp_path / "policy")
 """
 
 from pathlib import Path

@@ -118,8 +118,9 @@ def _feat(sample: Sample, extension: str) -> Iterator[str]:
 
 
 def _prompt(sample: Sample, extension: str) -> Iterator[str]:
-    ids = _fields(sample, extension).get("input_ids")
-    if not _is_ids(ids) or not ids:
+    fields = _fields(sample, extension)
+    ids = fields.get("input_ids")
+    if not _is_ids(ids) or not (ids or fields.get("error")):  # a clip that could not be encoded keeps its row
         yield "'input_ids' is not a list of token ids"
 
 
@@ -135,7 +136,7 @@ def _rollout(sample: Sample, extension: str) -> Iterator[str]:
     temperature = fields.get("temperature")
     if not is_number(temperature) or temperature < 0:
         yield f"'temperature' is {temperature!r}"
-    if not _hyps(sample):
+    if not isinstance(fields.get("hyps"), list):  # an empty list is an utterance that failed
         yield "'hyps' is not a list of hypotheses"
     for number, hyp in enumerate(_hyps(sample)):
         for problem in _hyp(hyp):

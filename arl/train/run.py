@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from arl.train.learner import Learner
 
 Shard = tuple[str, Sequence[Path]]  # a name, and the path of each joined column
-REPORT_EVERY = 50  # steps between two lines on stderr
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,6 @@ def train(job: Job, device: str, threads: int, save_every: int = 0) -> Policy:
         for index, metrics in steps(learner, job, schedule, done):
             finished = index + 1
             bar.advance(1, f"loss {metrics['loss']:.4f}")
-            if len(schedule) > REPORT_EVERY and finished % REPORT_EVERY == 0:
-                note(f"update: step {finished}/{len(schedule)} " + brief(metrics))
             if save_every and finished % save_every == 0 and finished < len(schedule):
                 learner.save(job.checkpoint, job.start.step + finished, {"made": job.made, "steps_done": finished}, "")
     seconds["run"] = time.monotonic() - start

@@ -113,7 +113,9 @@ def assemble(slim: Path, out: Path) -> Policy:
     projector.load_state_dict(load_file(described.frontend_dir / "projector.safetensors"))
     model = AutoModelForCausalLM.from_pretrained(described.llm_dir, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(described.llm_dir)
-    return write(out, audio.Frontend(tower, projector.float()), model, tokenizer, {**described.fields, "tower": name})
+    return write(
+        out, audio.Frontend(tower, projector.float()), model, tokenizer, {**described.fields, "tower": name, "step": 0}
+    )
 
 
 def write(out: Path, frontend: audio.Frontend, model: Any, tokenizer: Any, fields: dict[str, Any]) -> Policy:
