@@ -157,7 +157,7 @@ W := runs/start
 SFT := --loss sft --train-projector --ctc 0.5 --weight-decay 0.05 --autocast bfloat16 --tokens 4096 --save-every 100
 
 .PHONY: start
-start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, then 3 minutes of human (about an hour)
+start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, then 3 minutes of human (over half an hour)
 	$(call HUMAN,$(W)/human)
 	arl data --synthetic 14000,3500,1500 --max-s 10 --shuffle --against $(W)/human/test --against $(W)/human/train \
 	  --against $(W)/human/sft -o $(W)/synthetic
@@ -168,15 +168,17 @@ start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, t
 	  --epochs 4 --lr 1e-3 --warmup 150 --schedule cosine --total-steps 2364 --max-steps 1400 -o $(W)/phase1
 	mkdir -p $(W)/mix/features $(W)/mix/audio
 	synthetic=($(W)/synthetic/*.tar); human=($(W)/human/sft/*.tar); \
-	for ((k = 0; k < 500; k++)); do \
+	for ((k = 0; k < 250; k++)); do \
 	  if ((k % 6 == 3)); then kind=human; audio=$${human[k / 6 % $${#human[@]}]}; \
 	  else kind=synthetic; audio=$${synthetic[k]}; fi; \
 	  ln -sfr $$audio $(W)/mix/audio/$$(printf '%06d' $$k).tar; \
 	  ln -sfr $(W)/features/$$kind/$$(basename $$audio) $(W)/mix/features/$$(printf '%06d' $$k).tar; \
 	done
 	arl update $(SFT) --shards $(W)/mix/features --shards $(W)/mix/audio --policy $(W)/phase1 --fresh-optimizer \
-	  --lr 4e-4 --warmup 20 --schedule cosine -o $(W)/phase2
-	arl export --policy $(W)/phase2 --slim --dtype float16 -o $(START)
+	  --lr 4e-4 --warmup 20 --max-steps 250 -o $(W)/phase2
+	arl update $(SFT) --shards $(W)/mix/features --shards $(W)/mix/audio --policy $(W)/phase2 \
+	  --lr 1.5e-4 --max-steps 33 -o $(W)/phase3
+	arl export --policy $(W)/phase3 --slim --dtype float16 -o $(START)
 
 .PHONY: clean
 clean: ## remove RUN (its engine is stopped first)

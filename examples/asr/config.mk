@@ -1,12 +1,12 @@
 # The embedded default: a 3 M-parameter LLM on Whisper tiny.en's encoder, human prompts of one speaker.
 # Every value can be given on make's command line: make loop STEPS=5 LR=1e-5
 START ?= examples/asr/start
-STEPS ?= 48
+STEPS ?= 40
 EVAL_EVERY ?= 8
 GROUP ?= 12
 MAX_NEW_TOKENS ?= 160
 REWARD ?= --with wer
-UPDATE ?= --loss grpo --lr $(LR) --warmup 4 --beta $(BETA)
+UPDATE ?= --loss grpo --lr $(LR) --warmup 3 --schedule cosine --total-steps $(STEPS) --beta $(BETA) --tokens 4096
 LR ?= 2e-4
 BETA ?= 0.1
 SEED ?= 0
@@ -18,7 +18,7 @@ HUMAN = arl data --asterisk --split test=0.45,sft=0.15,train=0.40 --shuffle --se
 TEST ?= $(DATA)/human/test
 define MAKE_DATA
 $(call HUMAN,$(DATA)/human)
-arl data --synthetic 280,140,40 --seed 2 --max-s 8 --shuffle --against $(DATA)/human/test --against $(DATA)/human/train \
+arl data --synthetic 700,150,0 --seed 2 --min-s 2.2 --max-s 9 --shuffle --against $(DATA)/human/test --against $(DATA)/human/train \
   --against $(DATA)/human/sft -o $(DATA)/synthetic
 arl data --shards $(DATA)/human/train --shards $(DATA)/synthetic --shuffle --seed 3 -o $(DATA)/train
 endef
