@@ -1,9 +1,11 @@
 """The Makefile's loop with real stages and a real engine, undisturbed and killed at many moments."""
 
+import json
 import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -102,3 +104,43 @@ def test_the_loop_runs_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
     rollout = read_record(calm / "step-000001" / "rollout")[0]
     assert rollout["prefilled_tokens"] < 1.5 * rollout["prompt_tokens"]  # not once per hypothesis
     assert server.status(calm / "engine") is None
+
+
+def arl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("ARL_ENGINE", None)
+    command = [str(Path(sys.executable).with_name("arl")), *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+
+
+def test_the_stages_by_hand(tmp_path: Path) -> None:
+    """The README's sequence with its defaults; a stale engine and stale rollouts are refused."""
+    run = make_run(tmp_path / "run")
+    try:
+        assert arl(run, "encode", "--shards", "data/train", "--policy", "policy").returncode == 0
+        done = arl(run, "rollout", "--shards", "emb/", "--group", "12", "--max-new-tokens", "8")
+        assert done.returncode == 0, done.stderr
+        assert arl(run, "reward", "--shards", "rollout/", "--with", "wer").returncode == 0
+        update = ["update", "--shards", "emb/", "--shards", "rollout/", "--shards", "reward/", "--lr", "1e-2"]
+        done = arl(run, *update, "--policy", "policy", "-o", "next")
+        assert done.returncode == 0, done.stderr
+
+        before = greedy(run, "policy", "eval-0")
+        stale = arl(run, "eval", "--shards", "emb/", "--policy", "next")
+        assert stale.returncode == 1 and "run: arl sync --policy next" in stale.stderr
+        assert arl(run, "sync", "--policy", "next").returncode == 0
+        assert greedy(run, "next", "eval-1") != before
+        stale = arl(run, *update, "--policy", "next", "--reference", "policy", "-o", "later")
+        assert stale.returncode == 1 and "roll out again" in stale.stderr and len(stale.stderr.splitlines()) == 1
+
+        (run / "next" / "llm" / "model.safetensors").write_bytes(b"half a file")
+        broken = arl(run, "sync", "--policy", "next")
+        assert broken.returncode == 1 and "half-copied" in broken.stderr
+    finally:
+        server.stop(run / ".arl" / "engine")
+
+
+def greedy(run: Path, policy: str, out: str) -> list[str]:
+    done = arl(run, "eval", "--shards", "emb/", "--policy", policy, "--max-new-tokens", "12", "-o", out)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line)["hypothesis"] for line in (run / out / "utterances.jsonl").read_text().splitlines()]

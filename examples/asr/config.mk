@@ -18,7 +18,7 @@ HUMAN = arl data --asterisk --split test=0.45,sft=0.15,train=0.40 --shuffle --se
 TEST ?= $(DATA)/human/test
 define MAKE_DATA
 $(call HUMAN,$(DATA)/human)
-arl data --synthetic 700,150,0 --seed 2 --min-s 2.2 --max-s 9 --shuffle --against $(DATA)/human/test --against $(DATA)/human/train \
+$(Q)arl data --synthetic 700,150,0 --seed 2 --min-s 2.2 --max-s 9 --shuffle --against $(DATA)/human/test --against $(DATA)/human/train \
   --against $(DATA)/human/sft -o $(DATA)/synthetic
-arl data --shards $(DATA)/human/train --shards $(DATA)/synthetic --shuffle --seed 3 -o $(DATA)/train
+$(Q)arl data --shards $(DATA)/human/train --shards $(DATA)/synthetic --shuffle --seed 3 -o $(DATA)/train
 endef
