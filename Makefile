@@ -177,7 +177,7 @@ start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, t
 	arl update $(SFT) --shards $(W)/mix/features --shards $(W)/mix/audio --policy $(W)/phase1 --fresh-optimizer \
 	  --lr 4e-4 --warmup 20 --max-steps 250 -o $(W)/phase2
 	arl update $(SFT) --shards $(W)/mix/features --shards $(W)/mix/audio --policy $(W)/phase2 \
-	  --lr 1.5e-4 --max-steps 33 -o $(W)/phase3
+	  --lr 1.5e-4 --max-steps 24 -o $(W)/phase3
 	arl export --policy $(W)/phase3 --slim --dtype float16 -o $(START)
 
 .PHONY: clean

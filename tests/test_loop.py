@@ -45,7 +45,15 @@ def make_run(folder: Path) -> Path:
 
 
 def make_loop(run: Path) -> subprocess.Popen:
-    values = [f"RUN={run}", f"STEPS={STEPS}", "GROUP=3", "MAX_NEW_TOKENS=12", "LR=1e-2", "EVAL_EVERY=2"]
+    values = [
+        f"RUN={run}",
+        f"TEST={run}/data/test",
+        f"STEPS={STEPS}",
+        "GROUP=3",
+        "MAX_NEW_TOKENS=12",
+        "LR=1e-2",
+        "EVAL_EVERY=2",
+    ]
     command = ["make", "loop", *values]
     environment = {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
     log = (run / "make.log").open("a")
@@ -117,7 +125,7 @@ def test_the_stages_by_hand(tmp_path: Path) -> None:
     """The README's sequence with its defaults; a stale engine and stale rollouts are refused."""
     run = make_run(tmp_path / "run")
     try:
-        assert arl(run, "encode", "--shards", "data/train", "--policy", "policy").returncode == 0
+        assert arl(run, "encode", "--shards", "data/train", "--policy", "policy", "-o", "emb").returncode == 0
         done = arl(run, "rollout", "--shards", "emb/", "--group", "12", "--max-new-tokens", "8")
         assert done.returncode == 0, done.stderr
         assert arl(run, "reward", "--shards", "rollout/", "--with", "wer").returncode == 0

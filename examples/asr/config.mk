@@ -1,7 +1,7 @@
 # The embedded default: a 3 M-parameter LLM on Whisper tiny.en's encoder, human prompts of one speaker.
 # Every value can be given on make's command line: make loop STEPS=5 LR=1e-5
 START ?= examples/asr/start
-STEPS ?= 40
+STEPS ?= 32
 EVAL_EVERY ?= 8
 GROUP ?= 12
 MAX_NEW_TOKENS ?= 160
