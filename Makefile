@@ -140,7 +140,7 @@ loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resum
 .PHONY: control
 control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps on the same clips instead, in RUN/control
 	arl update --loss sft --shards $(EMB)/train --shards $(TRAIN) --policy $(RUN)/policy --epochs $(STEPS) \
-	  --max-steps $(STEPS) --lr $(CONTROL_LR) --seed $(SEED) -o $(RUN)/control
+	  --max-steps $(STEPS) $(CONTROL) --seed $(SEED) -o $(RUN)/control
 	arl sync --policy $(RUN)/control
 	arl eval --shards $(EMB)/test --policy $(RUN)/control --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/control

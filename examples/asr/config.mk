@@ -10,7 +10,7 @@ UPDATE ?= --loss grpo --lr $(LR) --warmup 3 --schedule cosine --total-steps $(ST
 LR ?= 2e-4
 BETA ?= 0.1
 SEED ?= 0
-CONTROL_LR ?= $(LR)
+CONTROL ?= --lr $(LR) --warmup 3 --schedule cosine
 
 # Human speech in three sets that share no text: the test set, what `make start` used, and what RL trains on.
 # RL's is enlarged by synthetic speech. Clips are at most 10 s, as in the starting policy's training.
