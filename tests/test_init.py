@@ -12,6 +12,7 @@ from arl.cli import app
 from arl.errors import ArlError
 from arl.models.whisper_qwen2 import build, frontend
 from arl.policy import Policy
+from arl.rollout import load_tokenizer
 from tests.tiny_asr import make_tiny_asr_policy
 
 
@@ -79,6 +80,10 @@ def test_slim_export_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     back = Policy.open(tmp_path / "back")
     assert back.version == policy.version and back.frontend_id == policy.frontend_id
     assert back.fields["probe"] == policy.fields["probe"]
+    for folder in (policy.path, back.path):
+        tokenizer = load_tokenizer(folder / "llm")
+        ids = tokenizer.encode("it's a b", add_special_tokens=False).ids
+        assert len(ids) == 8 and tokenizer.decode(ids) == "it's a b"
 
 
 def test_a_slim_policy_refuses_another_tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

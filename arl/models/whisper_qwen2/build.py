@@ -52,6 +52,11 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
 
 
+def saved_tokenizer(llm_dir: Path) -> PreTrainedTokenizerFast:
+    """A policy's own `tokenizer.json`, as it is: AutoTokenizer would put Qwen2's splitting into it, which loses spaces."""
+    return PreTrainedTokenizerFast.from_pretrained(llm_dir)
+
+
 def new_llm(shape: str, seed: int) -> tuple[Any, Any, dict[str, Any]]:
     """A fresh Qwen2 of `WIDTHxLAYERS` over characters: (model, tokenizer, ids for `arl.json`)."""
     try:
@@ -112,7 +117,7 @@ def assemble(slim: Path, out: Path) -> Policy:
     _, projector = audio.read_shapes(described.frontend_dir)
     projector.load_state_dict(load_file(described.frontend_dir / "projector.safetensors"))
     model = AutoModelForCausalLM.from_pretrained(described.llm_dir, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(described.llm_dir)
+    tokenizer = saved_tokenizer(described.llm_dir)
     return write(
         out, audio.Frontend(tower, projector.float()), model, tokenizer, {**described.fields, "tower": name, "step": 0}
     )
@@ -137,7 +142,7 @@ def write(out: Path, frontend: audio.Frontend, model: Any, tokenizer: Any, field
 def export_slim(policy: Policy, out: Path, dtype: torch.dtype) -> Policy:
     """Writes the LLM and the projector in `dtype`, without the tower (which `assemble` fetches again)."""
     model = AutoModelForCausalLM.from_pretrained(policy.llm_dir, dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(policy.llm_dir)
+    tokenizer = saved_tokenizer(policy.llm_dir)
     projector = load_file(policy.frontend_dir / "projector.safetensors")
 
     def fill(folder: Path) -> None:
