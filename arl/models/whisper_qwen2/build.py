@@ -53,7 +53,7 @@ def character_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def saved_tokenizer(llm_dir: Path) -> PreTrainedTokenizerFast:
-    """A policy's own `tokenizer.json`, as it is: AutoTokenizer would put Qwen2's splitting into it, which loses spaces."""
+    """A policy's own `tokenizer.json`, as it is: AutoTokenizer would give it Qwen2's splitting and lose the spaces."""
     return PreTrainedTokenizerFast.from_pretrained(llm_dir)
 
 
