@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arl.durable import sync, sync_tree
 from arl.errors import ArlError
 
 MARKER = "arl.json"
@@ -189,18 +190,3 @@ def link_tree(source: Path, target: Path) -> None:
             os.link(file, place)
         except OSError:  # another file system, or one without hard links
             shutil.copy2(file, place)
-
-
-def sync_tree(folder: Path) -> None:
-    """fsync of every file and folder below, so that the rename that follows publishes whole data."""
-    for entry in [*folder.rglob("*"), folder]:
-        sync(entry)
-
-
-def sync(entry: Path) -> None:
-    """fsync of one file or folder."""
-    descriptor = os.open(entry, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

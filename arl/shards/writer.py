@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from arl.durable import sync
 from arl.errors import ArlError
 from arl.shards.marker import END, MAX_MARKER, EndMarker, update_digest
 from arl.shards.names import content_problem, extension_problem, key_problem
@@ -120,7 +121,7 @@ class ShardWriter:
             stream.flush()
             os.fsync(stream.fileno())
             os.replace(self._temp, self.path)
-            _sync_folder(self.path.parent)
+            sync(self.path.parent)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -189,11 +190,3 @@ def _is_same_file(path: Path, stream: BinaryIO) -> bool:
         return os.path.samestat(os.stat(path), os.fstat(stream.fileno()))
     except FileNotFoundError:
         return False
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
