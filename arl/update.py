@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from arl.policy import Policy
 
 CHOICES = {
-    "--loss": ("grpo", "sft"),
+    "--loss": ("grpo", "dapo", "sft"),
     "--kl": ("k1", "k2", "k3"),
     "--schedule": ("constant", "cosine"),
     "--autocast": ("none", "bfloat16"),
@@ -32,7 +32,9 @@ def flag(panel: str | None, name: str, text: str, **limits: Any) -> Any:
     return typer.Option(name, help=text, rich_help_panel=panel, **limits)
 
 
-Loss = Annotated[str, flag(None, "--loss", "grpo, or sft (teacher forcing on the transcripts).")]
+Loss = Annotated[
+    str, flag(None, "--loss", "grpo, dapo (every token weighs the same), or sft (teacher forcing on the transcripts).")
+]
 Epochs = Annotated[int, flag(None, "--epochs", "Passes over the shards.", min=1)]
 Reference = Annotated[
     Path | None, flag(OF_GRPO, "--reference", "Reference policy of the KL. Default: --policy at step 0.")
@@ -40,7 +42,9 @@ Reference = Annotated[
 Beta = Annotated[float, flag(OF_GRPO, "--beta", "Weight of the KL; 0 loads no reference.", min=0.0)]
 Kl = Annotated[str, flag(OF_GRPO, "--kl", "KL estimator: k1, k2 or k3.")]
 ClipLow = Annotated[float, flag(OF_GRPO, "--clip-low", "ε below 1 of the ratio.", min=0.0)]
-ClipHigh = Annotated[float, flag(OF_GRPO, "--clip-high", "ε above 1 of the ratio.", min=0.0)]
+ClipHigh = Annotated[
+    float | None, flag(OF_GRPO, "--clip-high", "ε above 1 of the ratio. Default: 0.2; dapo: 0.28.", min=0.0)
+]
 AllowStale = Annotated[
     bool, flag(OF_GRPO, "--allow-stale", "Accept rollouts of another policy version, by truncated importance sampling.")
 ]
@@ -54,8 +58,17 @@ MaxSteps = Annotated[int, flag(OF_OPTIMIZER, "--max-steps", "Stop after this man
 WeightDecay = Annotated[float, flag(OF_OPTIMIZER, "--weight-decay", "AdamW decay of matrices.", min=0.0)]
 MaxNorm = Annotated[float, flag(OF_OPTIMIZER, "--max-norm", "Gradient clipping; 0 is off.", min=0.0)]
 FreshOptimizer = Annotated[bool, flag(OF_OPTIMIZER, "--fresh-optimizer", "Ignore saved optimizer state.")]
-Tokens = Annotated[int, flag(OF_COMPUTE, "--tokens", "Padded positions per micro-batch; changes no result.", min=1)]
+Tokens = Annotated[
+    int, flag(OF_COMPUTE, "--tokens", "Positions per micro-batch; changes no result. 0: the device's own.", min=0)
+]
 Autocast = Annotated[str, flag(OF_COMPUTE, "--autocast", "none or bfloat16: products only, weights keep their dtype.")]
+Checkpointing = Annotated[
+    bool, flag(OF_COMPUTE, "--checkpointing", "Keep one activation per layer, compute the rest again: less memory.")
+]
+Offload = Annotated[
+    bool, flag(OF_COMPUTE, "--offload", "Optimizer state and reference rest in host memory; nothing to do on a CPU.")
+]
+Compile = Annotated[bool, flag(OF_COMPUTE, "--compile", "Run the LLM's layers through torch.compile: slow to start.")]
 SaveEvery = Annotated[int, flag(OF_COMPUTE, "--save-every", "Steps between resumable checkpoints; 0: none.", min=0)]
 
 
@@ -69,7 +82,7 @@ def update(
     beta: Beta = 0.1,
     kl: Kl = "k3",
     clip_low: ClipLow = 0.2,
-    clip_high: ClipHigh = 0.2,
+    clip_high: ClipHigh = None,
     allow_stale: AllowStale = False,
     train_projector: TrainProjector = False,
     ctc: Ctc = 0.0,
@@ -81,8 +94,11 @@ def update(
     weight_decay: WeightDecay = 0.0,
     max_norm: MaxNorm = 1.0,
     fresh_optimizer: FreshOptimizer = False,
-    tokens: Tokens = 8192,
+    tokens: Tokens = 0,
     autocast: Autocast = "none",
+    checkpointing: Checkpointing = False,
+    offload: Offload = False,
+    compile: Compile = False,
     save_every: SaveEvery = 0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -103,16 +119,18 @@ def update(
     if policy is None:
         raise UsageError("arl update needs --policy (or ARL_POLICY)")
     check_choices({"--loss": loss, "--kl": kl, "--schedule": schedule, "--autocast": autocast})
+    if clip_high is None:
+        clip_high = 0.28 if loss == "dapo" else 0.2
     settings = {
         "loss": loss, "beta": beta, "kl": kl, "clip_low": clip_low, "clip_high": clip_high, "epochs": epochs, "lr": lr,
         "warmup": warmup, "schedule": schedule, "total_steps": total_steps, "max_steps": max_steps,
         "weight_decay": weight_decay, "max_norm": max_norm, "fresh_optimizer": fresh_optimizer,
-        "tokens": tokens, "autocast": autocast,
+        "tokens": tokens, "autocast": autocast, "checkpointing": checkpointing, "offload": offload, "compile": compile,
         "allow_stale": allow_stale, "train_projector": train_projector, "ctc": ctc, "seed": seed,
     }  # fmt: skip
     opened = Policy.open(policy)
     check_supervised(loss, train_projector, ctc, opened)
-    anchor = reference_policy(opened, reference) if loss == "grpo" and beta > 0 else None
+    anchor = reference_policy(opened, reference) if loss != "sft" and beta > 0 else None
     job = Job(opened, anchor, joined_shards(shards), out or default_out("update", shards), settings)
     if not force and job.is_done():
         note(f"update: {job.out} is already made from these inputs (-f redoes it)")

@@ -19,7 +19,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"loss": "ppo"}, "--loss ppo: one of grpo, sft"),
+        ({"loss": "ppo"}, "--loss ppo: one of grpo, dapo, sft"),
         ({"kl": "k4"}, "--kl k4: one of k1, k2, k3"),
         ({"schedule": "linear"}, "--schedule linear: one of constant, cosine"),
         ({"autocast": "float16"}, "--autocast float16: one of none, bfloat16"),
