@@ -52,21 +52,38 @@ class Group:
         return sum(len(response) for response in self.responses)
 
 
-def micro_batches(groups: Sequence[Group], token_budget: int) -> Iterator[list[Group]]:
-    """Yields groups of similar row length whose padded rows hold at most `token_budget` positions.
+def micro_batches(groups: Sequence[Group], token_budget: int, packed: bool = False) -> Iterator[list[Group]]:
+    """Yields groups whose rows hold at most `token_budget` positions, padding included.
 
-    A single group beyond the budget is yielded alone, and no row is more than PADDING times the shortest beside it.
-    Order: by row length, ties by place; deterministic.
+    A single group beyond the budget is yielded alone. Packed rows have no padding; else no row is more than PADDING
+    times the shortest beside it. Order: by row length, ties by place; deterministic.
     """
     batch: list[Group] = []
+    held = 0
     for group in sorted(groups, key=lambda g: g.row_length):
-        is_full = group.row_length * (len(batch) + 1) > token_budget
-        if batch and (is_full or group.row_length > PADDING * batch[0].row_length):
+        held = (held if packed else group.row_length * len(batch)) + group.row_length
+        is_uneven = not packed and bool(batch) and group.row_length > PADDING * batch[0].row_length
+        if batch and (held > token_budget or is_uneven):
             yield batch
-            batch = []
+            batch, held = [], group.row_length
         batch.append(group)
     if batch:
         yield batch
+
+
+def check_clips(group: Group, audio_token_id: int, width: int) -> Tensor:
+    """Which tokens of the prompt are placeholders, bool [p]. ArlError unless there is a clip [T, width] for each."""
+    is_audio = group.prompt == audio_token_id
+    placeholders = int(is_audio.sum())
+    if placeholders != len(group.clips):
+        raise ArlError(
+            f"{group.key}: the prompt has {placeholders} audio placeholder(s) for {len(group.clips)} clip(s)"
+        )
+    for clip in group.clips:
+        if clip.shape[1] != width:
+            widths = f"embeddings are {clip.shape[1]} wide, the LLM's {width}"
+            raise ArlError(f"{group.key}: {widths}: encode again with this policy")
+    return is_audio
 
 
 def embed_prompt(embedding: torch.nn.Module, group: Group, audio_token_id: int) -> Tensor:
@@ -75,18 +92,10 @@ def embed_prompt(embedding: torch.nn.Module, group: Group, audio_token_id: int) 
     Text embeddings come from the current weights, so they are trained; clips are constants. A placeholder id
     may lie beyond the vocabulary, so it is never looked up.
     """
-    is_audio = group.prompt == audio_token_id
-    if int(is_audio.sum()) != len(group.clips):
-        placeholders = int(is_audio.sum())
-        raise ArlError(
-            f"{group.key}: the prompt has {placeholders} audio placeholder(s) for {len(group.clips)} clip(s)"
-        )
+    is_audio = check_clips(group, audio_token_id, embedding.weight.shape[1])
     text = embedding(group.prompt.masked_fill(is_audio, 0).to(embedding.weight.device))
     pieces, start = [], 0
     for place, clip in zip(is_audio.nonzero().flatten().tolist(), group.clips, strict=True):
-        if clip.shape[1] != text.shape[1]:
-            widths = f"embeddings are {clip.shape[1]} wide, the LLM's {text.shape[1]}"
-            raise ArlError(f"{group.key}: {widths}: encode again with this policy")
         pieces += [text[start:place], clip.to(text)]
         start = place + 1
     return torch.cat([*pieces, text[start:]])

@@ -6,7 +6,7 @@ generator and gives the same bits.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arl import resident
 from arl.device import quiet_transformers
 from arl.errors import ArlError
 from arl.losses.grpo import Grpo
 from arl.models import family
 from arl.policy import Policy, link_tree, write_policy
+from arl.train.attention import use_shared_attention
 from arl.train.data import Batch
 from arl.train.groups import Group
-from arl.train.optimizer import Schedule, load_state, make_adamw, save_state
+from arl.train.optimizer import Schedule, load_state, make_adamw, restore, save_state, state_tensors
 from arl.train.probe import make_probe
 from arl.train.shared_prefix import check_decoder, self_check
 from arl.train.step import Compute, apply_gradient, grpo_backward, sft_backward
@@ -31,7 +33,7 @@ OF_ONE_UPDATE = "made", "steps_done"  # fields of arl.json that the next policy 
 
 
 def load_llm(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Any:
-    """A causal LM for training or scoring: dropout off, stock attention. ArlError for unsupported decoders."""
+    """A causal LM for training or scoring: dropout off, attention that packs. ArlError for unsupported decoders."""
     from transformers import AutoModelForCausalLM
 
     quiet_transformers()
@@ -40,7 +42,7 @@ def load_llm(folder: Path, device: torch.device, dtype: torch.dtype | None = Non
     except (OSError, ValueError) as error:
         raise ArlError(f"{folder}: cannot be loaded ({str(error).splitlines()[0]})") from error
     check_decoder(model.config)
-    return model.to(device).eval()
+    return use_shared_attention(model.to(device).eval())
 
 
 @dataclass
@@ -69,7 +71,23 @@ class Learner:
 
     def resume(self) -> None:
         """Takes over the optimizer state that the policy folder carries, if any."""
-        self.updates = load_state(self.policy.state_dir, self.optimizer, self.named)
+        kept = resident.take(self.policy.state_dir)
+        if kept is None:
+            self.updates = load_state(self.policy.state_dir, self.optimizer, self.named)
+        else:
+            self.updates, tensors = kept
+            restore(self.optimizer, self.named, tensors, self.updates)
+
+    def sleep(self) -> None:
+        """Leaves the device: weights, reference and optimizer state go to host memory."""
+        resident.sleep([m for m in (self.model, self.reference, self.frontend) if m is not None], self.optimizer)
+
+    def keep(self, policy: Policy, anchor: Policy | None) -> None:
+        """Leaves what this job has loaded to the next one, if this process is resident. policy: what was saved last."""
+        resident.keep(self.model, policy.llm_dir)
+        resident.keep((self.updates, state_tensors(self.optimizer, self.named)), policy.state_dir)
+        if anchor is not None:
+            resident.keep(self.reference, anchor.llm_dir)
 
     def check(self, batch: Batch) -> float:
         """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|."""
@@ -115,8 +133,11 @@ class Learner:
         self.updates += 1
         return {"grad_norm": norm, "lr": lr}
 
-    def save(self, out: Path, step: int, fields: dict[str, Any], record: str) -> Policy:
-        """Writes the next policy folder whole: weights, tokenizer, frontend (linked unless trained), state, record."""
+    def save(self, out: Path, step: int, fields: dict[str, Any], record: Callable[[], str] = str) -> Policy:
+        """Writes the next policy folder whole: weights, tokenizer, frontend (linked unless trained), state, record.
+
+        record: makes the line for `stage.jsonl`, last of all, so that it can say how long the writing took.
+        """
         if self.frontend is not None:
             self.frontend.projector.eval()
         kept = {name: value for name, value in self.policy.fields.items() if name not in OF_ONE_UPDATE}
@@ -135,6 +156,6 @@ class Learner:
             elif self.policy.frontend_dir.is_dir():
                 link_tree(self.policy.frontend_dir, folder / "frontend")
             save_state(folder / "state", self.optimizer, self.named, self.updates)
-            (folder / "stage.jsonl").write_text(record)
+            (folder / "stage.jsonl").write_text(record())
 
         return write_policy(out, merged, fill)

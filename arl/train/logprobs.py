@@ -39,8 +39,8 @@ class ChunkedLogProb(torch.autograd.Function):
             logits = scaled_logits(hidden[part], weight, bias, temperature, dtype)
             log_sums[part] = logits.logsumexp(-1)
             log_probs[part] = logits.gather(-1, target[part, None]).squeeze(-1) - log_sums[part]
-            probs = (logits - log_sums[part, None]).exp()
-            entropies[part] = log_sums[part] - (probs * logits).sum(-1)
+            probs = (logits - log_sums[part, None]).exp_()
+            entropies[part] = log_sums[part] - torch.linalg.vecdot(probs, logits)
         ctx.save_for_backward(hidden, weight, bias, target, log_sums)
         ctx.temperature, ctx.chunk = temperature, chunk
         ctx.mark_non_differentiable(entropies)
@@ -58,7 +58,7 @@ class ChunkedLogProb(torch.autograd.Function):
             logits = scaled_logits(hidden[part], weight, bias, ctx.temperature, dtype)
             scaled = gradient[part] / ctx.temperature
             # d log p / d logits = onehot − softmax, times the incoming gradient
-            slope = (logits - log_sums[part, None]).exp_().mul_(-scaled[:, None])
+            slope = logits.sub_(log_sums[part, None]).exp_().mul_(-scaled[:, None])
             slope.scatter_add_(1, target[part, None], scaled[:, None])
             if to_hidden is not None:
                 to_hidden[part] = (slope.to(weight.dtype) @ weight).to(hidden.dtype)

@@ -22,8 +22,10 @@ from arl.errors import ArlError
 from arl.policy import MARKER, Policy, remove_stale
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
+    from arl.stage import Phases
     from arl.train.data import Batch
     from arl.train.learner import Learner
 
@@ -78,36 +80,56 @@ def fingerprint(policies: Sequence[str | None], settings: Mapping[str, Any], sha
 
 def train(job: Job, device: str, threads: int, save_every: int = 0) -> Policy:
     """Makes the steps and writes the next policy; with `save_every`, resumes a killed run from its last checkpoint."""
-    from arl.stage import peak_memory_mb, seconds_since_start
+    from arl.device import pick_device
+    from arl.lease import device_lease
+    from arl.stage import Phases
 
-    seconds = {"load": seconds_since_start(), "wake": 0.0, "run": 0.0, "sleep": 0.0, "write": 0.0}
-    start = time.monotonic()
+    phases = Phases()
+    with phases.phase("wake"):
+        where = pick_device(device, threads)
+    waiting = time.monotonic()
+    with device_lease("update", str(where)) as waited_s:
+        phases.seconds["wake"] += time.monotonic() - waiting
+        policy, metrics = train_awake(job, where, save_every, phases, {"lease_waited_s": round(waited_s, 3)})
+    note(f"update: {job.out}: policy {policy.version} " + brief(metrics))
+    return policy
+
+
+def train_awake(
+    job: Job, where: "torch.device", save_every: int, phases: "Phases", figures: dict[str, Any]
+) -> tuple[Policy, dict[str, Any]]:
+    """Wake, run, write and sleep, under the device lease; the next policy and the last step's metrics."""
+    from arl.stage import peak_memory_mb
+
     schedule = step_order(job.shards, job.settings["epochs"], job.settings["seed"])
     schedule = schedule[: job.settings.get("max_steps") or None]
-    learner, done = make_learner(job, len(schedule), device, threads)
-    seconds["wake"] = time.monotonic() - start
-
-    start = time.monotonic()
+    with phases.phase("wake"):
+        learner, done = make_learner(job, len(schedule), where)
     metrics: dict[str, Any] = {}
-    with progress("update", len(schedule)) as bar:
+    with phases.phase("run"), progress("update", len(schedule)) as bar:
         bar.advance(done)
         for index, metrics in steps(learner, job, schedule, done):
             finished = index + 1
             bar.advance(1, f"loss {metrics['loss']:.4f}")
             if save_every and finished % save_every == 0 and finished < len(schedule):
-                learner.save(job.checkpoint, job.start.step + finished, {"made": job.made, "steps_done": finished}, "")
-    seconds["run"] = time.monotonic() - start
+                learner.save(job.checkpoint, job.start.step + finished, {"made": job.made, "steps_done": finished})
+    with phases.phase("sleep"):
+        learner.sleep()
+    writing = time.monotonic()
 
-    line = {
-        "stage": "update", "shard": job.shards[-1][0], "made": job.made, "policy": job.start.version,
-        "arguments": dict(job.settings), "seconds": {name: round(value, 4) for name, value in seconds.items()},
-        "peak_memory_mb": round(peak_memory_mb(), 1), "steps": len(schedule), "samples": metrics["groups"], **metrics,
-    }  # fmt: skip
-    step = job.start.step + len(schedule)
-    policy = learner.save(job.out, step, {"made": job.made}, json.dumps(line, sort_keys=True) + "\n")
+    def record() -> str:
+        phases.seconds["write"] += time.monotonic() - writing
+        line = {
+            "stage": "update", "shard": job.shards[-1][0], "made": job.made, "policy": job.start.version,
+            "arguments": dict(job.settings), "seconds": phases.rounded(), "samples": metrics["groups"],
+            "peak_memory_mb": round(peak_memory_mb(), 1), "steps": len(schedule), **figures, **metrics,
+        }  # fmt: skip
+        return json.dumps(line, sort_keys=True) + "\n"
+
+    policy = learner.save(job.out, job.start.step + len(schedule), {"made": job.made}, record)
     shutil.rmtree(job.checkpoint, ignore_errors=True)
-    note(f"update: {job.out}: policy {policy.version} " + brief(metrics))
-    return policy
+    learner.keep(policy, job.anchor)
+    return policy, metrics
 
 
 def brief(metrics: Mapping[str, Any]) -> str:
@@ -116,11 +138,10 @@ def brief(metrics: Mapping[str, Any]) -> str:
     return " ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
 
 
-def make_learner(job: Job, n_steps: int, device: str, threads: int) -> "tuple[Learner, int]":
+def make_learner(job: Job, n_steps: int, where: "torch.device") -> "tuple[Learner, int]":
     """The learner at the start of the job, or at its checkpoint, and how many of its steps are done."""
-    from arl.device import pick_device
+    from arl import resident
 
-    where = pick_device(device, threads)
     job.start.verify()
     remove_stale(job.checkpoint)
     resumed = Policy.open(job.checkpoint) if is_made(job.checkpoint, job.made) else None
@@ -130,28 +151,31 @@ def make_learner(job: Job, n_steps: int, device: str, threads: int) -> "tuple[Le
     done = resumed.fields["steps_done"] if resumed else 0
     if resumed or not job.settings["fresh_optimizer"]:
         learner.resume()
+    resident.forget_all()  # what this job has not taken
     if learner.schedule.kind == "cosine" and not learner.schedule.total:
         learner.schedule = replace(learner.schedule, total=learner.updates - done + n_steps)
     return learner, done
 
 
-def load_learner(policy: Policy, job: Job, where: Any) -> "Learner":
+def load_learner(policy: Policy, job: Job, where: "torch.device") -> "Learner":
     """Loads the policy's LLM, the reference where the KL needs one, and the frontend where the projector is trained."""
     import torch
 
+    from arl import resident
     from arl.models import family
-    from arl.train.learner import Learner, load_llm
+    from arl.train.learner import Learner
     from arl.train.optimizer import Schedule
     from arl.train.step import Compute
 
     settings = job.settings
     autocast = torch.bfloat16 if settings["autocast"] == "bfloat16" else None
-    reference = load_llm(job.anchor.llm_dir, where).requires_grad_(False) if job.anchor else None
+    model = resident.llm(policy.llm_dir, where).requires_grad_(True)
+    reference = resident.llm(job.anchor.llm_dir, where).requires_grad_(False) if job.anchor else None
     frontend = None
     if settings["train_projector"]:
         frontend = family(policy.family).frontend.load(policy.frontend_dir).to(where)
     return Learner(
-        policy=policy, model=load_llm(policy.llm_dir, where),
+        policy=policy, model=model,
         compute=Compute(policy.audio_token_id, settings["tokens"], autocast=autocast),
         schedule=Schedule(settings["lr"], settings["warmup"], settings["schedule"], settings["total_steps"]),
         max_norm=settings["max_norm"], weight_decay=settings["weight_decay"], seed=settings["seed"],
@@ -195,12 +219,14 @@ def grpo_steps(
     learner: "Learner", job: Job, schedule: Sequence[Shard], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """GRPO: all batches are read first, and checked, as their old log-probabilities are those of the start."""
+    from arl.losses.dapo import Dapo
     from arl.losses.grpo import Grpo
     from arl.shards.reader import read_joined
     from arl.train.data import rl_batch
 
     settings, version = job.settings, job.start.version
-    loss = Grpo(settings["clip_low"], settings["clip_high"], settings["beta"], settings["kl"])
+    kind = {"grpo": Grpo, "dapo": Dapo}[settings["loss"]]
+    loss = kind(settings["clip_low"], settings["clip_high"], settings["beta"], settings["kl"])
     batches = {name: rl_batch(read_joined(paths), version, settings["allow_stale"]) for name, paths in job.shards}
     difference = learner.check(next(iter(batches.values())))
     old = old_log_probs(learner, job, batches, done) if len(schedule) > 1 else {}

@@ -5,8 +5,9 @@ nothing); a response attends to the prompt and to itself, and its positions star
 The result, forward and backward, equals the G·(P+R) per-row computation, which `per_row_log_probs` does
 literally: it is the reference in the tests and in the first-batch self-check.
 
-Any decoder whose layers are full or sliding-window attention works, through the stock attention with a
-block mask. Recurrent and hybrid decoders carry state along the row and are refused.
+Any decoder whose layers are full or sliding-window attention works. Where `arl.train.attention` packs, the groups
+lie behind each other in one row, without padding or mask; else they are padded rows with a block mask through the
+stock attention. Recurrent and hybrid decoders carry state along the row and are refused.
 """
 
 from collections.abc import Sequence
@@ -17,23 +18,26 @@ import torch
 from torch import Tensor, nn
 
 from arl.errors import ArlError
-from arl.train.groups import Group, embed_prompt
+from arl.train import attention
+from arl.train.groups import Group, check_clips, embed_prompt
 from arl.train.logprobs import TokenScores, response_scores
+from arl.train.packing import Packing
 
 ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
 
 
 @dataclass
 class Rows:
-    """Several groups as padded rows. embeds [B, L, H]; segment, position int64 [B, L]; segment 0 is the prompt,
-    i the i-th response, -1 padding. predictor int64 [N]: for each response token, in order, the flat position
-    in [B·L] whose hidden state predicts it. target int64 [N]: those tokens."""
+    """Several groups as padded rows, or packed in one. embeds [B, L, H]; segment, position int64 [B, L]; segment 0 is
+    the prompt, i the i-th response, -1 padding. predictor int64 [N]: for each response token, in order, the flat
+    position in [B·L] whose hidden state predicts it. target int64 [N]: those tokens. packing: of a packed row."""
 
     embeds: Tensor
     segment: Tensor
     position: Tensor
     predictor: Tensor
     target: Tensor
+    packing: Packing | None = None
 
 
 def layer_kinds(config: Any) -> set[str]:
@@ -52,35 +56,59 @@ def check_decoder(config: Any) -> None:
         raise ArlError(f"{config.model_type}: attention_dropout must be 0 for the update (config.json)")
 
 
-def lay_out(model: nn.Module, groups: Sequence[Group], audio_token_id: int) -> Rows:
-    """Packs each group into a row and pads the rows on the right."""
+def is_packed(model: Any) -> bool:
+    """Whether the groups of a micro-batch lie in one row: full attention only, and a fast path for it."""
+    return layer_kinds(model.config) == {"full_attention"} and attention.packs(model)
+
+
+def lay_out(model: nn.Module, groups: Sequence[Group], audio_token_id: int, packed: bool = False) -> Rows:
+    """Lays each group out as a row padded on the right, or all in one row. ArlError for clips that do not fit.
+
+    The text of all groups is looked up at once: a look-up's gradient is as large as the table.
+    """
     embedding = model.get_input_embeddings()
     device = embedding.weight.device
-    length = max(group.row_length for group in groups)
-    rows, segments, positions, predictors, targets = [], [], [], [], []
-    for index, group in enumerate(groups):
-        prompt = embed_prompt(embedding, group, audio_token_id)
-        p = len(prompt)
-        inputs = [response[:-1] for response in group.responses]
-        rows.append(torch.cat([prompt, embedding(torch.cat(inputs).to(device))]))
-        segment, position, offset = [torch.zeros(p, dtype=torch.long)], [torch.arange(p)], p
-        for number, tokens in enumerate(inputs, 1):
-            n = len(tokens)
-            segment.append(torch.full((n,), number))
-            position.append(p + torch.arange(n))
-            start = index * length
-            predictors.append(torch.cat([torch.tensor([start + p - 1]), start + offset + torch.arange(n)]))
-            offset += n
-        segments.append(torch.cat(segment))
-        positions.append(torch.cat(position))
-        targets += group.responses
-    pad = torch.nn.utils.rnn.pad_sequence
+    sizes = [group.row_length for group in groups]
+    width = sum(sizes) if packed else max(sizes)
+    n_rows = 1 if packed else len(groups)
+    starts = [0, *torch.tensor(sizes).cumsum(0).tolist()] if packed else [width * row for row in range(n_rows)]
+    segment = torch.full((n_rows * width,), -1)
+    position = torch.zeros(n_rows * width, dtype=torch.long)
+    texts, text_places, clips, clip_places, predictors = [], [], [], [], []
+    for group, start in zip(groups, starts, strict=False):
+        is_audio = check_clips(group, audio_token_id, embedding.weight.shape[1])
+        p, clip_lengths = group.prompt_length, torch.tensor([len(clip) for clip in group.clips], dtype=torch.long)
+        spread = torch.ones_like(group.prompt).masked_scatter_(is_audio, clip_lengths)
+        is_clip = is_audio.repeat_interleave(spread)
+        inputs = torch.tensor([len(response) - 1 for response in group.responses])
+        offsets = p + inputs.cumsum(0) - inputs  # of each response in the row
+        number = torch.arange(1, len(inputs) + 1).repeat_interleave(inputs)
+        place = start + torch.arange(group.row_length)
+        segment[place] = torch.cat([torch.zeros(p, dtype=torch.long), number])
+        position[place[:p]] = torch.arange(p)
+        position[place[p:]] = place[p:] - start - (offsets - p).repeat_interleave(inputs)
+        texts += [group.prompt[~is_audio], *(response[:-1] for response in group.responses)]
+        text_places += [place[:p][~is_clip], place[p:]]
+        clips += group.clips
+        clip_places.append(place[:p][is_clip])
+        ends = (inputs + 1).cumsum(0)
+        predictor = torch.arange(start - 1, start - 1 + int(ends[-1])) + (
+            offsets - (ends - inputs - 1)
+        ).repeat_interleave(inputs + 1)
+        predictor[ends - inputs - 1] = start + p - 1  # the first token of each response is predicted by the prompt
+        predictors.append(predictor)
+    rows = embedding(torch.cat(texts).to(device))
+    embeds = rows.new_zeros(n_rows * width, rows.shape[1]).index_copy(0, torch.cat(text_places).to(device), rows)
+    if clips:
+        embeds = embeds.index_copy(0, torch.cat(clip_places).to(device), torch.cat([clip.to(rows) for clip in clips]))
+    lengths = [(group.prompt_length, [len(response) - 1 for response in group.responses]) for group in groups]
     return Rows(
-        embeds=pad(rows, batch_first=True),
-        segment=pad(segments, batch_first=True, padding_value=-1).to(device),
-        position=pad(positions, batch_first=True).to(device),
+        embeds=embeds.view(n_rows, width, -1),
+        segment=segment.view(n_rows, width).to(device),
+        position=position.view(n_rows, width).to(device),
         predictor=torch.cat(predictors).to(device),
-        target=torch.cat(targets).to(device),
+        target=torch.cat([response for group in groups for response in group.responses]).to(device),
+        packing=Packing(lengths, device) if packed else None,
     )
 
 
@@ -111,10 +139,13 @@ def shared_log_probs(
     model: nn.Module, groups: Sequence[Group], audio_token_id: int, temperature: float = 1.0, chunk: int = 512
 ) -> TokenScores:
     """Log-probabilities and entropies of every response token, flat [N] in the groups' and responses' order."""
-    rows = lay_out(model, groups, audio_token_id)
+    rows = lay_out(model, groups, audio_token_id, is_packed(model))
     decoder = model.get_decoder()
-    mask = attention_masks(rows, model.config)
-    extra = {} if mask is None else {"attention_mask": mask}
+    if rows.packing is not None:  # any mask of four dimensions keeps the decoder from making one of its own
+        extra = {"attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool), "packing": rows.packing}
+    else:
+        mask = attention_masks(rows, model.config)
+        extra = {} if mask is None else {"attention_mask": mask}
     hidden = decoder(inputs_embeds=rows.embeds, position_ids=rows.position, use_cache=False, **extra).last_hidden_state
     return response_scores(model, hidden.flatten(0, 1)[rows.predictor], rows.target, temperature, chunk)
 

@@ -6,17 +6,22 @@ so the cut never changes the result. Dropout is off: log-probabilities must be t
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from arl.errors import ArlError
-from arl.losses.grpo import Grpo
+from arl.losses.grpo import Grpo, Totals
 from arl.losses.sft import sft
+from arl.train.decoder import set_checkpointing, set_compiled
 from arl.train.groups import Group, micro_batches
-from arl.train.shared_prefix import shared_log_probs
+from arl.train.offload import visiting
+from arl.train.optimizer import gradient_of
+from arl.train.shared_prefix import is_packed, shared_log_probs
 
+TOKENS = {"cpu": 1024, "cuda": 8192}  # positions that keep the device busy and, on a CPU, stay in its cache
 TRUNCATION = 2.0  # of the importance weights of stale rollouts (Ionides 2008)
 
 
@@ -24,15 +29,28 @@ TRUNCATION = 2.0  # of the importance weights of stale rollouts (Ionides 2008)
 class Compute:
     """How a pass is computed, which never changes what it means.
 
-    token_budget: padded positions per micro-batch. chunk: positions per LM-head chunk. autocast: dtype of the
-    matrix products (the weights stay in their own dtype), None for none. temperature: that of the rollout.
+    token_budget: positions per micro-batch, padding included; 0 for the device's own (TOKENS). chunk: positions per
+    LM-head chunk. autocast: dtype of the matrix products (the weights stay in their own dtype), None for none.
+    temperature: that of the rollout. checkpointing: layers are computed again in the backward pass. compiled: layers
+    run through torch.compile. offload: the reference is on the device only while it is used.
     """
 
     audio_token_id: int
-    token_budget: int = 8192
+    token_budget: int = 0
     chunk: int = 512
     autocast: torch.dtype | None = None
     temperature: float = 1.0
+    checkpointing: bool = False
+    compiled: bool = False
+    offload: bool = False
+
+    def micro_batches(self, model: nn.Module, groups: Sequence[Group]) -> list[list[Group]]:
+        """The cut of a batch for one model, which is made ready for it."""
+        device = next(model.parameters()).device
+        set_checkpointing(model, self.checkpointing)
+        set_compiled(model, self.compiled)
+        budget = self.token_budget or TOKENS.get(device.type, TOKENS["cuda"])
+        return list(micro_batches(groups, budget, is_packed(model)))
 
     def scores(self, model: nn.Module, groups: Sequence[Group]) -> tuple[Tensor, Tensor]:
         """(log-probabilities [N], entropies [N]) of the groups' response tokens."""
@@ -44,6 +62,12 @@ class Compute:
     def frozen_scores(self, model: nn.Module, groups: Sequence[Group]) -> Tensor:
         with torch.no_grad():
             return self.scores(model, groups)[0]
+
+    def reference_scores(self, reference: nn.Module, cut: Sequence[list[Group]], device: torch.device) -> list[Tensor]:
+        """The reference's log-probabilities of every micro-batch, all at once: then it may leave the device."""
+        set_compiled(reference, self.compiled)
+        with visiting(reference, device) if self.offload else nullcontext():
+            return [self.frozen_scores(reference, micro) for micro in cut]
 
 
 @dataclass
@@ -57,14 +81,9 @@ class Sums:
             self.values[name] = self.values.get(name, 0.0) + value
 
 
-def sequence_mean_weights(groups: Sequence[Group], n_groups: int) -> Tensor:
-    """Eq. 2's means as one weight per token, flat [N]: 1 / (groups · the group's hypotheses · their tokens)."""
-    weights = [
-        torch.full((len(response),), 1.0 / (n_groups * len(group.responses) * len(response)), dtype=torch.float64)
-        for group in groups
-        for response in group.responses
-    ]
-    return torch.cat(weights)
+def response_lengths(groups: Sequence[Group]) -> list[list[int]]:
+    """Per group the tokens of each hypothesis."""
+    return [[len(response) for response in group.responses] for group in groups]
 
 
 def token_advantages(groups: Sequence[Group]) -> Tensor:
@@ -103,12 +122,15 @@ def grpo_backward(
     old: log-probabilities [N of the group] by key, from before the first of several updates; None on-policy.
     """
     sums = Sums()
+    totals = Totals(len(groups), sum(group.n_tokens for group in groups))
     is_stale = any(group.sampled for group in groups)
-    for micro in micro_batches(groups, compute.token_budget):
+    cut = compute.micro_batches(model, groups)
+    device = next(model.parameters()).device
+    anchors = compute.reference_scores(reference, cut, device) if reference is not None else [None] * len(cut)
+    for micro, anchor in zip(cut, anchors, strict=True):
         log_probs, entropies = compute.scores(model, micro)
-        anchor = compute.frozen_scores(reference, micro) if reference is not None else None
         before = torch.cat([old[group.key] for group in micro]) if old is not None else None
-        weights = sequence_mean_weights(micro, len(groups)).to(log_probs)
+        weights = loss.token_weights(response_lengths(micro), totals).to(log_probs)
         start = log_probs.detach() if before is None else before
         importance = truncated_importance(micro, start) if is_stale else None
         value, metrics = loss(log_probs, before, anchor, token_advantages(micro).to(log_probs), weights, importance)
@@ -129,7 +151,7 @@ def sft_backward(
     """
     n_tokens = sum(group.n_tokens for group in groups)
     sums = Sums()
-    for micro in micro_batches(groups, compute.token_budget):
+    for micro in compute.micro_batches(model, groups):
         share = len(micro) / len(groups)
         ready, extra = prepare(micro)
         log_probs, entropies = compute.scores(model, ready)
@@ -145,10 +167,14 @@ def sft_backward(
 
 def apply_gradient(optimizer: torch.optim.Optimizer, lr: float, max_norm: float) -> float:
     """Clips to `max_norm` (0: no clipping), steps, clears. Returns the norm before clipping; ArlError if not finite."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = float(nn.utils.clip_grad_norm_(parameters, max_norm or math.inf))
+    found = [gradient_of(p) for group in optimizer.param_groups for p in group["params"]]
+    gradients = [gradient for gradient in found if gradient is not None]
+    total = nn.utils.get_total_norm(gradients)
+    norm = float(total)
     if not math.isfinite(norm):
         raise ArlError(f"the gradient's norm is {norm}: lower --lr, or look for a sample with extreme values")
+    if max_norm and norm > max_norm:
+        torch._foreach_mul_(gradients, max_norm / (total + 1e-6))
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()

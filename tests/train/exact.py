@@ -17,6 +17,7 @@ from transformers.models.mistral import modeling_mistral
 from transformers.models.qwen2 import modeling_qwen2
 from transformers.models.qwen3 import modeling_qwen3
 
+from arl.train.attention import use_shared_attention
 from arl.train.groups import Group
 
 VOCABULARY, HIDDEN = 40, 32
@@ -43,12 +44,12 @@ def float64_layers() -> Iterator[None]:
         yield
 
 
-def make_decoder(model_type: str = "qwen2", seed: int = 0, **settings: Any) -> Any:
-    """A float64 causal LM with random weights, stock attention."""
+def make_decoder(model_type: str = "qwen2", seed: int = 0, attention: bool = True, **settings: Any) -> Any:
+    """A float64 causal LM with random weights, and with the attention that the trainer gives it unless told."""
     config = AutoConfig.for_model(
         model_type, vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=256,
-        bos_token_id=1, eos_token_id=2, pad_token_id=0, **{"tie_word_embeddings": True, **settings},
+        num_attention_heads=4, head_dim=8, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        **{"tie_word_embeddings": True, "num_key_value_heads": 2, **settings},
     )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").double().eval()
     generator = torch.Generator().manual_seed(seed)
@@ -56,7 +57,7 @@ def make_decoder(model_type: str = "qwen2", seed: int = 0, **settings: Any) -> A
         for name, parameter in sorted(model.named_parameters()):
             noise = 0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.copy_(1 + noise if "norm" in name else noise)
-    return model
+    return use_shared_attention(model) if attention else model
 
 
 def make_group(

@@ -8,8 +8,9 @@ import torch
 from transformers import AutoConfig
 
 from arl.errors import ArlError
-from arl.train import shared_prefix
+from arl.train import attention, shared_prefix
 from arl.train.groups import Group
+from arl.train.packing import Packing
 from arl.train.shared_prefix import check_decoder, per_row_log_probs, self_check, shared_log_probs
 from tests.train.exact import (
     AUDIO,
@@ -30,6 +31,14 @@ def in_float64() -> Iterator[None]:
     torch.manual_seed(0)
     with float64_layers():
         yield
+
+
+@pytest.fixture(autouse=True, params=["packed", "dense"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs on both layouts: packed groups, and padded rows with a mask."""
+    if request.param == "dense":
+        monkeypatch.setattr(attention, "packs", lambda model: False)
+    return request.param
 
 
 def assert_equal(model: Any, groups: list[Group], audio_token_id: int = AUDIO, temperature: float = 1.0) -> None:
@@ -59,6 +68,21 @@ def test_ragged_groups_of_different_lengths_in_one_micro_batch(model_type):
     groups = [make_group(seed, n_hyps=n) for seed, n in enumerate((5, 1, 12, 3))]
     assert len({group.row_length for group in groups}) > 2  # so that there is padding
     assert_equal(make_decoder(model_type), groups)
+
+
+def test_which_layout_is_taken(path):
+    assert shared_prefix.is_packed(make_decoder()) == (path == "packed")
+
+
+@pytest.mark.parametrize("settings", [{"num_key_value_heads": 4}, {"num_key_value_heads": 1}])
+def test_key_heads_of_their_own_and_one_for_all(settings):
+    assert_equal(make_decoder(**settings), [make_group(seed, n_hyps=n) for seed, n in enumerate((4, 1, 7))])
+
+
+def test_a_long_response_beside_short_ones():
+    groups = [make_group(0, 6), make_group(1, 3, longest=60), make_group(2, 2)]
+    assert max(len(r) for group in groups for r in group.responses) > 20
+    assert_equal(make_decoder(), groups)
 
 
 @pytest.mark.parametrize("n_hyps", range(1, 13))
@@ -100,6 +124,7 @@ def test_untied_head_and_temperature():
 )
 def test_sliding_windows_count_positions_of_the_response_not_places_of_the_row(model_type, settings):
     model = make_decoder(model_type, **settings)
+    assert not shared_prefix.is_packed(model)
     groups = [make_group(seed, n_hyps=n, longest=12) for seed, n in enumerate((6, 1, 3))]
     assert max(group.prompt_length for group in groups) > 5
     assert_equal(model, groups)
@@ -143,7 +168,11 @@ def test_self_check_passes_where_both_agree():
 
 
 def test_self_check_fails_where_hypotheses_see_each_other(monkeypatch):
+    def as_one(lengths: list[tuple[int, list[int]]], device: torch.device) -> Packing:
+        return Packing([(prompt, [sum(responses)]) for prompt, responses in lengths], device)
+
     monkeypatch.setattr(shared_prefix, "attention_masks", lambda rows, config: None)  # as a recurrent layer would
+    monkeypatch.setattr(shared_prefix, "Packing", as_one)
     # the smallest groups have one hypothesis, which shares nothing: the check must look at another
     groups = [make_group(0, n_hyps=1), make_group(1, n_hyps=4, prompt_length=20), make_group(2, n_hyps=1)]
     with pytest.raises(ArlError, match="qwen2: this decoder is not supported"):

@@ -49,6 +49,33 @@ def test_the_budgets_really_cut_the_batch_differently():
     assert len(list(micro_batches(alike, 10_000))) == 1
 
 
+def test_packed_rows_are_cut_by_positions_alone():
+    lengths = [group.row_length for group in sorted(make_groups(), key=lambda group: group.row_length)]
+    for budget in (1, 60, sum(lengths) - 1, sum(lengths)):
+        cut = [[group.row_length for group in micro] for micro in micro_batches(make_groups(), budget, packed=True)]
+        assert [length for micro in cut for length in micro] == lengths
+        assert all(sum(micro) <= budget or len(micro) == 1 for micro in cut)
+        assert all(sum(micro) + after[0] > budget for micro, after in zip(cut, cut[1:], strict=False))
+    assert len(cut) == 1
+
+
+def test_text_is_looked_up_once_a_pass():
+    model, calls = make_decoder(), []
+    model.get_input_embeddings().register_forward_hook(lambda *args: calls.append(1))
+    Compute(AUDIO).scores(model, make_groups())
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("flags", [{"checkpointing": True}, {"offload": True}, {"token_budget": 0}])
+def test_how_it_is_computed_changes_nothing(flags):
+    model, reference = make_decoder(seed=0), make_decoder(seed=1)
+    plain = grpo_backward(model, make_groups(), Grpo(), reference, Compute(AUDIO, token_budget=60))
+    expected = gradients(model)
+    found = grpo_backward(model, make_groups(), Grpo(), reference, Compute(AUDIO, **{"token_budget": 60, **flags}))
+    assert found == pytest.approx(plain, rel=1e-12)
+    assert largest_difference(gradients(model), expected) < 1e-12
+
+
 @pytest.mark.parametrize("with_old", [False, True])
 @pytest.mark.parametrize("with_stale", [False, True])
 def test_grpo_does_not_depend_on_the_token_budget(with_old, with_stale):

@@ -1,0 +1,36 @@
+"""Host memory as the resting place of what the device does not need all the time (`arl update --offload`).
+
+The optimizer's state rests there between steps, and the reference while the policy is computed. On a CPU, or where
+the tensors already are in host memory, nothing is copied and nothing changes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def to_host(tensor: Tensor) -> Tensor:
+    """The tensor in host memory, page-locked if it comes from a GPU; itself if it is there."""
+    if tensor.device.type == "cpu":
+        return tensor
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+    return host.copy_(tensor)
+
+
+@contextmanager
+def visiting(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Has a frozen module's weights on the device for a while; afterwards they rest in host memory."""
+    tensors = [*module.parameters(), *module.buffers()]
+    if device.type == "cpu":
+        yield
+        return
+    resting = [to_host(tensor.data) for tensor in tensors]
+    for tensor, host in zip(tensors, resting, strict=True):
+        tensor.data = host.to(device, non_blocking=True)
+    try:
+        yield
+    finally:
+        for tensor, host in zip(tensors, resting, strict=True):
+            tensor.data = host
