@@ -22,6 +22,8 @@ TEST ?= $(DATA)/test
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export ARL_ENGINE := $(RUN)/engine
+WARM ?= rollout reward update sync
+export ARL_WARM := $(if $(WARM),$(RUN)/warm)# set to nothing: cold
 Q := $(if $(V),,@)# make V=1 shows the commands
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -57,8 +59,8 @@ lock: ## resolve requirements.lock anew (versions and hashes, no index)
 
 .PHONY: lint test
 lint: $(SETUP) ## ruff and mypy
-	ruff check arl stages tests
-	ruff format --check arl stages tests
+	ruff check arl stages tests benchmarks
+	ruff format --check arl stages tests benchmarks
 	mypy
 
 test: lint ## lint, then every test, the real engine's included (under 15 minutes on 2 cores)
@@ -78,11 +80,13 @@ $(RUN)/encode.done: $(DATA)/data.done $(RUN)/policy/arl.json
 	$(Q)arl encode --shards $(TEST) --policy $(RUN)/policy -o $(EMB)/test
 	$(Q)touch $@
 
-# The engine runs, with the newest policy of the loop: checked once per `make`, before the first step to do.
+# The engine runs, with the newest policy of the loop, and so do the resident stages (WARM= for none): checked once
+# per `make`, before the first step to do.
 .PHONY: engine
 engine: $(RUN)/encode.done
-	$(Q)last=$$(cd $(RUN) && ls -d step-*/sync.done 2>/dev/null | tail -n 1 || true); \
-	arl sync --policy $(RUN)/$${last%sync.done}policy
+	$(Q)$(if $(WARM),arl warm start $(WARM) &) \
+	last=$$(cd $(RUN) && ls -d step-*/sync.done 2>/dev/null | tail -n 1 || true); \
+	arl sync --policy $(RUN)/$${last%sync.done}policy; wait
 
 $(RUN)/eval/000000/summary.json: | engine
 	$(Q)arl eval --shards $(EMB)/test --policy $(RUN)/policy --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
@@ -136,6 +140,7 @@ $(RUN)/eval/final/summary.json: $(LAST)/loop.done | engine
 .PHONY: loop
 loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resumable; ends with the held-out WER
 	$(Q)arl engine stop
+	$(Q)$(if $(WARM),arl warm stop)
 
 .PHONY: control
 control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps on the same clips instead, in RUN/control
@@ -145,11 +150,30 @@ control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps 
 	arl eval --shards $(EMB)/test --policy $(RUN)/control --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/control
 	arl engine stop
+	$(if $(WARM),arl warm stop)
 
 .PHONY: demo
 demo: ## from nothing to the held-out WER before and after reinforcement learning
 	$(MAKE) --no-print-directory setup
 	$(MAKE) --no-print-directory loop
+
+# ---- benchmarks ---------------------------------------------------------------------------------------------
+
+TRL := .bench/trl/arl.done
+
+$(TRL): benchmarks/trl-requirements.txt | $(SETUP)
+	mkdir -p .bench && echo '*' > .bench/.gitignore
+	rm -rf .bench/trl
+	$(VENV)/bin/uv venv --quiet --python $(VENV)/bin/python .bench/trl
+	$(VENV)/bin/uv pip install --quiet --no-deps --python .bench/trl/bin/python -r $<
+	touch $@
+
+.PHONY: bench bench-gpu
+bench: $(SETUP) $(TRL) ## measure against TRL and per-row updates, write benchmarks/RESULTS.md (QUICK=1: a look; ONLY=a,d)
+	python -m benchmarks.run $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(THREADS),--threads $(THREADS))
+
+bench-gpu: | $(SETUP) ## the stages at real size on one CUDA GPU, with random weights; nothing from the network
+	python -m benchmarks.gpu
 
 # ---- the shipped starting policy ----------------------------------------------------------------------------
 
@@ -181,6 +205,7 @@ start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, t
 	arl export --policy $(W)/phase3 --slim --dtype float16 -o $(START)
 
 .PHONY: clean
-clean: ## remove RUN (its engine is stopped first)
+clean: ## remove RUN (its engine and resident stages are stopped first)
 	-arl engine stop
+	-$(if $(WARM),arl warm stop)
 	rm -rf $(RUN)

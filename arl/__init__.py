@@ -1,13 +1,24 @@
 """arl: reinforcement learning of LLM-based speech recognition and synthesis, as composable stages.
 
 The package is read in the data's order: `data` → `encode` → `rollout` → `reward` → `update` → `sync`.
-Importing it is cheap: nothing here imports torch.
+Importing it is cheap: nothing is imported with it.
 
     from arl import reward          # the decorator of a reward program, see stages/README.md
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arl.programs.decorator import reward
+
 __version__ = "0.1.0"
 
-from arl.programs.decorator import reward
-
 __all__ = ["__version__", "reward"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "reward":
+        from arl.programs.decorator import reward
+
+        return reward
+    raise AttributeError(f"module 'arl' has no attribute {name!r}")

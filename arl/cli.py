@@ -1,9 +1,11 @@
 """The `arl` command: one line per command here, the command itself in the module of its name.
 
-Modules are light to import (no torch, no transformers), so that help starts at once; each imports what it
-computes with when it runs. Exit codes: 0 done, 1 failure, 2 usage, 130 interrupted.
+Modules are light to import (no torch, no transformers), and only that of the command asked for is imported, so that
+help starts at once; each imports what it computes with when it runs. Exit codes: 0 done, 1 failure, 2 usage, 130
+interrupted.
 """
 
+import importlib
 import os
 import signal
 import sys
@@ -11,42 +13,51 @@ import sys
 import typer
 
 from arl import __version__
-from arl.data import data
-from arl.encode import encode
-from arl.engine_command import app as engine_app
+from arl.device import make_threads_patient
 from arl.errors import ArlError
-from arl.evaluate import evaluate
-from arl.export import export
-from arl.init import init
-from arl.inspect import cat, check, ls
-from arl.report import report
-from arl.reward_stage import reward
-from arl.rollout import rollout
-from arl.sync import sync
-from arl.update import update
 
 STAGES = "Stages, in the data's order"
 AROUND = "Around the loop"
 LOOK = "Looking inside"
 
-app = typer.Typer(
-    name="arl",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None if os.environ.get("NO_COLOR") else "rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Reinforcement learning of LLM-based speech recognition and synthesis, as composable stages.",
-)
-for command, panel in (
-    (data, AROUND), (init, AROUND), (encode, STAGES), (rollout, STAGES), (reward, STAGES), (update, STAGES),
-    (sync, STAGES), (report, AROUND), (export, AROUND), (ls, LOOK), (cat, LOOK), (check, LOOK),
-):  # fmt: skip
-    app.command(command.__name__, rich_help_panel=panel)(command)
-app.command("eval", rich_help_panel=AROUND)(evaluate)
-app.add_typer(engine_app, name="engine", rich_help_panel=AROUND)
+COMMANDS = {  # name: (module, function, panel of the help)
+    "data": ("arl.data", "data", AROUND),
+    "init": ("arl.init", "init", AROUND),
+    "encode": ("arl.encode", "encode", STAGES),
+    "rollout": ("arl.rollout", "rollout", STAGES),
+    "reward": ("arl.reward_stage", "reward", STAGES),
+    "update": ("arl.update", "update", STAGES),
+    "sync": ("arl.sync", "sync", STAGES),
+    "eval": ("arl.evaluate", "evaluate", AROUND),
+    "report": ("arl.report", "report", AROUND),
+    "export": ("arl.export", "export", AROUND),
+    "ls": ("arl.inspect", "ls", LOOK),
+    "cat": ("arl.inspect", "cat", LOOK),
+    "check": ("arl.inspect", "check", LOOK),
+}
+GROUPS = {"engine": "arl.engine_command", "warm": "arl.warm_command"}  # their modules have an `app` of commands
 
 
-@app.callback(invoke_without_command=True)
+def make_app(wanted: str | None = None) -> typer.Typer:
+    """The whole command line, or only the command `wanted` where there is one of this name."""
+    app = typer.Typer(
+        name="arl",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Reinforcement learning of LLM-based speech recognition and synthesis, as composable stages.",
+    )
+    app.callback(invoke_without_command=True)(root)
+    for name, (module, function, panel) in COMMANDS.items():
+        if wanted == name or wanted not in {*COMMANDS, *GROUPS}:
+            app.command(name, rich_help_panel=panel)(getattr(importlib.import_module(module), function))
+    for name, module in GROUPS.items():
+        if wanted == name or wanted not in {*COMMANDS, *GROUPS}:
+            app.add_typer(importlib.import_module(module).app, name=name, rich_help_panel=AROUND)
+    return app
+
+
 def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
     if version:
         print(__version__)
@@ -55,9 +66,10 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
 
 def main() -> None:
     """Runs the command line and turns expected failures into one line and an exit code."""
+    make_threads_patient()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files and children are cleaned up
     try:
-        app()
+        make_app(sys.argv[1] if len(sys.argv) > 1 else None)(prog_name="arl")
     except ArlError as error:
         if os.environ.get("ARL_DEBUG") == "1":
             raise

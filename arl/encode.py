@@ -40,8 +40,12 @@ def encode(
 
     Example: arl encode --shards data/train --policy policy -o emb
     """
+    from arl import resident
     from arl.console import progress
+    from arl.device import pick_device
     from arl.errors import UsageError
+    from arl.lease import device_lease
+    from arl.models import family
     from arl.policy import Policy
     from arl.shards.paths import joined_shards
     from arl.shards.reader import read_joined
@@ -57,9 +61,12 @@ def encode(
     if not todo:
         return
     with run.phase("wake"):
-        frontend = load(opened, device, threads)
+        where = pick_device(device, threads)
     budget = FailureBudget(max_failed)
-    with progress("encode", len(todo)) as bar:
+    with device_lease("encode", str(where)), progress("encode", len(todo)) as bar:
+        with run.phase("wake"):
+            kept = resident.take(opened.frontend_dir)
+            frontend = (family(opened.family).frontend.load(opened.frontend_dir) if kept is None else kept).to(where)
         for name, inputs in todo:
             with run.shard(name, inputs) as shard:
                 with run.phase("run"):
@@ -70,6 +77,8 @@ def encode(
                     shard.audio_s += duration_s
                 shard.figures["policy_path"] = os.path.relpath(policy, out)
             bar.advance()
+        resident.sleep([frontend])
+        resident.keep(frontend, opened.frontend_dir)
 
 
 class FailureBudget:
@@ -86,14 +95,6 @@ class FailureBudget:
         if self.count > self.allowed:
             raise ArlError(f"{message} (--max-failed {self.allowed} samples may fail)")
         warn(f"skipped: {message}")
-
-
-def load(policy: Any, device: str, threads: int) -> Any:
-    """The family's frontend on the device, in evaluation mode."""
-    from arl.device import pick_device
-    from arl.models import family
-
-    return family(policy.family).frontend.load(policy.frontend_dir).to(pick_device(device, threads))
 
 
 def encode_shard(

@@ -142,6 +142,7 @@ def generate(
 
     from arl.encode import failed_to_encode
     from arl.engine.client import GroupFailed
+    from arl.lease import device_lease
     from arl.shards import columns
 
     greedy = sampling["temperature"] == 0
@@ -164,7 +165,9 @@ def generate(
         async with client:
             return list(await asyncio.gather(*(one(sample) for sample in samples)))
 
-    return asyncio.run(everything())
+    with device_lease("eval" if greedy else "rollout", client.served.device):
+        client.wake(policy.llm_dir, policy.version)
+        return asyncio.run(everything())
 
 
 def rollout_member(hypotheses: list[Any], tokenizer: Any, policy: "Policy", temperature: float) -> dict[str, bytes]:

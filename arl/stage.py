@@ -14,10 +14,9 @@ so this costs one read of each file's tail. Each finished shard adds a line to `
 import hashlib
 import json
 import os
-import resource
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,16 +38,55 @@ def default_out(stage: str, shards: Sequence[str | Path]) -> Path:
     return folder.resolve().parent / stage
 
 
+_began: float | None = None  # time.monotonic() at which a resident process's job was asked for
+
+
+def job_began(at: float) -> None:
+    """Said by a resident process before each job: from here on its time and its peak memory are counted.
+
+    at: time.monotonic() when the command line was started.
+    """
+    global _began
+    _began = at
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+
+
 def seconds_since_start() -> float:
-    """Wall seconds since this process was started by the kernel: what interpreter and imports have cost so far."""
+    """Wall seconds since this command was started: what interpreter and imports have cost so far."""
+    if _began is not None:
+        return time.monotonic() - _began
     started_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    uptime = float(Path("/proc/uptime").read_text().split()[0])
-    return max(0.0, uptime - started_ticks / os.sysconf("SC_CLK_TCK"))
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def peak_memory_mb() -> float:
-    """Peak resident memory of this process, in MB (1e6 bytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """Peak resident memory of this process, in MB (1e6 bytes); of a resident process, that of its job."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+class Phases:
+    """Wall seconds of a stage's moments: load (process, imports), wake (onto the device), run, sleep, write."""
+
+    def __init__(self) -> None:
+        self.seconds = {"load": seconds_since_start(), "wake": 0.0, "run": 0.0, "sleep": 0.0, "write": 0.0}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Adds the block's wall seconds to one of them."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.monotonic() - start
+
+    def rounded(self) -> dict[str, float]:
+        """For a record."""
+        return {name: round(value, 4) for name, value in self.seconds.items()}
+
+    def clear(self) -> None:
+        """Counts from zero: a record has been written."""
+        self.seconds = dict.fromkeys(self.seconds, 0.0)
 
 
 def read_record(folder: str | Path) -> list[dict[str, Any]]:
@@ -80,21 +118,15 @@ class StageRun:
     sources: Sequence[str | Path] = ()
     policy: str | None = None
     force: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
+    phases: Phases = field(default_factory=Phases)
     skipped: int = 0
 
     def __post_init__(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
-        self.seconds = {"load": seconds_since_start(), "wake": 0.0, "run": 0.0, "sleep": 0.0, "write": 0.0}
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> AbstractContextManager[None]:
         """Adds the block's wall seconds to one of load, wake, run, sleep, write."""
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.monotonic() - start
+        return self.phases.phase(name)
 
     def fingerprint(self, inputs: Sequence[Path]) -> str:
         """Names the result: equal stage, arguments, policy and input contents give an equal fingerprint."""
@@ -130,11 +162,11 @@ class StageRun:
             shard = OpenShard(self, writer)
             yield shard
             self.record(name, made, shard)
-        self.seconds = dict.fromkeys(self.seconds, 0.0)
+        self.phases.clear()
 
     def record(self, name: str, made: str, shard: "OpenShard") -> None:
         """Appends the shard's `stage.jsonl` line, in one write."""
-        seconds = {phase: round(value, 4) for phase, value in self.seconds.items()}
+        seconds = self.phases.rounded()
         line = {
             "stage": self.stage, "shard": name, "made": made, "samples": shard.samples, "policy": self.policy,
             "arguments": dict(self.arguments), "sources": self.relative_sources(), "seconds": seconds,

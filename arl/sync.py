@@ -8,7 +8,6 @@ stored; otherwise the command fails. Where no engine runs, one is started with t
 """
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,30 +36,39 @@ def sync(
     """
     from arl.console import note
     from arl.errors import UsageError
+    from arl.lease import device_lease
     from arl.policy import Policy
-    from arl.stage import peak_memory_mb, seconds_since_start
+    from arl.stage import Phases, peak_memory_mb
 
     if policy is None:
         raise UsageError("arl sync needs --policy (or ARL_POLICY)")
-    load_s = seconds_since_start()
-    start = time.monotonic()
-    opened = Policy.open(policy)
-    opened.verify()
-    client = engine_with(opened, engine)
-    probe = prove(client, opened, tolerance)
-    run_s = time.monotonic() - start
-    seconds = {"load": round(load_s, 4), "wake": 0.0, "run": round(run_s, 4), "sleep": 0.0, "write": 0.0}
+    phases = Phases()
+    with phases.phase("wake"):
+        opened = Policy.open(policy)
+        opened.verify()
+    with phases.phase("run"), device_lease("sync", engine_device(engine)):
+        client = engine_with(opened, engine)
+        probe = prove(client, opened, tolerance)
     result = {"version": opened.version, **probe}
     if out is not None:
         line = {
-            "stage": "sync", "shard": "policy", "policy": opened.version, "samples": 1, **probe, "seconds": seconds,
-            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "stage": "sync", "shard": "policy", "policy": opened.version, "samples": 1, **probe,
+            "seconds": phases.rounded(), "peak_memory_mb": round(peak_memory_mb(), 1),
         }  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         (out / "stage.jsonl").write_text(json.dumps(line, sort_keys=True) + "\n")
     if as_json:
         print(json.dumps(result))
     note(f"sync: {engine} serves {opened.version} (probe |Δ log-prob| mean {probe['probe_mean']:.1e})")
+
+
+def engine_device(engine: Path) -> str:
+    """The device of the running engine, or the one that a new engine would take."""
+    from arl.engine import server
+    from arl.engine.flags import resolve_device
+
+    running = server.status(engine)
+    return running.device if running else resolve_device("auto")
 
 
 def engine_with(policy: "Policy", engine: Path) -> "Engine":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from arl.cli import app
+from arl.cli import make_app
 
 HEAVY = {"torch", "transformers", "sglang", "scipy", "jiwer", "soundfile"}
 
@@ -20,10 +20,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def commands() -> list[tuple[str, typer.models.CommandInfo]]:
-    own = [(info.name or "", info) for info in app.registered_commands]
+    own = [(info.name or "", info) for info in make_app().registered_commands]
     inner = [
         (f"{group.name} {info.name or info.callback.__name__}", info)
-        for group in app.registered_groups
+        for group in make_app().registered_groups
         for info in group.typer_instance.registered_commands
     ]
     return own + inner
@@ -37,7 +37,7 @@ def test_every_command_has_help_with_an_example(name: str, info: typer.models.Co
 
 
 def test_every_flag_has_help() -> None:
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(make_app())
     for name, sub in command.commands.items():
         for parameter in getattr(sub, "params", []):
             assert getattr(parameter, "help", None), f"arl {name}: {parameter.opts}"
@@ -45,7 +45,7 @@ def test_every_flag_has_help() -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["reward", "--help"], ["rollout", "--help"], ["update", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    program = "import sys; from arl.cli import app; app(sys.argv[1:], standalone_mode=False); import json; "
+    program = "import sys; from arl.cli import make_app; make_app()(sys.argv[1:], standalone_mode=False); import json; "
     program += "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 from typer.testing import CliRunner
 
-from arl.cli import app
+from arl.cli import make_app
 from arl.errors import ArlError
 from arl.models.whisper_qwen2 import build, frontend
 from arl.policy import Policy
@@ -28,7 +28,7 @@ def whisper(tmp_path: Path) -> Path:
 
 
 def arl(*words: object) -> None:
-    result = CliRunner().invoke(app, [str(word) for word in words])
+    result = CliRunner().invoke(make_app(), [str(word) for word in words])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output

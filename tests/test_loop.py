@@ -1,4 +1,4 @@
-"""The Makefile's loop with real stages and a real engine, undisturbed and killed at many moments."""
+"""The Makefile's loop with real stages and a real engine, cold and undisturbed, and warm and killed at many moments."""
 
 import json
 import os
@@ -18,11 +18,14 @@ from arl.policy import Policy
 from arl.shards import columns
 from arl.shards.writer import ShardWriter
 from arl.stage import read_record
+from arl.warm import state
+from arl.warm.start import stop
 from tests.tiny_asr import make_tiny_asr_policy
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ["one two", "press three", "goodbye", "the number is four"]
 STEPS = 3
+KILLS = int(os.environ.get("ARL_TEST_KILLS", "5"))
 
 pytestmark = pytest.mark.engine
 
@@ -44,8 +47,9 @@ def make_run(folder: Path) -> Path:
     return folder
 
 
-def make_loop(run: Path) -> subprocess.Popen:
+def make_loop(run: Path, warm: str = "rollout reward update sync") -> subprocess.Popen:
     values = [
+        f"WARM={warm}",
         f"RUN={run}",
         f"TEST={run}/data/test",
         f"STEPS={STEPS}",
@@ -75,16 +79,30 @@ def stage_processes(make: subprocess.Popen) -> list[int]:
     return found
 
 
-def disturb(run: Path, kills: int, rng: random.Random) -> int:
-    """Runs the loop to its end, killing a stage with SIGKILL at `kills` random moments; how many were hit."""
-    hit = 0
+def victims(run: Path, make: subprocess.Popen) -> dict[str, list[int]]:
+    """What could be killed now: the stages' processes, their resident workers, the engine."""
+    workers = [state.read_worker(str(run / "warm"), stage) for stage in state.STAGES]
+    engine = server.status(run / "engine")
+    found = {
+        "stage": stage_processes(make),
+        "worker": [worker["pid"] for worker in workers if worker],
+        "engine": [engine.pid] if engine else [],
+    }
+    return {kind: pids for kind, pids in found.items() if pids}
+
+
+def disturb(run: Path, kills: int, rng: random.Random) -> list[str]:
+    """Runs the loop to its end, killing something with SIGKILL at `kills` random moments; what was hit."""
+    hit: list[str] = []
     while True:
         make = make_loop(run)
-        deadline = time.monotonic() + rng.uniform(1.0, 9.0) if hit < kills else None
+        deadline = time.monotonic() + rng.uniform(1.0, 12.0)
         while make.poll() is None:
-            if deadline and time.monotonic() > deadline and (pids := stage_processes(make)):
-                os.kill(pids[0], signal.SIGKILL)
-                hit, deadline = hit + 1, None
+            if len(hit) < kills and time.monotonic() > deadline and (found := victims(run, make)):
+                kind = rng.choice(sorted(found))
+                os.kill(rng.choice(found[kind]), signal.SIGKILL)
+                hit.append(kind)
+                deadline = time.monotonic() + rng.uniform(1.0, 12.0)  # a replaced worker lets the loop go on
             time.sleep(0.02)
         if make.returncode == 0:
             return hit
@@ -92,13 +110,19 @@ def disturb(run: Path, kills: int, rng: random.Random) -> int:
 
 
 def test_the_loop_runs_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    """Cold and undisturbed against warm and killed at random moments: stages, workers, the engine."""
     calm, rough = make_run(tmp_path / "calm"), make_run(tmp_path / "rough")
+    hit: list[str] = []
     try:
-        assert make_loop(calm).wait() == 0, (calm / "make.log").read_text()[-3000:]
-        assert disturb(rough, kills=4, rng=random.Random(5)) >= 3
+        assert make_loop(calm, warm="").wait() == 0, (calm / "make.log").read_text()[-3000:]
+        hit = disturb(rough, KILLS, random.Random(5))
+        assert len(hit) >= min(3, KILLS), hit
     finally:
+        print(f"killed: {hit}")
         for run in (calm, rough):
             server.stop(run / "engine")
+            for stage in state.STAGES:
+                stop(str(run / "warm"), stage)
     final = f"step-{STEPS:06d}/policy"
     assert Policy.open(calm / final).version == Policy.open(rough / final).version
     Policy.open(rough / final).verify()

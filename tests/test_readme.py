@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from arl.cli import app
+from arl.cli import make_app
 from arl.programs.checker import check_program
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,7 @@ def shell_lines(page: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(make_app())
     shown = [shlex.split(line, comments=True) for line in shell_lines(page) if line.startswith("arl ")]
     assert shown
     for words in shown:

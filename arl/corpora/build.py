@@ -176,7 +176,7 @@ def _write(prepared: Iterator[Prepared], run: StageRun, made: str, batch: int) -
                 shard.write(sample.key, sample.members)
                 shard.audio_s += sample.duration_s
             run.record(name, made, shard)
-        run.seconds = dict.fromkeys(run.seconds, 0.0)
+        run.phases.clear()
         total_s, number = total_s + shard.audio_s, number + 1
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from arl.engine.connection import Connection, EngineGone, Refused
-from arl.engine.state import EngineInfo, record_served
+from arl.engine.state import EngineInfo, last_info, record_awake, record_served
 from arl.engine.weights import MODEL_FILE, check_same
 from arl.errors import ArlError
 
@@ -130,6 +130,7 @@ class Engine:
         """Give the device's memory back: weights, cache and graphs. Running requests are aborted."""
         self._connection.call("POST", "/pause_generation", {"mode": "abort"})
         self.flush_cache()  # waits until it is idle; a busy engine would ignore the release
+        record_awake(self.state_dir, False)  # before: a crash in between means one resume too many, which is harmless
         self._connection.call("POST", "/release_memory_occupation", {})
 
     def resume(self, llm_dir: str | Path, version: str) -> None:
@@ -138,6 +139,17 @@ class Engine:
         self.update_weights(llm_dir, version)
         self._connection.call("POST", "/resume_memory_occupation", {"tags": ["kv_cache", "cuda_graph"]})
         self._connection.call("POST", "/continue_generation", {})
+        record_awake(self.state_dir, True)
+
+    def is_awake(self) -> bool:
+        """Whether it has its weights and cache on the device."""
+        info = last_info(self.state_dir)
+        return info is None or info.awake
+
+    def wake(self, llm_dir: str | Path, version: str) -> None:
+        """Take the memory again if it was released, with these weights. Call it under the device lease."""
+        if not self.is_awake():
+            self.resume(llm_dir, version)
 
     async def generate_group(
         self,

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from arl.device import PATIENT_THREADS
 from arl.engine.platform import STARTED_BY_ARL
 from arl.engine.weights import read_config
 from arl.errors import ArlError, UsageError
@@ -115,9 +116,7 @@ def server_environment(device: str, temporary: Path) -> dict[str, str]:
     if device == "cpu":
         environment |= {
             "CUDA_VISIBLE_DEVICES": "",
-            # Spinning threads steal the core the next layer needs: 15-20x slower on a busy machine.
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "GOMP_SPINCOUNT": "0",
+            **PATIENT_THREADS,
         }
         # Half the cores: the HTTP process needs one too, and small products gain little from more.
         environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))

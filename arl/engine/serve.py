@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     from sglang.launch_server import run_server
     from sglang.srt.server_args import prepare_server_args
 
-    run_server(prepare_server_args([*arguments, "--api-key", api_key]))
+    run_server(prepare_server_args([*arguments, f"--api-key={api_key}"]))
     return 0
 
 

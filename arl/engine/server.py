@@ -28,6 +28,7 @@ from arl.engine.processes import end_session, is_orphaned, load_files, start_tim
 from arl.engine.state import EngineInfo, forget, last_info, read_info, state_folder, write_info
 from arl.engine.weights import MODEL_FILE, check_same, signature
 from arl.errors import ArlError
+from arl.lease import device_lease
 from arl.policy import Policy
 
 LOG_LINES = 20
@@ -58,13 +59,14 @@ def start(
     tell = progress or (lambda text: None)
     with _lock(folder, tell):
         info = read_info(folder)
-        if info is None:
-            clean_up(folder)
-            chosen = resolve_device(device)
-            info = _spawn(policy, folder, chosen, port, max_total_tokens, mem_fraction, extra)
-        if info.state != "ready":  # ours, or that of a starter that was killed
-            info = _wait_ready(folder, info, time.monotonic() + timeout_s, tell)
-        return _serve_policy(folder, info, policy)
+        chosen = info.device if info else resolve_device(device)
+        with device_lease("engine", chosen):
+            if info is None:
+                clean_up(folder)
+                info = _spawn(policy, folder, chosen, port, max_total_tokens, mem_fraction, extra)
+            if info.state != "ready":  # ours, or that of a starter that was killed
+                info = _wait_ready(folder, info, time.monotonic() + timeout_s, tell)
+            return _serve_policy(folder, info, policy)
 
 
 def stop(state_dir: str | Path | None = None, grace_s: float = 2.0) -> bool:
@@ -186,7 +188,9 @@ def _serve_policy(folder: Path, info: EngineInfo, policy: Policy) -> EngineInfo:
         raise ArlError(f"{policy.path}: the engine serves {info.policy} with other token ids; run: arl engine stop")
     check_same(json.loads((folder / MODEL_FILE).read_text()), policy.llm_dir)
     engine = Engine(info)
-    if engine.version() != policy.version:
+    if not info.awake:
+        engine.resume(policy.llm_dir, policy.version)
+    elif engine.version() != policy.version:
         engine.update_weights(policy.llm_dir, policy.version)
     return read_info(folder) or info
 

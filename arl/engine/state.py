@@ -22,7 +22,8 @@ ENVIRONMENT = "ARL_ENGINE"
 class EngineInfo:
     """One engine. `state` is "starting" or "ready"; `started` is its process's start in clock ticks since boot;
     `policy` is the absolute path of the policy folder last served, `version` that policy's version;
-    `temporary` and `shared_memory` are what the server leaves behind when it is killed."""
+    `temporary` and `shared_memory` are what the server leaves behind when it is killed; `awake` is False while it has
+    given its device memory back."""
 
     state: str
     pid: int
@@ -39,6 +40,7 @@ class EngineInfo:
     eos_token_id: int
     temporary: str
     shared_memory: tuple[str, ...] = ()
+    awake: bool = True
 
     @property
     def url(self) -> str:
@@ -87,6 +89,13 @@ def record_served(folder: Path, policy: str, version: str) -> None:
     info = last_info(folder)
     if info is not None:
         write_info(folder, replace(info, policy=policy, version=version))
+
+
+def record_awake(folder: Path, awake: bool) -> None:
+    """Note that the engine has released, or taken again, its device memory."""
+    info = last_info(folder)
+    if info is not None:
+        write_info(folder, replace(info, awake=awake))
 
 
 def forget(folder: Path, pid: int) -> None:
