@@ -67,7 +67,7 @@ class Learner:
         if self.frontend is not None:
             self.frontend.projector.requires_grad_(True)
             self.named |= {f"projector.{name}": p for name, p in self.frontend.projector.named_parameters()}
-        self.optimizer = make_adamw(self.named, self.weight_decay)
+        self.optimizer = make_adamw(self.named, self.weight_decay, offload=self.compute.offload)
 
     def resume(self) -> None:
         """Takes over the optimizer state that the policy folder carries, if any."""

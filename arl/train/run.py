@@ -169,14 +169,21 @@ def load_learner(policy: Policy, job: Job, where: "torch.device") -> "Learner":
 
     settings = job.settings
     autocast = torch.bfloat16 if settings["autocast"] == "bfloat16" else None
+    compute = Compute(
+        policy.audio_token_id, settings["tokens"], autocast=autocast, checkpointing=settings["checkpointing"],
+        compiled=settings["compile"], offload=settings["offload"],
+    )  # fmt: skip
     model = resident.llm(policy.llm_dir, where).requires_grad_(True)
-    reference = resident.llm(job.anchor.llm_dir, where).requires_grad_(False) if job.anchor else None
+    reference = None
+    if job.anchor:
+        rests = torch.device("cpu") if compute.offload else where
+        reference = resident.llm(job.anchor.llm_dir, rests).requires_grad_(False)
     frontend = None
     if settings["train_projector"]:
         frontend = family(policy.family).frontend.load(policy.frontend_dir).to(where)
     return Learner(
         policy=policy, model=model,
-        compute=Compute(policy.audio_token_id, settings["tokens"], autocast=autocast),
+        compute=compute,
         schedule=Schedule(settings["lr"], settings["warmup"], settings["schedule"], settings["total_steps"]),
         max_norm=settings["max_norm"], weight_decay=settings["weight_decay"], seed=settings["seed"],
         reference=reference, frontend=frontend, ctc=settings["ctc"],
