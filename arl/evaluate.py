@@ -70,7 +70,7 @@ def decode(
     from arl.console import progress
     from arl.encode import FailureBudget
     from arl.programs.references import find_column, read_with_references
-    from arl.rollout import audio_seconds, generate, load_tokenizer
+    from arl.rollout import audio_seconds, awake, generate, load_tokenizer
     from arl.shards.columns import META
     from arl.shards.paths import joined_shards
 
@@ -82,9 +82,10 @@ def decode(
     tokenizer = load_tokenizer(policy.llm_dir)
     sampling = {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": max_new_tokens}
     with progress("eval", len(samples)) as bar:
-        start = time.monotonic()
-        groups = generate(client, policy, samples, 1, sampling, 0, FailureBudget(max_failed), bar)
-        seconds = time.monotonic() - start
+        with awake(client, policy, "eval"):
+            start = time.monotonic()
+            groups = generate(client, policy, samples, 1, sampling, 0, FailureBudget(max_failed), bar)
+            seconds = time.monotonic() - start
     rows = []
     for sample, group in zip(samples, groups, strict=True):
         if group is not None:

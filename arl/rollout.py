@@ -10,7 +10,8 @@ Where no engine runs, one is started for `--policy` (default: the policy the emb
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,9 +67,10 @@ def rollout(
         with run.shard(name, inputs) as shard:
             samples = list(read_joined(inputs))
             with run.phase("run"), progress(f"rollout {name}", len(samples)) as bar:
-                start = time.monotonic()
-                groups = generate(client, opened, samples, group, sampling, seed, budget, bar)
-                seconds = time.monotonic() - start
+                with awake(client, opened, "rollout"):
+                    start = time.monotonic()
+                    groups = generate(client, opened, samples, group, sampling, seed, budget, bar)
+                    seconds = time.monotonic() - start
             for sample, result in zip(samples, groups, strict=True):
                 hypotheses = result.hypotheses if result is not None else []  # a row without hypotheses keeps the join
                 shard.write(sample.key, rollout_member(hypotheses, tokenizer, opened, temperature))
@@ -111,6 +113,16 @@ def serving_engine(policy: "Policy", engine: Path) -> "Engine":
     return client
 
 
+@contextmanager
+def awake(client: "Engine", policy: "Policy", stage: str) -> Iterator[None]:
+    """Holds the device for the engine, which has its memory back with the policy's weights if it was asleep."""
+    from arl.lease import device_lease
+
+    with device_lease(stage, client.served.device):
+        client.wake(policy.llm_dir, policy.version)
+        yield
+
+
 def load_tokenizer(llm_dir: Path) -> Any:
     """The policy's tokenizer by the `tokenizers` library alone, which is quick to import."""
     from tokenizers import Tokenizer
@@ -142,7 +154,6 @@ def generate(
 
     from arl.encode import failed_to_encode
     from arl.engine.client import GroupFailed
-    from arl.lease import device_lease
     from arl.shards import columns
 
     greedy = sampling["temperature"] == 0
@@ -165,9 +176,7 @@ def generate(
         async with client:
             return list(await asyncio.gather(*(one(sample) for sample in samples)))
 
-    with device_lease("eval" if greedy else "rollout", client.served.device):
-        client.wake(policy.llm_dir, policy.version)
-        return asyncio.run(everything())
+    return asyncio.run(everything())
 
 
 def rollout_member(hypotheses: list[Any], tokenizer: Any, policy: "Policy", temperature: float) -> dict[str, bytes]:
