@@ -81,11 +81,10 @@ def decode(
     ]
     tokenizer = load_tokenizer(policy.llm_dir)
     sampling = {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": max_new_tokens}
-    with progress("eval", len(samples)) as bar:
-        with awake(client, policy, "eval"):
-            start = time.monotonic()
-            groups = generate(client, policy, samples, 1, sampling, 0, FailureBudget(max_failed), bar)
-            seconds = time.monotonic() - start
+    with progress("eval", len(samples)) as bar, awake(client, policy, "eval"):
+        start = time.monotonic()
+        groups = generate(client, policy, samples, 1, sampling, 0, FailureBudget(max_failed), bar)
+        seconds = time.monotonic() - start
     rows = []
     for sample, group in zip(samples, groups, strict=True):
         if group is not None:
