@@ -66,11 +66,11 @@ def rollout(
     for name, inputs in run.pending(matched):
         with run.shard(name, inputs) as shard:
             samples = list(read_joined(inputs))
-            with run.phase("run"), progress(f"rollout {name}", len(samples)) as bar:
-                with awake(client, opened, "rollout"):
-                    start = time.monotonic()
-                    groups = generate(client, opened, samples, group, sampling, seed, budget, bar)
-                    seconds = time.monotonic() - start
+            shown = progress(f"rollout {name}", len(samples))
+            with run.phase("run"), awake(client, opened, "rollout"), shown as bar:
+                start = time.monotonic()
+                groups = generate(client, opened, samples, group, sampling, seed, budget, bar)
+                seconds = time.monotonic() - start
             for sample, result in zip(samples, groups, strict=True):
                 hypotheses = result.hypotheses if result is not None else []  # a row without hypotheses keeps the join
                 shard.write(sample.key, rollout_member(hypotheses, tokenizer, opened, temperature))
