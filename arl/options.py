@@ -8,10 +8,23 @@ from typing import Annotated
 
 import typer
 
+
+def with_stdin_in_a_file(context: typer.Context, shards: list[str]) -> list[str]:
+    """`-` copied to a file, which lives as long as the command: stages look at their inputs more than once."""
+    if "-" not in shards:
+        return shards
+    from arl.shards.paths import joined_shards, spooled
+
+    ((name, paths),) = joined_shards(shards)
+    return [str(path) for path in context.with_resource(spooled(paths, name))]
+
+
 Shards = Annotated[
     list[str],
     typer.Option(
-        "--shards", help="Input: a folder, a .tar, a-{000000..000012}.tar, or -. Repeat to join columns row by row."
+        "--shards",
+        help="Input: a folder, a .tar, a-{000000..000012}.tar, or -. Repeat to join columns row by row.",
+        callback=with_stdin_in_a_file,
     ),
 ]
 Out = Annotated[

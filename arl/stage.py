@@ -24,6 +24,7 @@ from typing import Any
 from arl.console import note
 from arl.errors import ArlError
 from arl.shards.marker import read_marker
+from arl.shards.paths import SPOOL
 from arl.shards.writer import ShardWriter
 
 RECORD = "stage.jsonl"
@@ -32,7 +33,7 @@ RECORD = "stage.jsonl"
 def default_out(stage: str, shards: Sequence[str | Path]) -> Path:
     """The folder named after the stage beside the first `--shards` (`emb/` → `rollout/`)."""
     first = Path(str(shards[0]))
-    if str(first) == "-":
+    if str(first) == "-" or first.parent.name.startswith(SPOOL):
         raise ArlError("reading standard input needs --out")
     folder = first.parent if first.suffix == ".tar" else first
     return folder.resolve().parent / stage

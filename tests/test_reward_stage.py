@@ -228,3 +228,14 @@ def test_the_module_is_light_and_does_not_hide_the_decorator():
         "print(callable(reward), sorted({'torch', 'numpy', 'transformers', 'jiwer', 'sglang'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True []"
+
+
+def test_standard_input_is_a_shard_of_the_other_sources_name(run, tmp_path):
+    given, audio = (run / "000000.tar").read_bytes(), tmp_path / "data" / "train" / "000000.tar"
+    words = ["--shards", "-", "--shards", str(audio), "--with", "wer"]
+    result = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "piped")], input=given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    invoke("--shards", run / "000000.tar", "--shards", audio, "--with", "wer", "-o", tmp_path / "named")
+    assert (tmp_path / "piped" / "000000.tar").read_bytes() == (tmp_path / "named" / "000000.tar").read_bytes()
+    with pytest.raises(ArlError, match="needs --out"):
+        CliRunner().invoke(app, words, input=given, catch_exceptions=False)

@@ -25,6 +25,7 @@ from braceexpand import braceexpand
 from arl.errors import ArlError, UsageError
 
 STDIN = "-"
+SPOOL = "arl-stdin-"  # how the folder of a copy of standard input begins
 SUFFIX = ".tar"
 MAX_RANGE = 1_000_000  # shards of one range: a typing error would otherwise fill the memory
 
@@ -127,16 +128,16 @@ def _require_same_names(there: dict[str, Path], here: dict[str, Path]) -> None:
 
 
 @contextmanager
-def spooled(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """`paths` with standard input copied to a temporary .tar, so that its tensors can be read in place.
+def spooled(paths: Sequence[Path], name: str = "stdin") -> Iterator[list[Path]]:
+    """`paths` with standard input copied to a temporary `name`.tar, so that it can be read in place, and twice.
 
     The copy lives as long as the block. `read_shard(Path("-"))` needs none: it reads as the data comes.
     """
     if all(str(path) != STDIN for path in paths):
         yield list(paths)
         return
-    with tempfile.TemporaryDirectory(prefix="arl-stdin-") as folder:
-        copy = Path(folder) / f"stdin{SUFFIX}"
+    with tempfile.TemporaryDirectory(prefix=SPOOL) as folder:
+        copy = Path(folder) / f"{name}{SUFFIX}"
         with copy.open("wb") as stream:
             shutil.copyfileobj(sys.stdin.buffer, stream)
         yield [copy if str(path) == STDIN else path for path in paths]
