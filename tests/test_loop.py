@@ -24,7 +24,7 @@ from tests.tiny_asr import make_tiny_asr_policy
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = ["one two", "press three", "goodbye", "the number is four"]
-STEPS = 3
+STEPS = int(os.environ.get("ARL_TEST_STEPS", "3"))  # with ARL_TEST_KILLS, for a longer trial by hand
 KILLS = int(os.environ.get("ARL_TEST_KILLS", "5"))
 
 pytestmark = pytest.mark.engine
