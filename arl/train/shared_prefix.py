@@ -147,7 +147,7 @@ def shared_log_probs(
         mask = attention_masks(rows, model.config)
         extra = {} if mask is None else {"attention_mask": mask}
     hidden = decoder(inputs_embeds=rows.embeds, position_ids=rows.position, use_cache=False, **extra).last_hidden_state
-    return response_scores(model, hidden.flatten(0, 1)[rows.predictor], rows.target, temperature, chunk)
+    return response_scores(model, hidden.flatten(0, 1).index_select(0, rows.predictor), rows.target, temperature, chunk)
 
 
 def per_row_log_probs(

@@ -286,3 +286,23 @@ def test_a_gradient_that_is_not_finite_is_an_error_and_changes_nothing(value):
     with pytest.raises(ArlError, match="the gradient's norm is (nan|inf): lower --lr"):
         apply_gradient(optimizer, 0.5, 1.0)
     assert parameter.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_two_threads_give_the_same_bits_every_time(packed: bool) -> None:
+    """Float32 sums depend on their order, so nothing may add up in whatever order the threads come."""
+    model = make_decoder(attention=packed).float()
+    groups = [make_group(0, n_hyps=4000, longest=1)]  # the prompt's last position predicts them all
+    groups[0].clips = [clip.float() for clip in groups[0].clips]
+    groups[0].advantages = [math.sin(i) for i in range(4000)]
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        for _ in range(4):
+            grpo_backward(model, groups, Grpo(beta=0.0), None, Compute(AUDIO, token_budget=8192))
+            seen.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+            model.zero_grad(set_to_none=True)
+    finally:
+        torch.set_num_threads(before)
+    for again in seen[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(seen[0], again, strict=True))
