@@ -22,7 +22,7 @@ TEST ?= $(DATA)/test
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export ARL_ENGINE := $(RUN)/engine
-WARM ?= rollout reward update sync
+WARM ?= rollout reward update sync report
 export ARL_WARM := $(if $(WARM),$(RUN)/warm)# set to nothing: cold
 Q := $(if $(V),,@)# make V=1 shows the commands
 unexport PYTHONDONTWRITEBYTECODE

@@ -102,7 +102,7 @@ def make_recogniser(folder: Path, llm: str, width: int) -> None:
 def loop(run: Path, steps: int, tokens: int, extra: list[str]) -> None:
     """`make loop`; RuntimeError with the end of its output when it fails. Engine and workers are stopped either way."""
     values = [f"RUN={run}", f"TEST={run}/data/test", f"STEPS={steps}", "GROUP=12", f"MAX_NEW_TOKENS={tokens}"]
-    values += ["LR=1e-4", "EVAL_EVERY=1000", *extra]
+    values += ["UPDATE=--loss dapo --lr 1e-4", "EVAL_EVERY=1000", *extra]  # no schedule: the runs differ in length
     hidden = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # this may run below another make
     threads = ("ARL_THREADS", "OMP_NUM_THREADS")
     kept = {k: v for k, v in os.environ.items() if k in threads or not (k in hidden or k.startswith("ARL_"))}

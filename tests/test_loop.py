@@ -47,7 +47,7 @@ def make_run(folder: Path) -> Path:
     return folder
 
 
-def make_loop(run: Path, warm: str = "rollout reward update sync") -> subprocess.Popen:
+def make_loop(run: Path, warm: str = "rollout reward update sync report") -> subprocess.Popen:
     values = [
         f"WARM={warm}",
         f"RUN={run}",

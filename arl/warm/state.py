@@ -10,7 +10,7 @@ from typing import Any
 
 FOLDER = ".arl/warm"
 ENVIRONMENT = "ARL_WARM"
-STAGES = ("encode", "rollout", "reward", "update", "sync")
+STAGES = ("encode", "rollout", "reward", "update", "sync", "report")  # the last for the loop's line per step
 
 
 def warm_folder(given: str | None = None) -> str | None:

@@ -33,6 +33,7 @@ PRELOADED = {
     "rollout": ("arl.rollout", "arl.engine.client", "arl.engine.server", "httpx", "tokenizers", "arl.shards.writer"),
     "reward": ("arl.reward_stage", "arl.programs.inprocess", "arl.text.wer", "arl.text.normalise", "jiwer"),
     "update": ("arl.update", "arl.train.run", "arl.train.learner", "transformers.models.qwen2.modeling_qwen2"),
+    "report": ("arl.report",),
     "sync": ("arl.sync", "arl.engine.client", "arl.engine.server", "httpx"),
 }
 KEEPING = ("encode", "update")  # models, between jobs
