@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
-# OpenMP threads that wait by spinning keep each other from running where another program has a core: an update on
-# two busy cores took 38 s instead of 7, and no longer on idle ones. Read when torch is loaded.
+# OpenMP threads that wait by spinning keep each other from running where another program has a core: on two busy
+# cores an update took 38 s so, and 7 with these. Read when torch is loaded.
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 
