@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from arl.console import note
-from arl.warm.state import FOLDER, make_folder, start_time, warm_folder
+from arl.process import start_time
+from arl.warm.state import FOLDER, make_folder, warm_folder
 
 FILE = "lease"
 OF_THE_ENGINE = frozenset({"rollout", "eval", "sync", "engine"})  # what the awake engine works for

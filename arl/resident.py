@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from arl.train.offload import to_host
+
 Signature = tuple[tuple[str, int, int, int, int], ...]
 
 
@@ -77,8 +79,6 @@ def sleep(modules: Iterable[nn.Module], optimizer: torch.optim.Optimizer | None 
     if optimizer is not None:
         tensors += [tensor for state in optimizer.state.values() for tensor in state.values()]
     for tensor in tensors:
-        if tensor.device.type != "cpu":
-            host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-            tensor.data = host.copy_(tensor.data)
+        tensor.data = to_host(tensor.data)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

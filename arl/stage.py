@@ -23,6 +23,7 @@ from typing import Any
 
 from arl.console import note
 from arl.errors import ArlError
+from arl.process import age_s
 from arl.shards.marker import read_marker
 from arl.shards.paths import SPOOL
 from arl.shards.writer import ShardWriter
@@ -54,10 +55,7 @@ def job_began(at: float) -> None:
 
 def seconds_since_start() -> float:
     """Wall seconds since this command was started: what interpreter and imports have cost so far."""
-    if _began is not None:
-        return time.monotonic() - _began
-    started_ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started_ticks / os.sysconf("SC_CLK_TCK"))
+    return age_s() if _began is None else time.monotonic() - _began
 
 
 def peak_memory_mb() -> float:

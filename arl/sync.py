@@ -36,8 +36,8 @@ def sync(
     """
     from arl.console import note
     from arl.errors import UsageError
-    from arl.lease import device_lease
     from arl.policy import Policy
+    from arl.rollout import awake
     from arl.stage import Phases, peak_memory_mb
 
     if policy is None:
@@ -46,9 +46,10 @@ def sync(
     with phases.phase("wake"):
         opened = Policy.open(policy)
         opened.verify()
-    with phases.phase("run"), device_lease("sync", engine_device(engine)):
+    with phases.phase("run"):
         client = engine_with(opened, engine)
-        probe = prove(client, opened, tolerance)
+        with awake(client, opened, "sync"):
+            probe = prove(client, opened, tolerance)
     result = {"version": opened.version, **probe}
     if out is not None:
         line = {
@@ -60,15 +61,6 @@ def sync(
     if as_json:
         print(json.dumps(result))
     note(f"sync: {engine} serves {opened.version} (probe |Δ log-prob| mean {probe['probe_mean']:.1e})")
-
-
-def engine_device(engine: Path) -> str:
-    """The device of the running engine, or the one that a new engine would take."""
-    from arl.engine import server
-    from arl.engine.flags import resolve_device
-
-    running = server.status(engine)
-    return running.device if running else resolve_device("auto")
 
 
 def engine_with(policy: "Policy", engine: Path) -> "Engine":

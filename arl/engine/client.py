@@ -141,14 +141,10 @@ class Engine:
         self._connection.call("POST", "/continue_generation", {})
         record_awake(self.state_dir, True)
 
-    def is_awake(self) -> bool:
-        """Whether it has its weights and cache on the device."""
-        info = last_info(self.state_dir)
-        return info is None or info.awake
-
     def wake(self, llm_dir: str | Path, version: str) -> None:
         """Take the memory again if it was released, with these weights. Call it under the device lease."""
-        if not self.is_awake():
+        info = last_info(self.state_dir)
+        if info is not None and not info.awake:
             self.resume(llm_dir, version)
 
     async def generate_group(

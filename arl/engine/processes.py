@@ -10,15 +10,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from arl.process import start_time, stat_fields
+
+__all__ = ["end_session", "is_orphaned", "load_files", "session_members", "start_time"]
+
 LOADS = "/dev/shm/sglang_loads_"  # SGLang's load snapshots; a killed server leaves its file behind
 
 OURS = ("sglang", "arl.engine.serve", "multiprocessing", "torch/_inductor")  # what the engine's processes are called
-
-
-def start_time(pid: int) -> int | None:
-    """Clock ticks since boot at which the process started; None when it is gone (a zombie counts as gone)."""
-    fields = _stat(pid)
-    return None if fields is None or fields[0] == "Z" else int(fields[19])
 
 
 def session_members(session: int) -> list[int]:
@@ -26,7 +24,7 @@ def session_members(session: int) -> list[int]:
     members = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            fields = _stat(int(entry.name))
+            fields = stat_fields(int(entry.name))
             if fields is not None and fields[0] != "Z" and int(fields[3]) == session:
                 members.append(int(entry.name))
     return members
@@ -84,12 +82,3 @@ def _command(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     except OSError:
         return ""
-
-
-def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat from the third on (state, ppid, pgrp, session, ...)."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return text[text.rindex(")") + 2 :].split()

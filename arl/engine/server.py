@@ -188,9 +188,8 @@ def _serve_policy(folder: Path, info: EngineInfo, policy: Policy) -> EngineInfo:
         raise ArlError(f"{policy.path}: the engine serves {info.policy} with other token ids; run: arl engine stop")
     check_same(json.loads((folder / MODEL_FILE).read_text()), policy.llm_dir)
     engine = Engine(info)
-    if not info.awake:
-        engine.resume(policy.llm_dir, policy.version)
-    elif engine.version() != policy.version:
+    engine.wake(policy.llm_dir, policy.version)
+    if engine.version() != policy.version:
         engine.update_weights(policy.llm_dir, policy.version)
     return read_info(folder) or info
 

@@ -13,9 +13,10 @@ import sys
 import time
 from typing import Any
 
+from arl.process import age_s
 from arl.warm.identity import identity
 from arl.warm.messages import Closed, open_socket, receive, send
-from arl.warm.state import STAGES, read_worker, socket_name, start_time, warm_folder
+from arl.warm.state import STAGES, read_worker, socket_name, warm_folder
 
 HUNG_S = 20.0  # an idle or busy worker answers within milliseconds
 FORWARDED = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
@@ -60,12 +61,11 @@ def _run(folder: str, stage: str, arguments: list[str]) -> int:
 
 
 def _job(stage: str, arguments: list[str]) -> dict[str, Any]:
-    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - (start_time(os.getpid()) or 0) / os.sysconf("SC_CLK_TCK")
     mask = os.umask(0)
     os.umask(mask)
     return {
         "do": "job", "arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ), "umask": mask,
-        "identity": identity(), "began": time.monotonic() - age_s, "pid": os.getpid(),
+        "identity": identity(), "began": time.monotonic() - age_s(), "pid": os.getpid(),
     }  # fmt: skip
 
 

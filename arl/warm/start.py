@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from arl.errors import ArlError
+from arl.process import start_time
 from arl.warm.messages import Closed, open_socket, receive, send
-from arl.warm.state import forget_worker, log_path, make_folder, read_worker, socket_name, start_time
+from arl.warm.state import forget_worker, log_path, make_folder, read_worker, socket_name
 
 START_S = 120.0
 LOG_LINES = 15

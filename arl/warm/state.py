@@ -8,6 +8,8 @@ import json
 import os
 from typing import Any
 
+from arl.process import start_time
+
 FOLDER = ".arl/warm"
 ENVIRONMENT = "ARL_WARM"
 STAGES = ("encode", "rollout", "reward", "update", "sync", "report")  # the last for the loop's line per step
@@ -65,13 +67,3 @@ def forget_worker(folder: str, stage: str, pid: int) -> None:
             os.unlink(name)
         except FileNotFoundError:
             continue
-
-
-def start_time(pid: int) -> int | None:
-    """Clock ticks since boot at which the process started; None when it is gone (a zombie counts as gone)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            fields = stream.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == b"Z" else int(fields[19])
