@@ -110,7 +110,7 @@ def fingerprint(corpus: Corpus, options: Options) -> str:
         asdict(options),
         [_state(path) for path in [*corpus.files, *against]],
     ]
-    return publish.MADE + hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+    return publish.DATA.made + hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _state(path: Path) -> tuple[str, int, int]:
