@@ -81,7 +81,7 @@ def is_plain(content: bytes, sample_rate: int = SAMPLE_RATE) -> str | None:
 
 
 def encode_flac(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
-    """float [n] in [-1, 1) as 16-bit mono FLAC; louder values are clipped. Samples read from 16 bits come back exact."""
+    """float [n] in [-1, 1) as 16-bit mono FLAC, louder values clipped. Samples read from 16 bits come back exact."""
     import soundfile
 
     buffer = io.BytesIO()

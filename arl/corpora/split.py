@@ -102,10 +102,10 @@ def read_back(shards: Sequence[Path]) -> tuple[int, set[str]]:
     return n_samples, texts
 
 
-def check_disjoint(texts: Mapping[str, set[str]]) -> None:
-    """Raises ArlError naming a text that two of the sets share."""
+def check_disjoint(texts: Mapping[str, set[str]], what: str = "texts") -> None:
+    """Raises ArlError naming a text (or `what` they hold) that two of the sets share."""
     names = list(texts)
     for index, first in enumerate(names):
         for second in names[index + 1 :]:
             if shared := sorted(texts[first] & texts[second]):
-                raise ArlError(f"{first} and {second} share {len(shared)} texts, such as {shared[0]!r}: not written")
+                raise ArlError(f"{first} and {second} share {len(shared)} {what}, such as {shared[0]!r}: not written")

@@ -1,0 +1,76 @@
+"""Which utterance goes to which set, when it qualifies for several.
+
+Each goes to one set, so that a union of sets (D0 and D2, D1 and D2, all of them) has no utterance twice. D0 is drawn
+first, from all utterances: a control that was drawn from what the others leave would be an easy one. Then D2, D1, D3
+take what they qualify for and is left, so that D1 with D2, and all of them, lose nothing to each other. With `overlap` every set is chosen by itself, and a
+union of sets may repeat utterances.
+
+Every order is that of a hash of (seed, set, key): it does not depend on the order of the pool, and an utterance more or
+less does not change the others' places. Cut to its size, a set is the first of that order.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from arl.errors import ArlError
+
+RANDOM, HARD, LONG, WORDS = "D0", "D1", "D2", "D3"
+SETS = (RANDOM, HARD, LONG, WORDS)
+PRECEDENCE = (LONG, HARD, WORDS)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """sets: which to make. sizes: the most utterances of a set. control: the set whose size D0 gets when it has none
+    of its own."""
+
+    sets: Collection[str] = SETS
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    control: str = HARD
+    overlap: bool = False
+    seed: int = 0
+
+
+def order(keys: Iterable[str], name: str, seed: int) -> list[str]:
+    """The keys in the seeded order of a set."""
+    return sorted(keys, key=lambda key: (hashlib.sha256(f"{seed}/{name}/{key}".encode()).digest(), key))
+
+
+def choose(pool: Collection[str], qualified: Mapping[str, Collection[str]], plan: Plan) -> dict[str, list[str]]:
+    """Set to its keys, in its seeded order. qualified: the keys that may go to D1, D2, D3."""
+    orders = {name: order(qualified[name], name, plan.seed) for name in PRECEDENCE if name in qualified}
+    if RANDOM not in plan.sets:
+        return _dealt(orders, (), plan)
+    drawn = order(pool, RANDOM, plan.seed)
+    size = plan.sizes.get(RANDOM)
+    if size is None:
+        size = _matching(drawn, orders, plan)
+    elif size > len(drawn):
+        raise ArlError(f"{RANDOM}: {size} utterances asked, {len(drawn)} are there: --size {RANDOM}={len(drawn)} at most")
+    others = _dealt(orders, drawn[:size], plan)
+    if RANDOM not in plan.sizes:  # one more may qualify than is left for the control
+        others[plan.control] = others[plan.control][:size]
+    return {RANDOM: drawn[:size], **others}
+
+
+def _dealt(orders: Mapping[str, list[str]], drawn: Collection[str], plan: Plan) -> dict[str, list[str]]:
+    taken = set() if plan.overlap else set(drawn)
+    dealt = {}
+    for name, keys in orders.items():
+        dealt[name] = [key for key in keys if key not in taken][: plan.sizes.get(name)]
+        if not plan.overlap:
+            taken.update(dealt[name])
+    return dealt
+
+
+def _matching(drawn: list[str], orders: Mapping[str, list[str]], plan: Plan) -> int:
+    """The largest size of D0 that leaves its control set as many utterances: what D0 takes, the others cannot have."""
+    low, high = 0, len(drawn)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(_dealt(orders, drawn[:middle], plan)[plan.control]) >= middle:
+            low = middle
+        else:
+            high = middle - 1
+    return low
