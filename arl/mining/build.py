@@ -58,7 +58,9 @@ class Options:
         return {"version": VERSION, **plain.pop("plan"), **plain, "thresholds": asdict(Thresholds())}
 
 
-def build(shards: Sequence[str], out: Path, options: Options, max_failed: int = 0, force: bool = False) -> dict[str, Any]:
+def build(
+    shards: Sequence[str], out: Path, options: Options, max_failed: int = 0, force: bool = False
+) -> dict[str, Any]:
     """Write the sets to `out` unless they are there already. Returns the record kept in `out`/mine.json, with
     `up_to_date` added. Raises ArlError as the module says."""
     made = fingerprint(shards, options)
@@ -123,9 +125,7 @@ def _table_digest(path: Path) -> str:
     return ""
 
 
-def _pool(
-    shards: Sequence[str], test: Held, budget: FailureBudget, left_out: Counter[str]
-) -> dict[str, Candidate]:
+def _pool(shards: Sequence[str], test: Held, budget: FailureBudget, left_out: Counter[str]) -> dict[str, Candidate]:
     """The utterances that may be trained on, by key, in the order given."""
     pool = {}
     for candidate in read_pool(shards, budget, left_out):
@@ -176,7 +176,10 @@ def _words(candidates: Sequence[Candidate], options: Options, budget: FailureBud
     rarest = rarity.rarest()
     if rarest is None:
         return found, f"no text has a word of {options.letters} letters: give --letters, or a list as --keywords"
-    return found, f"every word of {options.letters} letters stands in {rarest} texts or more: --rare {rarest}, or --keywords"
+    return (
+        found,
+        f"every word of {options.letters} letters stands in {rarest} texts or more: --rare {rarest}, or --keywords",
+    )
 
 
 def _rows(
@@ -219,7 +222,12 @@ def _emptied(name: str, candidates: Sequence[Candidate], options: Options, n_qua
 
 
 def _write(
-    rows: Mapping[str, Sequence[Row]], pool: Mapping[str, Candidate], fresh: Path, out: Path, options: Options, made: str
+    rows: Mapping[str, Sequence[Row]],
+    pool: Mapping[str, Candidate],
+    fresh: Path,
+    out: Path,
+    options: Options,
+    made: str,
 ) -> list[str]:
     """All shards. Returns the sets whose embeddings are there too."""
     embedded, arguments = [], options.arguments()

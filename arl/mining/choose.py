@@ -1,19 +1,19 @@
 """Which utterance goes to which set, when it qualifies for several.
 
 Each goes to one set, so that a union of sets (D0 and D2, D1 and D2, all of them) has no utterance twice. D0 is drawn
-first, from all utterances: a control that was drawn from what the others leave would be an easy one. Then D2, D1, D3
-take what they qualify for and is left, so that D1 with D2, and all of them, lose nothing to each other. With `overlap` every set is chosen by itself, and a
-union of sets may repeat utterances.
+first, from all utterances: a control drawn from what the others leave would be an easy one. Then D2, D1, D3 take of
+what is left all that qualifies, up to their sizes, so that D1 with D2, and all of them, lose nothing to each other.
+With `overlap` every set is chosen by itself, and a union of sets may repeat utterances.
 
 Every order is that of a hash of (seed, set, key): it does not depend on the order of the pool, and an utterance more or
 less does not change the others' places. Cut to its size, a set is the first of that order.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from arl.errors import ArlError
+from arl.errors import ArlError, UsageError
 
 RANDOM, HARD, LONG, WORDS = "D0", "D1", "D2", "D3"
 SETS = (RANDOM, HARD, LONG, WORDS)
@@ -32,6 +32,33 @@ class Plan:
     seed: int = 0
 
 
+def parse(sets: str, size: str, control: str, overlap: bool, seed: int) -> Plan:
+    """sets: "D0,D1". size: "200" for each of them, or "D0=200,D2=40". control: "" for the first of D1, D3, D2.
+
+    Raises UsageError.
+    """
+    names = [name.strip() for name in sets.split(",")]
+    if unknown := [name for name in names if name not in SETS]:
+        raise UsageError(f"--sets {sets}: {unknown[0]!r} is none of {', '.join(SETS)}")
+    sizes = _sizes(size, names)
+    others = [name for name in (HARD, WORDS, LONG) if name in names]
+    control = control or next(iter(others), "")
+    if RANDOM in names and RANDOM not in sizes and control not in others:
+        raise UsageError(f"{RANDOM} needs a size: --size {RANDOM}=N, or a set to be the control of: --control {HARD}")
+    return Plan([name for name in SETS if name in names], sizes, control, overlap, seed)
+
+
+def _sizes(size: str, names: Sequence[str]) -> dict[str, int]:
+    """'200' or 'D0=200,D2=40' → utterances by set."""
+    pairs = [part.strip().rpartition("=") for part in size.split(",")] if size else []
+    if any(not count.isdecimal() or not int(count) or bool(equals) != bool(name) for name, equals, count in pairs):
+        raise UsageError(f"--size {size}: a number of utterances, or one for each set, as in D0=200,D2=40")
+    given = {name: int(count) for name, _, count in pairs}
+    if len(given) < len(pairs) or not set(given) <= {"", *names} or ("" in given and len(given) > 1):
+        raise UsageError(f"--size {size}: each set of --sets once, or one number for all")
+    return dict.fromkeys(names, given[""]) if "" in given else given
+
+
 def order(keys: Iterable[str], name: str, seed: int) -> list[str]:
     """The keys in the seeded order of a set."""
     return sorted(keys, key=lambda key: (hashlib.sha256(f"{seed}/{name}/{key}".encode()).digest(), key))
@@ -47,7 +74,9 @@ def choose(pool: Collection[str], qualified: Mapping[str, Collection[str]], plan
     if size is None:
         size = _matching(drawn, orders, plan)
     elif size > len(drawn):
-        raise ArlError(f"{RANDOM}: {size} utterances asked, {len(drawn)} are there: --size {RANDOM}={len(drawn)} at most")
+        raise ArlError(
+            f"{RANDOM}: {size} utterances asked, {len(drawn)} are there: --size {RANDOM}={len(drawn)} at most"
+        )
     others = _dealt(orders, drawn[:size], plan)
     if RANDOM not in plan.sizes:  # one more may qualify than is left for the control
         others[plan.control] = others[plan.control][:size]

@@ -86,9 +86,7 @@ def write_embeddings(rows: Sequence[Row], run: StageRun, made: str, batch: int, 
     _write(rows, run, made, batch, fill)
 
 
-def _write(
-    rows: Sequence[Row], run: StageRun, made: str, batch: int, fill: Callable[[OpenShard, Row], None]
-) -> None:
+def _write(rows: Sequence[Row], run: StageRun, made: str, batch: int, fill: Callable[[OpenShard, Row], None]) -> None:
     """Shards 000000, 000001, …; those that an interrupted run has finished stay."""
     for start in range(0, len(rows), batch):
         name = f"{start // batch:06d}"

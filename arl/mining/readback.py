@@ -1,7 +1,7 @@
 """What was written, read back: figures, the proof that no set shares anything with the test set, the manifest.
 
-    written = {"D1": ReadBack.of(out / "D1", rows)}
-    check(written, Held.read(["data/test"]), overlap=False)
+written = {"D1": ReadBack.of(out / "D1", rows)}
+check(written, Held.read(["data/test"]), overlap=False)
 """
 
 from collections.abc import Mapping, Sequence
