@@ -170,11 +170,10 @@ def show(folder: Path, record: dict[str, Any]) -> None:
         table.add_column(name, justify="left" if name in ("set", "because") else "right")
     why = rules_in_words(record["arguments"])
     for name, figures in record["sets"].items():
-        counts = (figures[each] for each in ("words", "concatenated", "with_keywords", "shards"))
-        minutes = f"{60 * figures['hours']:.1f}"
-        table.add_row(
-            name, str(figures["utterances"]), str(figures["qualified"]), minutes, *map(str, counts), why[name]
-        )
+        counts = [str(figures[each]) for each in ("utterances", "qualified")]
+        counts += [f"{60 * figures['hours']:.1f}"]
+        counts += [str(figures[each]) for each in ("words", "concatenated", "with_keywords", "shards")]
+        table.add_row(name, *counts, why[name])
     stdout_console().print(table)
 
 

@@ -79,7 +79,8 @@ def build(
     with publish.staging(out, publish.MINE, resume=made) as staged:
         fresh = staged / "out"
         fresh.mkdir(exist_ok=True)
-        embedded = _write(rows, pool, fresh, out, options, made)
+        known = [candidate for candidate in pool.values() if candidate.embeddings]
+        embedded = _write(rows, known, fresh, out, options, made)
         written = {name: ReadBack.of(fresh / name, rows[name]) for name in rows}
         check(written, test, options.plan.overlap)
         write_manifest(written, reasons, fresh)
@@ -165,6 +166,7 @@ def _long(candidates: Sequence[Candidate], options: Options, budget: FailureBudg
 
 
 def _words(candidates: Sequence[Candidate], options: Options, budget: FailureBudget) -> tuple[dict[str, Any], str]:
+    found: dict[str, Any]
     if options.keywords is not None:
         entries = Entries.read(options.keywords)
         listed = {each.key: entries.found(each.text, each.lang) for each in candidates}
@@ -172,7 +174,7 @@ def _words(candidates: Sequence[Candidate], options: Options, budget: FailureBud
         return found, f"no text has any of the {len(entries.words)} words of {options.keywords}"
     rarity = Rarity.count(candidates, options.letters)
     rare = {each.key: rarity.rare(each.text, each.lang, options.rare) for each in candidates}
-    found = {key: {"keywords": list(words), "texts": words} for key, words in rare.items() if words}
+    found = {key: {"keywords": list(words), "texts": list(words.values())} for key, words in rare.items() if words}
     rarest = rarity.rarest()
     if rarest is None:
         return found, f"no text has a word of {options.letters} letters: give --letters, or a list as --keywords"
@@ -223,15 +225,14 @@ def _emptied(name: str, candidates: Sequence[Candidate], options: Options, n_qua
 
 def _write(
     rows: Mapping[str, Sequence[Row]],
-    pool: Mapping[str, Candidate],
+    known: Sequence[Candidate],
     fresh: Path,
     out: Path,
     options: Options,
     made: str,
 ) -> list[str]:
-    """All shards. Returns the sets whose embeddings are there too."""
+    """All shards. known: the pool's utterances with embeddings. Returns the sets whose embeddings are there too."""
     embedded, arguments = [], options.arguments()
-    known = [candidate for candidate in pool.values() if candidate.embeddings]
     for name, own in rows.items():
         write_set(own, StageRun("mine", fresh / name, arguments), made, options.batch)
         if all(row.embeddings for row in own):

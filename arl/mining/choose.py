@@ -42,8 +42,10 @@ def parse(sets: str, size: str, control: str, overlap: bool, seed: int) -> Plan:
         raise UsageError(f"--sets {sets}: {unknown[0]!r} is none of {', '.join(SETS)}")
     sizes = _sizes(size, names)
     others = [name for name in (HARD, WORDS, LONG) if name in names]
+    if control and (control not in others or RANDOM not in names or RANDOM in sizes):
+        raise UsageError(f"--control {control}: one of D1, D2, D3 in --sets, for a {RANDOM} without a --size")
     control = control or next(iter(others), "")
-    if RANDOM in names and RANDOM not in sizes and control not in others:
+    if RANDOM in names and RANDOM not in sizes and not control:
         raise UsageError(f"{RANDOM} needs a size: --size {RANDOM}=N, or a set to be the control of: --control {HARD}")
     return Plan([name for name in SETS if name in names], sizes, control, overlap, seed)
 
@@ -74,9 +76,8 @@ def choose(pool: Collection[str], qualified: Mapping[str, Collection[str]], plan
     if size is None:
         size = _matching(drawn, orders, plan)
     elif size > len(drawn):
-        raise ArlError(
-            f"{RANDOM}: {size} utterances asked, {len(drawn)} are there: --size {RANDOM}={len(drawn)} at most"
-        )
+        there = len(drawn)
+        raise ArlError(f"{RANDOM}: {size} utterances asked, {there} are there: --size {RANDOM}={there} at most")
     others = _dealt(orders, drawn[:size], plan)
     if RANDOM not in plan.sizes:  # one more may qualify than is left for the control
         others[plan.control] = others[plan.control][:size]

@@ -36,9 +36,8 @@ class Entries:
         except UnicodeDecodeError as error:
             raise ArlError(f"{path}: not UTF-8 text") from error
         except OSError as error:
-            raise ArlError(
-                f"{path}: cannot be read ({error.strerror}); --keywords is one word or phrase a line"
-            ) from error
+            what = "--keywords is a file of one word or phrase a line"
+            raise ArlError(f"{path}: cannot be read ({error.strerror}); {what}") from error
         words = list(dict.fromkeys(line for line in lines if line))
         if not words:
             raise ArlError(f"{path}: no words in it; one word or phrase a line")

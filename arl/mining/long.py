@@ -75,6 +75,7 @@ def advice(candidates: Sequence[Candidate], longer_s: float, join: str) -> str:
     """Why D2 is empty, and what would give some."""
     longest = max(each.duration_s for each in candidates)
     if longest > longer_s or join != NEVER:
-        return f"nothing longer than {longer_s:g} s can be made of what the other sets leave: give them a --size, or --overlap"
+        nothing = f"nothing longer than {longer_s:g} s can be made of what the other sets leave"
+        return f"{nothing}: give them a --size, or --overlap"
     lower = max(0.0, int(longest * 10 - 1) / 10)
     return f"the longest utterance has {longest:g} s: --longer-s {lower:g}, or --join auto to join neighbours"

@@ -114,7 +114,6 @@ def policy_of(candidates: Sequence[Candidate], out: Path) -> Path | None:
                 frontend = str(line.get("arguments", {}).get("frontend"))
                 frontends.setdefault(frontend, (folder / line["policy_path"]).resolve())
     if len(frontends) > 1:
-        raise ArlError(
-            f"{', '.join(map(str, folders))}: embeddings of {len(frontends)} frontends cannot be in one set; mine these apart"
-        )
+        where = ", ".join(map(str, folders))
+        raise ArlError(f"{where}: embeddings of {len(frontends)} frontends cannot be in one set; mine these apart")
     return next((Path(os.path.relpath(policy, out.resolve())) for policy in frontends.values()), None)

@@ -56,9 +56,8 @@ def _table(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
     except UnicodeDecodeError as error:
         raise ArlError(f"{path}: not UTF-8 text") from error
     except OSError as error:
-        raise ArlError(
-            f"{path}: cannot be read ({error.strerror}); a system is rollout/ or a file of key<TAB>text"
-        ) from error
+        what = "a system is rollout/, or a file of key<TAB>text"
+        raise ArlError(f"{path}: cannot be read ({error.strerror}); {what}") from error
     for number, line in enumerate(lines, 1):
         key, tab, text = line.partition("\t")
         if not line.strip():
