@@ -77,7 +77,9 @@ def mine(
     longer_s: Annotated[float, typer.Option(min=0, help="Longer than this, in seconds.", rich_help_panel=D2)] = 20.0,
     join: Annotated[
         str,
-        typer.Option(help="Join neighbours: auto (where none is long enough), always or never.", rich_help_panel=D2),
+        typer.Option(
+            help="Join neighbours: auto (none is so long, or fewer than --size), always, never.", rich_help_panel=D2
+        ),
     ] = "auto",
     join_up_to_s: Annotated[float, typer.Option(help="Longest joined clip, in seconds.", rich_help_panel=D2)] = 28.0,
     keywords: Annotated[
@@ -166,24 +168,27 @@ def show(folder: Path, record: dict[str, Any]) -> None:
     from arl.console import stdout_console
 
     table = Table(title=f"{folder}: of {record['pool']['utterances']} utterances")
-    for name in ("set", "utterances", "qualify", "minutes", "words", "joined", "with keywords", "shards", "because"):
-        table.add_column(name, justify="left" if name in ("set", "because") else "right")
-    why = rules_in_words(record["arguments"])
+    for name in ("set", "qualify", "chosen", "minutes", "words", "joined", "with keywords", "shards"):
+        table.add_column(name, justify="left" if name == "set" else "right")
     for name, figures in record["sets"].items():
-        counts = [str(figures[each]) for each in ("utterances", "qualified")]
-        counts += [f"{60 * figures['hours']:.1f}"]
-        counts += [str(figures[each]) for each in ("words", "concatenated", "with_keywords", "shards")]
-        table.add_row(name, *counts, why[name])
-    stdout_console().print(table)
+        counts = {**figures, "minutes": f"{60 * figures['hours']:.1f}"}
+        shown = ("qualified", "utterances", "minutes", "words", "concatenated", "with_keywords", "shards")
+        table.add_row(name, *(str(counts[each]) for each in shown))
+    console = stdout_console()
+    console.print(table)
+    for name, why in rules_in_words(record["arguments"]).items():
+        if name in record["sets"]:
+            console.print(f"{name}: {why}")
 
 
 def rules_in_words(arguments: dict[str, Any]) -> dict[str, str]:
     """Why an utterance is in a set, with the thresholds used."""
     rules = ", ".join(arguments["rules"])
-    rare = f"a word of {arguments['letters']}+ letters in at most {arguments['rare']} texts"
+    rare = f"a word of {arguments['letters']} letters or more that stands in at most {arguments['rare']} text(s)"
     return {
-        "D0": f"drawn with seed {arguments['seed']}",
-        "D1": f"systems disagree by more than {arguments['disagree']:g}" + (f", or {rules}" if rules else ""),
+        "D0": f"drawn at random, seed {arguments['seed']}",
+        "D1": f"systems disagree by more than {arguments['disagree']:g}"
+        + (f", or a rule fires: {rules}" * bool(rules)),
         "D2": f"longer than {arguments['longer_s']:g} s",
         "D3": f"a word of {arguments['keywords']}" if arguments["keywords"] else rare,
     }

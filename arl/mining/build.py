@@ -195,14 +195,20 @@ def _rows(
         own = reasons[name]
         words = {key: own[key]["keywords"] for key in chosen[name]} if name == WORDS else {}
         rows[name] = [row_of(pool[key], own[key], words.get(key, ())) for key in chosen[name]]
-        if name == LONG and (options.join == long.ALWAYS or options.join == long.AUTO and not own):
-            rows[name] += _joined(pool, chosen, options, test)
-            place = {key: n for n, key in enumerate(order((row.key for row in rows[name]), name, options.plan.seed))}
-            rows[name] = sorted(rows[name], key=lambda row: place[row.key])[: options.plan.sizes.get(name)]
-            own |= {row.key: dict(row.reason) for row in rows[name]}
+        size = options.plan.sizes.get(name)
+        if name == LONG and long.wants_joined(options.join, len(own), len(rows[name]), size):
+            made = _in_order(_joined(pool, chosen, options, test), name, options.plan.seed)
+            made = made if size is None else made[: size - len(rows[name])]
+            own |= {row.key: dict(row.reason) for row in made}
+            rows[name] = _in_order([*rows[name], *made], name, options.plan.seed)
         if not rows[name]:
             raise ArlError(_emptied(name, list(pool.values()), options, len(own)))
     return rows
+
+
+def _in_order(rows: Sequence[Row], name: str, seed: int) -> list[Row]:
+    by_key = {row.key: row for row in rows}
+    return [by_key[key] for key in order(by_key, name, seed)]
 
 
 def _joined(

@@ -18,7 +18,7 @@ from arl.programs.utterance import Clip
 from arl.shards.columns import AUDIO
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
-JOINS = (AUTO, ALWAYS, NEVER)  # auto: only when no utterance is long enough
+JOINS = (AUTO, ALWAYS, NEVER)  # auto: when no utterance is long enough, or fewer than the size asked
 ABOVE_S = 0.01  # joined clips are longer than the limit, also once rounded
 
 
@@ -30,6 +30,12 @@ def long(candidates: Iterable[Candidate], longer_s: float) -> dict[str, dict[str
 def reason(candidate: Candidate) -> dict[str, Any]:
     parts = [part.key for part in candidate.parts]
     return {"duration_s": candidate.duration_s} | ({"concatenated": parts} if parts else {})
+
+
+def wants_joined(join: str, n_qualified: int, n_chosen: int, size: int | None) -> bool:
+    """Whether to join, where so many utterances are long enough, and so many of them were chosen."""
+    too_few = not n_qualified if size is None else n_chosen < size
+    return join == ALWAYS or (join == AUTO and too_few)
 
 
 def joined(
