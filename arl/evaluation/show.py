@@ -1,0 +1,143 @@
+"""What `arl eval` prints for people: a table of figures, a table of changes, aligned utterances.
+
+In a pipe nothing is drawn or coloured and no line is broken. Left out: the data themselves; `--json` and the folder
+have them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from arl.evaluation.alignment import merge, render
+from arl.evaluation.figures import METRICS, WER, rule_metrics
+from arl.evaluation.score import error_count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+Figures = Mapping[str, Any]
+ALL = "all"
+HUGE = 1e6  # a relative change of a rate that was 0
+
+
+def groups(figures: Figures) -> dict[str, Figures]:
+    """The named sets and, unless there is one only, all together."""
+    sets = figures["sets"]
+    return dict(sets) if len(sets) == 1 else {**sets, ALL: figures}
+
+
+def percent(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{100 * value:{sign}.2f}"
+
+
+def span(low: float | None, high: float | None, sign: str = "") -> str:
+    return "" if low is None else f"{percent(low, sign)} … {percent(high, sign)}"
+
+
+def new_table(console: "Console", title: str) -> "Table":
+    """A table without lines where nobody looks at it on a terminal."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = box.HEAVY_HEAD if console.is_terminal else None
+    return Table(title=Text(title), title_justify="left", header_style="", box=lines, pad_edge=lines is not None)
+
+
+def show_summary(summary: Figures, of: str) -> None:
+    """The figures of each set in a column, with 95 % intervals. of: whose they are."""
+    from rich.text import Text
+
+    from arl.console import stdout_console
+
+    console = stdout_console()
+    shown = groups(summary)
+    table = new_table(console, f"{of}: {summary['utterances']} utterances, {summary['words']} words")
+    for name in ("%, 95 % interval", *shown):
+        table.add_column(Text(name), justify="right" if name in shown else "left")
+    for label, cells in summary_lines(list(shown.values())):
+        table.add_row(label, *cells)
+    console.print(table)
+    if "rtf" in summary:
+        console.print(f"{summary['audio_s']:.1f} s of audio in {summary['seconds']:.2f} s: RTF {summary['rtf']:.4f}")
+    if summary["failed"]:
+        console.print(f"{summary['failed']} utterances failed and are not in these figures")
+    if other := summary.get("compared_with"):
+        for name, change in groups(other).items():
+            new = summary if name == ALL else shown[name]
+            at = "" if name == ALL else f"{name}, "
+            console.print(Text(f"{at}against {other['path']}: {change_line(change, new['wer'])}"))
+
+
+def summary_lines(figures: Sequence[Figures]) -> Iterator[tuple[str, list[str]]]:
+    """(label, a cell per set): the metrics that some set has, the rules that have fired, the languages."""
+    for metric in METRICS:
+        if any(one[metric.name] is not None for one in figures):
+            yield metric.label, [interval_cell(one, metric.name) for one in figures]
+    for rule in rule_metrics():
+        if any(one["rules"][rule.name]["utterances"] for one in figures):
+            yield rule.label, [interval_cell(one["rules"][rule.name], "rate") for one in figures]
+    languages = sorted({code for one in figures for code in one["languages"]})
+    for code in languages if len(languages) > 1 else ():
+        rates = [one["languages"].get(code) for one in figures]
+        unit = next(rate["unit"] for rate in rates if rate)
+        name = "CER" if unit == "characters" else "WER"
+        yield f"{name} of {code or 'no language'}", [interval_cell(rate, "wer") if rate else "-" for rate in rates]
+    yield "utterances right", [f"{one['correct_utterances']}/{one['utterances']}" for one in figures]
+
+
+def interval_cell(figures: Figures, name: str) -> str:
+    return f"{percent(figures[name])}  {span(figures[f'{name}_low'], figures[f'{name}_high'])}".rstrip()
+
+
+def change_line(change: Figures, new: float | None) -> str:
+    """WER before and after, the relative change, and whether it is significant."""
+    significant = "" if change["p"] < 0.05 else ", not significant"
+    interval = f"95 % paired: {100 * change['relative_low']:+.1f} … {100 * change['relative_high']:+.1f} %"
+    return (
+        f"WER {percent(change['wer'])} % → {percent(new)} %, relative {100 * change['relative']:+.1f} % "
+        f"({interval}, p = {p_value(change['p'])}{significant})"
+    )
+
+
+def p_value(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def show_comparison(result: Figures, changed: Sequence[tuple[Figures, Figures]]) -> None:
+    """Both evaluations side by side, then the utterances that changed most, aligned."""
+    from rich.text import Text
+
+    from arl.console import stdout_console
+
+    console = stdout_console()
+    console.print(Text(f"A: {result['a']}\nB: {result['b']}"))
+    table = new_table(console, "%; changes B − A with 95 % paired intervals")
+    for name in ("", "A", "B", "change", "95 %", "p"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, one in groups(result).items():
+        table.add_row(Text(f"{name}: {one['utterances']} utterances, {one['words']} words"))
+        for cells in change_rows(one):
+            table.add_row(*cells)
+    console.print(table)
+    for a, b in changed:
+        name = "/".join(filter(None, (b["set"], b["key"])))
+        words = sum(b[count] for count in ("substitutions", "deletions", "hits"))
+        console.print(Text(f"\n{name}: {error_count(a)} → {error_count(b)} errors in {words} words"))
+        columns = merge([a["alignment"], b["alignment"]])
+        for line in render(("REF", "A", "B"), columns, console.width):
+            console.print(line)
+
+
+def change_rows(one: Figures) -> Iterator[list[str]]:
+    """A row per metric that both have and per rule that fired in either."""
+    for metric in (*METRICS, *rule_metrics()):
+        values = one["metrics"].get(metric.name) or one["rules"][metric.name]
+        if values["change"] is None or (metric.name in one["rules"] and not (values["a"] or values["b"])):
+            continue
+        change = [percent(values["change"], "+"), span(values["change_low"], values["change_high"], "+")]
+        p = p_value(one["p"]) if metric is WER else ""
+        yield [f"  {metric.label}", percent(values["a"]), percent(values["b"]), *change, p]
+        if metric is WER and abs(one["relative"]) < HUGE:
+            relative = span(one["relative_low"], one["relative_high"], "+") if one["relative_high"] < HUGE else ""
+            yield ["  WER, relative", "", "", percent(one["relative"], "+"), relative, ""]
