@@ -20,6 +20,7 @@ from types import ModuleType
 
 from arl.errors import ArlError
 
+BRACKETS = str.maketrans("()[]<>", " " * 6)
 CACHED_TEXTS = 65536  # a step repeats each reference G times, and most of its hypotheses
 
 
@@ -32,6 +33,16 @@ def language(lang: str) -> str:
 def normalise(text: str, lang: str) -> str:
     """`text` as it is compared: normalised for the language, words separated by single spaces, none at the ends."""
     return _cached(text, language(lang) == "en")
+
+
+def open_brackets(hypothesis: str, reference: str | None) -> str:
+    """The hypothesis with its brackets made spaces, unless the reference has some.
+
+    `normalise` drops text in brackets, so a policy could hide words there: opened, they count.
+    """
+    if reference is not None and reference != reference.translate(BRACKETS):
+        return hypothesis
+    return hypothesis.translate(BRACKETS)
 
 
 @functools.lru_cache(maxsize=CACHED_TEXTS)

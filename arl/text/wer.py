@@ -53,6 +53,11 @@ def counts_characters(lang: str) -> bool:
     return language(lang) in CHARACTER_LANGUAGES
 
 
+def units(normalised: str, lang: str) -> list[str]:
+    """What the errors of a normalised text are counted in: its words, or its characters without the spaces."""
+    return list(normalised.replace(" ", "")) if counts_characters(lang) else normalised.split()
+
+
 def word_errors(reference: str, hypothesis: str, lang: str) -> Errors:
     """The errors of one hypothesis: words, or characters where `counts_characters(lang)`."""
     return word_errors_batch([reference], [hypothesis], lang)[0]

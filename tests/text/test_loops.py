@@ -1,0 +1,46 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arl.text.loops import inside_words, longest_run, periods, repeats
+
+
+@pytest.mark.parametrize(
+    ("text", "period", "expected"),
+    [
+        ("no", 1, 1.0),
+        ("no no no", 1, 3.0),
+        ("oh no no no oh no", 1, 3.0),
+        ("thank you thank you thank you", 2, 3.0),
+        ("thank you thank you thank", 2, 2.5),
+        ("a b c a b", 3, 5 / 3),
+        ("a b c", 5, 1.0),
+    ],
+)
+def test_repeats_by_hand(text, period, expected):
+    assert repeats(text.split(), period) == pytest.approx(expected)
+
+
+words = st.lists(st.sampled_from("abc"), max_size=20)
+
+
+@given(words, st.integers(1, 4), st.integers(3, 6))
+def test_no_loop_is_overlooked(units, period, rounds):
+    looped = [*units, *(["x", "y", "z", "w"][:period] * rounds), *units]
+    assert repeats(looped, period) >= rounds
+    assert period in periods(looped, rounds)
+
+
+@given(words, st.integers(1, 6))
+def test_runs_are_what_a_slow_count_finds(units, period):
+    equal = "".join("1" if i >= period and units[i] == units[i - period] else "0" for i in range(len(units)))
+    assert longest_run(units, period) == max(map(len, equal.split("0")))
+
+
+def test_distinct_words_need_no_search():
+    assert list(periods(list("abcdefgh"), 3)) == []
+
+
+def test_characters_inside_a_word():
+    assert list(inside_words("he said hahahahahaha and noooooo", 6)) == [(2, 6.0), (1, 6.0)]
+    assert list(inside_words("banana no no no no no no", 3)) == []
