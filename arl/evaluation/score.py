@@ -2,7 +2,8 @@
 
     row = score("short", "a-17", {"text": "press two", "lang": "en", "keywords": ["two"]}, "press two two", 1.2)
 
-Left out: rules that need the audio itself (`arl.text.hallucination` reads texts and the duration).
+Text that the hypothesis alone has in brackets counts, as in the rewards. Left out: rules that need the audio itself
+(`arl.text.hallucination` reads texts and the duration).
 """
 
 from collections.abc import Mapping
@@ -16,11 +17,13 @@ def score(name: str, key: str, meta: Mapping[str, Any], hypothesis: str, duratio
     """The row of utterance `key` of set `name`. meta: its `.json`; duration_s: None where nobody knows it."""
     from arl.text.hallucination import fired
     from arl.text.keywords import keyword_counts
+    from arl.text.normalise import open_brackets
     from arl.text.wer import align, word_errors
 
     reference, lang = meta["text"], meta.get("lang", "en")
     keywords = list(meta.get("keywords") or [])
-    errors = word_errors(reference, hypothesis, lang)
+    heard = open_brackets(hypothesis, reference)
+    errors = word_errors(reference, heard, lang)
     found = keyword_counts(keywords, reference, hypothesis, lang)
     return {
         "set": name, "key": key, "lang": lang, "duration_s": duration_s,
@@ -28,7 +31,7 @@ def score(name: str, key: str, meta: Mapping[str, Any], hypothesis: str, duratio
         **{field: getattr(errors, field) for field in ERRORS},
         "keywords": keywords, **{f"keywords_{field}": getattr(found, field) for field in KEYWORDS},
         "rules": list(fired(hypothesis, reference, lang, duration_s)),
-        "alignment": align(reference, hypothesis, lang),
+        "alignment": align(reference, heard, lang),
     }  # fmt: skip
 
 

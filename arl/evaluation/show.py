@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 Figures = Mapping[str, Any]
-ALL = "all"
+ALL = "all sets"
+INTERVAL_WIDTH = len("  100.00 … 100.00")
+CELL_WIDTH = INTERVAL_WIDTH + len("100.00 | ")
+LABEL_WIDTH = len("| keyword precision ")
+WIDE = "-100.00 … +100.00"  # of a change
 HUGE = 1e6  # a relative change of a rate that was 0
 
 
 def groups(figures: Figures) -> dict[str, Figures]:
-    """The named sets and, unless there is one only, all together."""
+    """The named sets and, where they are several, all together; without names just that, as ""."""
     sets = figures["sets"]
-    return dict(sets) if len(sets) == 1 else {**sets, ALL: figures}
+    return {**sets, ALL: figures} if len(sets) > 1 else dict(sets) or {"": figures}
 
 
 def percent(value: float | None, sign: str = "") -> str:
@@ -52,42 +56,58 @@ def show_summary(summary: Figures, of: str) -> None:
 
     console = stdout_console()
     shown = groups(summary)
+    between = "  " if console.width >= LABEL_WIDTH + CELL_WIDTH * len(shown) else "\n"
     table = new_table(console, f"{of}: {summary['utterances']} utterances, {summary['words']} words")
     for name in ("%, 95 % interval", *shown):
         table.add_column(Text(name), justify="right" if name in shown else "left")
-    for label, cells in summary_lines(list(shown.values())):
+    for label, cells in summary_lines(list(shown.values()), between):
         table.add_row(label, *cells)
-    console.print(table)
+    print_table(console, table)
     if "rtf" in summary:
         console.print(f"{summary['audio_s']:.1f} s of audio in {summary['seconds']:.2f} s: RTF {summary['rtf']:.4f}")
     if summary["failed"]:
         console.print(f"{summary['failed']} utterances failed and are not in these figures")
     if other := summary.get("compared_with"):
         for name, change in groups(other).items():
-            new = summary if name == ALL else shown[name]
-            at = "" if name == ALL else f"{name}, "
-            console.print(Text(f"{at}against {other['path']}: {change_line(change, new['wer'])}"))
+            start = f"{name}, against" if name else "against"
+            console.print(Text(f"{start} {other['path']}: {change_line(change, shown[name]['wer'])}"))
 
 
-def summary_lines(figures: Sequence[Figures]) -> Iterator[tuple[str, list[str]]]:
-    """(label, a cell per set): the metrics that some set has, the rules that have fired, the languages."""
+def print_table(console: "Console", table: "Table") -> None:
+    """In a pipe without the spaces that rich pads lines with."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def summary_lines(figures: Sequence[Figures], between: str) -> Iterator[tuple[str, list[str]]]:
+    """(label, a cell per set): the metrics that some set has, the rules that have fired, the languages.
+
+    between: what stands between a value and its interval.
+    """
     for metric in METRICS:
         if any(one[metric.name] is not None for one in figures):
-            yield metric.label, [interval_cell(one, metric.name) for one in figures]
+            yield metric.label, [interval_cell(one, metric.name, between) for one in figures]
     for rule in rule_metrics():
         if any(one["rules"][rule.name]["utterances"] for one in figures):
-            yield rule.label, [interval_cell(one["rules"][rule.name], "rate") for one in figures]
+            yield rule.label, [interval_cell(one["rules"][rule.name], "rate", between) for one in figures]
     languages = sorted({code for one in figures for code in one["languages"]})
     for code in languages if len(languages) > 1 else ():
         rates = [one["languages"].get(code) for one in figures]
         unit = next(rate["unit"] for rate in rates if rate)
         name = "CER" if unit == "characters" else "WER"
-        yield f"{name} of {code or 'no language'}", [interval_cell(rate, "wer") if rate else "-" for rate in rates]
+        yield f"{name} of {code or 'no language'}", [interval_cell(rate, "wer", between) for rate in rates]
     yield "utterances right", [f"{one['correct_utterances']}/{one['utterances']}" for one in figures]
 
 
-def interval_cell(figures: Figures, name: str) -> str:
-    return f"{percent(figures[name])}  {span(figures[f'{name}_low'], figures[f'{name}_high'])}".rstrip()
+def interval_cell(figures: Figures | None, name: str, between: str) -> str:
+    if figures is None or figures[name] is None:
+        return "-" if between == "\n" else "-" + " " * INTERVAL_WIDTH
+    interval = span(figures[f"{name}_low"], figures[f"{name}_high"])
+    return f"{percent(figures[name])}{between}{interval:>{INTERVAL_WIDTH - len(between)}}"
 
 
 def change_line(change: Figures, new: float | None) -> str:
@@ -96,12 +116,8 @@ def change_line(change: Figures, new: float | None) -> str:
     interval = f"95 % paired: {100 * change['relative_low']:+.1f} … {100 * change['relative_high']:+.1f} %"
     return (
         f"WER {percent(change['wer'])} % → {percent(new)} %, relative {100 * change['relative']:+.1f} % "
-        f"({interval}, p = {p_value(change['p'])}{significant})"
+        f"({interval}, p = {change['p']:.2g}{significant})"
     )
-
-
-def p_value(p: float) -> str:
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def show_comparison(result: Figures, changed: Sequence[tuple[Figures, Figures]]) -> None:
@@ -112,14 +128,15 @@ def show_comparison(result: Figures, changed: Sequence[tuple[Figures, Figures]])
 
     console = stdout_console()
     console.print(Text(f"A: {result['a']}\nB: {result['b']}"))
-    table = new_table(console, "%; changes B − A with 95 % paired intervals")
-    for name in ("", "A", "B", "change", "95 %", "p"):
-        table.add_column(name, justify="right" if name else "left")
     for name, one in groups(result).items():
-        table.add_row(Text(f"{name}: {one['utterances']} utterances, {one['words']} words"))
+        title = f"{one['utterances']} utterances, {one['words']} words"
+        table = new_table(console, f"{name}: {title}" if name else title)
+        table.add_column("%", min_width=len("keyword precision"))
+        for label, widest in (("A", "100.00"), ("B", "100.00"), ("B − A", "+100.00"), ("95 %", WIDE), ("p", "1.2e-34")):
+            table.add_column(label, justify="right", min_width=len(widest))
         for cells in change_rows(one):
             table.add_row(*cells)
-    console.print(table)
+        print_table(console, table)
     for a, b in changed:
         name = "/".join(filter(None, (b["set"], b["key"])))
         words = sum(b[count] for count in ("substitutions", "deletions", "hits"))
@@ -130,14 +147,14 @@ def show_comparison(result: Figures, changed: Sequence[tuple[Figures, Figures]])
 
 
 def change_rows(one: Figures) -> Iterator[list[str]]:
-    """A row per metric that both have and per rule that fired in either."""
+    """A row per metric that both define and per rule that fired in either; the relative change of the WER below it."""
     for metric in (*METRICS, *rule_metrics()):
         values = one["metrics"].get(metric.name) or one["rules"][metric.name]
         if values["change"] is None or (metric.name in one["rules"] and not (values["a"] or values["b"])):
             continue
         change = [percent(values["change"], "+"), span(values["change_low"], values["change_high"], "+")]
-        p = p_value(one["p"]) if metric is WER else ""
-        yield [f"  {metric.label}", percent(values["a"]), percent(values["b"]), *change, p]
+        p = f"{one['p']:.2g}" if metric is WER else ""
+        yield [metric.label, percent(values["a"]), percent(values["b"]), *change, p]
         if metric is WER and abs(one["relative"]) < HUGE:
             relative = span(one["relative_low"], one["relative_high"], "+") if one["relative_high"] < HUGE else ""
-            yield ["  WER, relative", "", "", percent(one["relative"], "+"), relative, ""]
+            yield ["WER, relative", "", "", percent(one["relative"], "+"), relative, ""]
