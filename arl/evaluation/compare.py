@@ -25,8 +25,8 @@ def paired(rows: Rows, baseline: Rows) -> list[Row]:
     if alone := sorted(set(old) ^ set(new)):
         names = "/".join(filter(None, alone[0]))
         raise ArlError(
-            f"--compare: {len(alone)} utterances are in one of the two evaluations only, the first {names}: the other "
-            "run evaluated other utterances; evaluate both on the same shards, with the same names of sets"
+            f"--compare: {len(alone)} utterances are in one of the two evaluations only, the first {names}; "
+            "evaluate both on the same shards, with the same names of sets"
         )
     for place, row in new.items():
         if row["reference"] != old[place]["reference"]:

@@ -38,14 +38,13 @@ def span(low: float | None, high: float | None, sign: str = "") -> str:
     return "" if low is None else f"{percent(low, sign)} … {percent(high, sign)}"
 
 
-def new_table(console: "Console", title: str) -> "Table":
+def new_table(console: "Console") -> "Table":
     """A table without lines where nobody looks at it on a terminal."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     lines = box.HEAVY_HEAD if console.is_terminal else None
-    return Table(title=Text(title), title_justify="left", header_style="", box=lines, pad_edge=lines is not None)
+    return Table(header_style="", box=lines, pad_edge=lines is not None)
 
 
 def show_summary(summary: Figures, of: str) -> None:
@@ -57,7 +56,8 @@ def show_summary(summary: Figures, of: str) -> None:
     console = stdout_console()
     shown = groups(summary)
     between = "  " if console.width >= LABEL_WIDTH + CELL_WIDTH * len(shown) else "\n"
-    table = new_table(console, f"{of}: {summary['utterances']} utterances, {summary['words']} words")
+    console.print(Text(f"{of}: {summary['utterances']} utterances, {summary['words']} words"))
+    table = new_table(console)
     for name in ("%, 95 % interval", *shown):
         table.add_column(Text(name), justify="right" if name in shown else "left")
     for label, cells in summary_lines(list(shown.values()), between):
@@ -110,13 +110,18 @@ def interval_cell(figures: Figures | None, name: str, between: str) -> str:
     return f"{percent(figures[name])}{between}{interval:>{INTERVAL_WIDTH - len(between)}}"
 
 
+def relative_percent(value: float) -> str:
+    """Against a rate of 0 a change has no end."""
+    return "+∞" if value > HUGE else f"{100 * value:+.1f}"
+
+
 def change_line(change: Figures, new: float | None) -> str:
     """WER before and after, the relative change, and whether it is significant."""
+    relative, low, high = (relative_percent(change[name]) for name in ("relative", "relative_low", "relative_high"))
     significant = "" if change["p"] < 0.05 else ", not significant"
-    interval = f"95 % paired: {100 * change['relative_low']:+.1f} … {100 * change['relative_high']:+.1f} %"
     return (
-        f"WER {percent(change['wer'])} % → {percent(new)} %, relative {100 * change['relative']:+.1f} % "
-        f"({interval}, p = {change['p']:.2g}{significant})"
+        f"WER {percent(change['wer'])} % → {percent(new)} %, relative {relative} % "
+        f"(95 % paired: {low} … {high} %, p = {change['p']:.2g}{significant})"
     )
 
 
@@ -130,7 +135,8 @@ def show_comparison(result: Figures, changed: Sequence[tuple[Figures, Figures]])
     console.print(Text(f"A: {result['a']}\nB: {result['b']}"))
     for name, one in groups(result).items():
         title = f"{one['utterances']} utterances, {one['words']} words"
-        table = new_table(console, f"{name}: {title}" if name else title)
+        console.print(Text(f"{name}: {title}" if name else title))
+        table = new_table(console)
         table.add_column("%", min_width=len("keyword precision"))
         for label, widest in (("A", "100.00"), ("B", "100.00"), ("B − A", "+100.00"), ("95 %", WIDE), ("p", "1.2e-34")):
             table.add_column(label, justify="right", min_width=len(widest))
@@ -155,6 +161,8 @@ def change_rows(one: Figures) -> Iterator[list[str]]:
         change = [percent(values["change"], "+"), span(values["change_low"], values["change_high"], "+")]
         p = f"{one['p']:.2g}" if metric is WER else ""
         yield [metric.label, percent(values["a"]), percent(values["b"]), *change, p]
-        if metric is WER and abs(one["relative"]) < HUGE:
-            relative = span(one["relative_low"], one["relative_high"], "+") if one["relative_high"] < HUGE else ""
-            yield ["WER, relative", "", "", percent(one["relative"], "+"), relative, ""]
+        if metric is WER:
+            relative, low, high = (
+                relative_percent(one[name]) for name in ("relative", "relative_low", "relative_high")
+            )
+            yield ["WER, relative", "", "", relative, f"{low} … {high}", ""]
