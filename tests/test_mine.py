@@ -148,6 +148,21 @@ def test_the_control_is_as_large_as_its_set(place: Path) -> None:
     assert keys(place / "sets" / "D1") == {*HARD, *LOOP} and len(keys(place / "sets" / "D0")) == 5
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+def test_unions_have_each_utterance_once(place: Path, overlap: bool) -> None:
+    sets = ["--sets", "D0+D2,D0+D1+D2+D3", "--size", "D0=6", *(["--overlap"] if overlap else [])]
+    record = json.loads(run(*flags(place), *sets, "--json").stdout)
+    folders = {name: samples(place / "sets" / name) for name in ("D0", "D1", "D2", "D3", "D0+D2", "D0+D1+D2+D3")}
+    assert set(record["sets"]) == set(folders)
+    for union in ("D0+D2", "D0+D1+D2+D3"):
+        parts = {sample.key: sample.members for name in union.split("+") for sample in folders[name]}
+        found = [(sample.key, sample.members) for sample in folders[union]]
+        assert len(found) == len(parts) and dict(found) == parts and [key for key, _ in found] != list(parts)
+        assert record["sets"][union]["utterances"] == len(parts)
+    union_lines = [line for line in manifest(place).values() if "D0+D2" in line["sets"]]
+    assert len(union_lines) == len(folders["D0+D2"]) and not any("D0+D2" in line["reasons"] for line in union_lines)
+
+
 def test_several_hypotheses_of_one_system_will_do(place: Path) -> None:
     arguments = ["--shards", place / "data" / "train", "--system", f"base={place / 'data' / 'rollout'}", "--sets", "D1"]
     run(*arguments, "--rule", "none", "--hyps", "all", "-o", place / "sets")
@@ -328,7 +343,7 @@ def test_killed_at_any_moment_it_leaves_nothing_half_and_goes_on(tmp_path: Path)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     subprocess.run([*program, "-o", undisturbed], check=True, capture_output=True)
     rng, parts = random.Random(0), []
-    for n_shards in (1, 40, 90):
+    for n_shards in (1, 30, 60):
         process = subprocess.Popen([*program, "-o", killed], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and len(parts := list(killed.glob(".part-*/out/D*/*.tar"))) < n_shards:
             time.sleep(0.002 * rng.random())
