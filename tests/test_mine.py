@@ -270,6 +270,14 @@ def test_skips_what_is_up_to_date(place: Path) -> None:
     assert manifest(place)
 
 
+def test_inputs_may_be_moved(place: Path) -> None:
+    run(*flags(place))
+    (place / "other.tsv").rename(place / "moved.tsv")
+    moved = [place / "moved.tsv" if flag == f"other={place / 'other.tsv'}" else flag for flag in flags(place)]
+    moved = [f"other={flag}" if flag == place / "moved.tsv" else flag for flag in moved]
+    assert "up to date" in run(*moved).stderr
+
+
 def test_fewer_sets_leave_no_old_shards(place: Path) -> None:
     run(*flags(place))
     plain = ["--shards", place / "data" / "train", "-o", place / "sets"]
@@ -343,6 +351,7 @@ def test_killed_at_any_moment_it_leaves_nothing_half_and_goes_on(tmp_path: Path)
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     subprocess.run([*program, "-o", undisturbed], check=True, capture_output=True)
     rng, parts = random.Random(0), []
+    (killed / ".part-mine-other" / "out").mkdir(parents=True)
     for n_shards in (1, 30, 60):
         process = subprocess.Popen([*program, "-o", killed], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and len(parts := list(killed.glob(".part-*/out/D*/*.tar"))) < n_shards:

@@ -101,13 +101,14 @@ def build(
 
 
 def fingerprint(shards: Sequence[str], options: Options) -> str:
-    """Names the result: the arguments, and the contents of all inputs."""
+    """Names the result: the arguments, and the contents of all inputs, wherever they lie."""
     pool, test = expand(shards), expand(options.against) if options.against else []
     heard = [_table_digest(Path(where)) if transcripts.is_table(where) else _digests(expand([where]))
              for where in options.systems.values()]  # fmt: skip
     audio = [path for path in map(audio_shard, pool + test) if path not in pool + test]
     words = _table_digest(options.keywords) if options.keywords else None
-    what = [options.arguments(), _digests(pool), _digests(test), _digests(audio), heard, words]
+    arguments = options.arguments() | {"systems": list(options.systems), "against": None, "keywords": None}
+    what = [arguments, _digests(pool), _digests(test), _digests(audio), heard, words]
     return publish.MINE.made + hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 

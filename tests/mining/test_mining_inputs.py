@@ -4,6 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from arl.encode import FailureBudget
 from arl.errors import ArlError, UsageError
@@ -63,6 +65,11 @@ def test_keys_are_unique_over_all_sources(tmp_path: Path) -> None:
         ({"json": dumps({"text": "a", "lang": "en", "duration_s": 1})}, "no audio member"),
         ({"flac": clip(0), "json": dumps({"text": " ", "duration_s": 1})}, "has no text"),
         ({"flac": clip(0), "json": dumps({"text": "a", "lang": "en"})}, "has no duration_s"),
+        ({"flac": clip(0), "json": dumps({"text": "a", "lang": None, "duration_s": 1})}, "'lang' that is none"),
+        (
+            {"flac": clip(0), "json": dumps({"text": "a", "duration_s": 1, "concatenated": ["b"]})},
+            "'concatenated' and 'texts'",
+        ),
         ({"flac": b"noise", "json": dumps({"text": "a", "duration_s": 1})}, "not an audio file"),
     ],
 )
@@ -140,6 +147,43 @@ def test_held_out_by_text_clip_and_source_clip(tmp_path: Path) -> None:
         _add(found, next(each for each in pool if each.key == key))
         with pytest.raises(ArlError, match=f"D1 and --against share . {what}, such as"):
             held.require_apart("D1", found)
+
+
+def some(key: str, text: str, clip: str, parts: list[tuple[str, str]]) -> Candidate:
+    meta = {"text": text, "lang": "en", "duration_s": 1.0}
+    if parts:
+        meta |= {"concatenated": [part for part, _ in parts], "texts": [said for _, said in parts]}
+    return Candidate(key, meta, clip, Path("x.tar"), {})
+
+
+def held_by(candidates: list[Candidate]) -> Held:
+    return Held(
+        {text for each in candidates for text in each.texts},
+        {each.clip for each in candidates},
+        {each.key for each in candidates},
+        {part.key for each in candidates for part in each.parts},
+    )
+
+
+KEYS, SAID = (
+    st.sampled_from([f"k{n}" for n in range(8)]),
+    st.sampled_from(["up", "down", "Up!", "left", "right", "far"]),
+)
+PARTS = st.one_of(st.just([]), st.lists(st.tuples(KEYS, SAID), min_size=2, max_size=3))
+SOME = st.lists(st.builds(some, KEYS, SAID, st.sampled_from("abcdefgh"), PARTS), max_size=6)
+
+
+@settings(deadline=None)  # the first call imports
+@given(SOME, SOME)
+def test_what_is_kept_is_apart_from_the_test_set_and_nothing_else_is_left_out(
+    pool: list[Candidate], test: list[Candidate]
+) -> None:
+    held = held_by(test)
+    held.require_apart("D1", held_by([each for each in pool if held.reason(each) is None]))
+    for each in pool:
+        if held.reason(each) is not None:
+            with pytest.raises(ArlError, match="D1 and --against share"):
+                held.require_apart("D1", held_by([each]))
 
 
 def _add(held: Held, one: Candidate) -> None:
