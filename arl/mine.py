@@ -3,12 +3,15 @@
     arl mine --shards data/train --system base=run/rollout --system other=other.tsv --against data/test -o sets
     arl mine --shards emb/ --sets D0,D2 --size D0=200 --against data/test     # the embeddings are copied too
     arl mine --shards data/train --sets D3 --keywords brands.txt
+    arl mine --shards data/train --sets D0+D2,D1+D2,D1+D2+D3 --system base=run/rollout --hyps all    # and their unions
 
 The sets of the paper (arXiv 2509.18569, section 4): D0 random control, D1 hard and hallucinating, D2 long, D3 names and
 special vocabulary. An utterance goes to one set (`--overlap`: to each that it qualifies for), so that unions of sets
-repeat none; arl/mining/choose.py says in which order. Writes `D0/000000.tar` … in the audio column, `D0-emb/` where
---shards are embeddings, `manifest.jsonl` with the reason of each utterance, and `mine.json`, the summary. Left out:
-transcribing (`arl rollout` does), balancing by speaker or length.
+repeat none; arl/mining/choose.py says in which order. `D0+D2` makes such a union, shuffled, beside its sets.
+
+Writes `D0/000000.tar` … in the audio column, `D0-emb/` where --shards are embeddings, `manifest.jsonl` with the reason
+of each utterance, and `mine.json`, the summary. Left out: transcribing (`arl rollout` does), balancing by speaker or
+length.
 """
 
 from collections.abc import Sequence
@@ -51,7 +54,9 @@ def mine(
         list[str] | None,
         typer.Option(help="Test set, of which no text and no clip may be in a set. Repeatable.", rich_help_panel=INPUT),
     ] = None,
-    sets: Annotated[str, typer.Option(help="Which to make.", rich_help_panel=SIZES)] = "D0,D1,D2,D3",
+    sets: Annotated[
+        str, typer.Option(help="Which to make; D0+D2: and the union of two.", rich_help_panel=SIZES)
+    ] = "D0,D1,D2,D3",
     size: Annotated[
         str, typer.Option(metavar="N|D1=N,…", help="The most utterances of a set, or of each.", rich_help_panel=SIZES)
     ] = "",
@@ -170,7 +175,7 @@ def show(folder: Path, record: dict[str, Any]) -> None:
     table = Table(title=f"{folder}: of {record['pool']['utterances']} utterances")
     for name in ("set", "qualify", "chosen", "minutes", "words", "joined", "with keywords", "shards"):
         table.add_column(name, justify="left" if name == "set" else "right")
-    for name, figures in record["sets"].items():
+    for name, figures in sorted(record["sets"].items(), key=lambda item: ("+" in item[0], item[0])):
         counts = {**figures, "minutes": f"{60 * figures['hours']:.1f}"}
         shown = ("qualified", "utterances", "minutes", "words", "concatenated", "with_keywords", "shards")
         table.add_row(name, *(str(counts[each]) for each in shown))

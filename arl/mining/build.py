@@ -67,7 +67,7 @@ def build(
     record = None if force else publish.is_current(out, made, publish.MINE)
     if record is not None and record["failed"] <= max_failed:
         return {**record, "up_to_date": True}
-    folders = [folder for name in SETS for folder in (name, f"{name}-emb")]
+    folders = [folder for name in (*SETS, *options.plan.unions) for folder in (name, f"{name}-emb")]
     publish.require_ours(out, folders, publish.MINE)
     budget, left_out = FailureBudget(max_failed), Counter[str]()
     test = Held.read(options.against)
@@ -84,7 +84,8 @@ def build(
         written = {name: ReadBack.of(fresh / name, rows[name]) for name in rows}
         check(written, test, options.plan.overlap)
         write_manifest(written, reasons, fresh)
-        figures = {name: each.figures() | {"qualified": len(reasons[name])} for name, each in written.items()}
+        qualified = {name: len(reasons.get(name, rows[name])) for name in rows}
+        figures = {name: each.figures() | {"qualified": qualified[name]} for name, each in written.items()}
         record = {
             "made": made,
             "arguments": options.arguments(),
@@ -100,13 +101,14 @@ def build(
 
 
 def fingerprint(shards: Sequence[str], options: Options) -> str:
-    """Names the result: the arguments, and the contents of all inputs."""
+    """Names the result: the arguments, and the contents of all inputs, wherever they lie."""
     pool, test = expand(shards), expand(options.against) if options.against else []
     heard = [_table_digest(Path(where)) if transcripts.is_table(where) else _digests(expand([where]))
              for where in options.systems.values()]  # fmt: skip
     audio = [path for path in map(audio_shard, pool + test) if path not in pool + test]
     words = _table_digest(options.keywords) if options.keywords else None
-    what = [options.arguments(), _digests(pool), _digests(test), _digests(audio), heard, words]
+    arguments = options.arguments() | {"systems": list(options.systems), "against": None, "keywords": None}
+    what = [arguments, _digests(pool), _digests(test), _digests(audio), heard, words]
     return publish.MINE.made + hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -203,6 +205,9 @@ def _rows(
             rows[name] = _in_order([*rows[name], *made], name, options.plan.seed)
         if not rows[name]:
             raise ArlError(_emptied(name, list(pool.values()), options, len(own)))
+    for name in options.plan.unions:
+        once = {row.key: row for part in name.split("+") for row in rows[part]}  # D3's, which has its keywords, is last
+        rows[name] = _in_order(list(once.values()), name, options.plan.seed)
     return rows
 
 

@@ -1,9 +1,9 @@
 """Which utterance goes to which set, when it qualifies for several.
 
-Each goes to one set, so that a union of sets (D0 and D2, D1 and D2, all of them) has no utterance twice. D0 is drawn
+Each goes to one set, so that sets can be compared, and a union of sets has no utterance twice. D0 is drawn
 first, from all utterances: a control drawn from what the others leave would be an easy one. Then D2, D1, D3 take of
 what is left all that qualifies, up to their sizes, so that D1 with D2, and all of them, lose nothing to each other.
-With `overlap` every set is chosen by itself, and a union of sets may repeat utterances.
+With `overlap` every set is chosen by itself, and sets share utterances; a union made here (`D0+D2`) has each once.
 
 Every order is that of a hash of (seed, set, key): it does not depend on the order of the pool, and an utterance more or
 less does not change the others' places. Cut to its size, a set is the first of that order.
@@ -22,22 +22,23 @@ PRECEDENCE = (LONG, HARD, WORDS)
 
 @dataclass(frozen=True)
 class Plan:
-    """sets: which to make. sizes: the most utterances of a set. control: the set whose size D0 gets when it has none
-    of its own."""
+    """sets: which to make. unions: of these, as "D0+D2". sizes: the most utterances of a set. control: the set whose
+    size D0 gets when it has none of its own."""
 
     sets: Collection[str] = SETS
     sizes: Mapping[str, int] = field(default_factory=dict)
     control: str = HARD
     overlap: bool = False
     seed: int = 0
+    unions: Collection[str] = ()
 
 
 def parse(sets: str, size: str, control: str, overlap: bool, seed: int) -> Plan:
-    """sets: "D0,D1". size: "200" for each of them, or "D0=200,D2=40". control: "" for the first of D1, D3, D2.
-
-    Raises UsageError.
+    """sets: "D0,D1"; "D0+D2" is D0, D2 and their union. size: "200" for each of them, or "D0=200,D2=40". control: ""
+    for the first of D1, D3, D2. Raises UsageError.
     """
-    names = [name.strip() for name in sets.split(",")]
+    words = [word.replace(" ", "") for word in sets.split(",")]
+    names = [name for word in words for name in word.split("+")]
     if unknown := [name for name in names if name not in SETS]:
         raise UsageError(f"--sets {sets}: {unknown[0]!r} is none of {', '.join(SETS)}")
     sizes = _sizes(size, names)
@@ -47,7 +48,9 @@ def parse(sets: str, size: str, control: str, overlap: bool, seed: int) -> Plan:
     control = control or next(iter(others), "")
     if RANDOM in names and RANDOM not in sizes and not control:
         raise UsageError(f"{RANDOM} needs a size: --size {RANDOM}=N, or a set to be the control of: --control {HARD}")
-    return Plan([name for name in SETS if name in names], sizes, control, overlap, seed)
+    made = [name for name in SETS if name in names]
+    unions = tuple("+".join(name for name in made if name in word.split("+")) for word in words if "+" in word)
+    return Plan(made, sizes, control, overlap, seed, tuple(dict.fromkeys(unions)))
 
 
 def _sizes(size: str, names: Sequence[str]) -> dict[str, int]:

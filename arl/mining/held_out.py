@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from arl.audio.digest import clip_digest
 from arl.corpora.split import check_disjoint, texts_of
-from arl.mining.pool import Candidate, audio_shard
+from arl.mining.pool import Candidate, audio_shard, require_meta
 from arl.shards.columns import AUDIO, META
 from arl.shards.paths import expand
 from arl.shards.reader import Sample, read_shard
@@ -38,7 +38,9 @@ class Held:
         return held
 
     def add(self, sample: Sample) -> None:
+        """Raises ArlError for a sample without text, whose text could not be compared."""
         meta = sample.json(META)
+        require_meta(sample, meta)
         self.texts.update(texts_of(meta))
         self.keys.add(sample.key)
         self.sources.update(meta.get("concatenated", []))

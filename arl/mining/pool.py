@@ -102,6 +102,16 @@ def read_pool(specs: Sequence[str], budget: FailureBudget, counts: Counter[str])
             yield candidate
 
 
+def require_meta(sample: Sample, meta: Any) -> None:
+    """Raises ArlError unless the sample's `.json` has a text, a language if any, and as many keys as texts of parts."""
+    if not isinstance(meta, dict) or not isinstance(meta.get("text"), str) or not isinstance(meta.get("lang", ""), str):
+        raise ArlError(f"{sample.where}: {META} has no text, or a 'lang' that is none")
+    keys, texts = meta.get("concatenated", []), meta.get("texts", [])
+    lists = isinstance(keys, list) and isinstance(texts, list) and len(keys) == len(texts)
+    if not lists or not all(isinstance(word, str) for word in [*keys, *texts]):
+        raise ArlError(f"{sample.where}: {META}: 'concatenated' and 'texts' must name the same clips, in lists")
+
+
 def _candidates(shard: Path, budget: FailureBudget, counts: Counter[str]) -> Iterator[Candidate]:
     audio = audio_shard(shard)
     rows = None if audio == shard else _encoded(shard)
@@ -138,7 +148,8 @@ def _candidate(sample: Sample, audio: Path, embeddings: Mapping[str, Place]) -> 
     kind = next((name for name in AUDIO if name in sample.members), None)
     if kind is None:
         raise ArlError(f"{sample.where}: no audio member (.{', .'.join(AUDIO)}), only {', '.join(sample.members)}")
-    if not isinstance(meta, dict) or not isinstance(meta.get("text"), str) or not meta["text"].strip():
+    require_meta(sample, meta)
+    if not meta["text"].strip():
         raise ArlError(f"{sample.where}: {META} has no text")
     if not is_number(meta.get("duration_s")):
         raise ArlError(f"{sample.where}: {META} has no duration_s")

@@ -61,9 +61,9 @@ def check(written: Mapping[str, ReadBack], test: Held, overlap: bool) -> None:
     """Raises ArlError when a set shares a text, clip or source clip with the test set, or two sets an utterance."""
     for name, each in written.items():
         test.require_apart(name, each.held)
-    if not overlap:
-        check_disjoint({name: each.held.clips for name, each in written.items()}, "clips")
-        check_disjoint({name: each.held.keys for name, each in written.items()}, "keys")
+    sets = {} if overlap else {name: each.held for name, each in written.items() if "+" not in name}
+    check_disjoint({name: held.clips for name, held in sets.items()}, "clips")
+    check_disjoint({name: held.keys for name, held in sets.items()}, "keys")
 
 
 def write_manifest(
@@ -81,7 +81,8 @@ def write_manifest(
             shown |= {"source": row.source} if row.source else {}
             line = lines.setdefault(row.key, {"key": row.key, "sets": {}, "reasons": {}, **shown})
             line["sets"][name] = f"{name}/{each.shards[row.key]}"
-            line["reasons"][name] = row.reason
+            if name in reasons:  # a union has none of its own
+                line["reasons"][name] = row.reason
     for name, known in reasons.items():
         for key in known.keys() & lines.keys():
             lines[key]["reasons"].setdefault(name, known[key])
