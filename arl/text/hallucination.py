@@ -192,7 +192,7 @@ def _repeats_beyond(case: Case, heard: list[str], period: int, is_short: bool) -
 
 
 def _most_inside_words(text: str, period: int) -> float:
-    return max((repeats for n, repeats in inside_words(text, 2) if n == period), default=1.0)
+    return max((repeats for n, repeats in inside_words(_without_round_numbers(text), 2) if n == period), default=1.0)
 
 
 def _without_round_numbers(text: str) -> str:
