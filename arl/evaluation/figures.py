@@ -37,15 +37,19 @@ class Metric:
     numerator: tuple[str, ...]
     denominator: tuple[str, ...]
 
+    def above(self, sums: "np.ndarray") -> "np.ndarray":
+        """The numerator. sums: [..., columns] → [...]."""
+        return self._add(self.numerator, sums)
+
     def of(self, sums: "np.ndarray") -> "np.ndarray":
         """sums: [..., columns] → [...], NaN where the denominator is 0."""
         import numpy as np
 
-        names = all_columns()
-        above, below = (
-            sum(sums[..., names.index(name)] for name in side) for side in (self.numerator, self.denominator)
-        )
-        return np.where(below > 0, above / np.maximum(below, 1), np.nan)
+        below = self._add(self.denominator, sums)
+        return np.where(below > 0, self.above(sums) / np.maximum(below, 1), np.nan)
+
+    def _add(self, names: tuple[str, ...], sums: "np.ndarray") -> "np.ndarray":
+        return sums[..., [all_columns().index(name) for name in names]].sum(-1)
 
 
 WORDS = ("substitutions", "deletions", "hits")
@@ -141,6 +145,17 @@ def summarise(rows: Rows, seed: int) -> dict[str, Any]:
     """The figures over all rows, and under "sets" those of each named set. ArlError when there is nothing to count."""
     if not rows or not sum(row[name] for row in rows for name in WORDS):
         raise ArlError("eval: no utterance with reference words")
-    names = dict.fromkeys(row["set"] for row in rows if row["set"])
-    sets = {name: figures([row for row in rows if row["set"] == name], seed) for name in names}
-    return {**figures(rows, seed), "sets": sets}
+    whole = figures(rows, seed)
+    sets = {}
+    for name, own in named_sets(rows).items():
+        sets[name] = whole if len(own) == len(rows) else figures([rows[i] for i in own], seed)
+    return {**whole, "sets": sets}
+
+
+def named_sets(rows: Rows) -> dict[str, list[int]]:
+    """Which rows each named set has, in the order in which the sets come."""
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        if row["set"]:
+            places.setdefault(row["set"], []).append(place)
+    return places

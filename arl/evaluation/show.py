@@ -153,14 +153,15 @@ def show_comparison(result: Figures, changed: Sequence[tuple[Figures, Figures]])
 
 
 def change_rows(one: Figures) -> Iterator[list[str]]:
-    """A row per metric that both define and per rule that fired in either; the relative change of the WER below it."""
+    """A row per metric that A or B defines and per rule that fired in either; the WER's relative change below it."""
     for metric in (*METRICS, *rule_metrics()):
         values = one["metrics"].get(metric.name) or one["rules"][metric.name]
-        if values["change"] is None or (metric.name in one["rules"] and not (values["a"] or values["b"])):
+        sides = (values["a"], values["b"])
+        if sides == (None, None) or (metric.name in one["rules"] and not any(sides)):
             continue
         change = [percent(values["change"], "+"), span(values["change_low"], values["change_high"], "+")]
         p = f"{one['p']:.2g}" if metric is WER else ""
-        yield [metric.label, percent(values["a"]), percent(values["b"]), *change, p]
+        yield [metric.label, *map(percent, sides), *change, p]
         if metric is WER:
             relative, low, high = (
                 relative_percent(one[name]) for name in ("relative", "relative_low", "relative_high")

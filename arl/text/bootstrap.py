@@ -26,10 +26,11 @@ class Interval:
 def drawn_sums(columns: np.ndarray, samples: int, seed: int) -> np.ndarray:
     """[n utterances, k] figures → [samples, k], their sums over each draw of n utterances with replacement."""
     n = len(columns)
+    columns = np.asarray(columns, dtype=np.float64)  # whole numbers stay exact, and the product is quick
     rng, sums = np.random.default_rng(seed), []
     for start in range(0, samples, max(1, BLOCK // n)):
         counts = rng.multinomial(n, np.full(n, 1.0 / n), size=min(max(1, BLOCK // n), samples - start))
-        sums.append(counts @ columns)
+        sums.append(counts.astype(np.float64) @ columns)
     return np.concatenate(sums)
 
 
@@ -55,6 +56,11 @@ def paired_relative(errors: np.ndarray, baseline: np.ndarray, samples: int = SAM
     change is 0 if there are none now either, else huge.
     """
     sums = drawn_sums(np.stack([errors, baseline], axis=1), samples, seed)
-    change = (sums[:, 0] - sums[:, 1]) / np.maximum(sums[:, 1], TINY)
-    whole = (errors.sum() - baseline.sum()) / max(baseline.sum(), TINY)
+    change = relative(sums[:, 0], sums[:, 1])
+    whole = relative(errors.sum(), baseline.sum())
     return Interval(float(whole), *map(float, np.percentile(change, [2.5, 97.5])))
+
+
+def relative(errors: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+    """(errors − baseline) / baseline; where the baseline is 0, 0 or huge."""
+    return (errors - baseline) / np.maximum(baseline, TINY)

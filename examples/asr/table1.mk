@@ -78,19 +78,16 @@ $(T1)/heard.done: $(T1)/pool/data.json $(T1)/policy/arl.json
 
 $(T1)/sets/mine.json: $(T1)/heard.done
 	$(Q)arl mine --shards $(T1)/pool --system greedy=$(T1)/heard/greedy --system sampled=$(T1)/heard/sampled \
-	  --size $(T1_SIZES) --disagree 0.5 $(T1_HELD) --longer-s $(firstword $(subst -, ,$(T1_LONG))) \
+	  --sets D0,D0+D2,D1+D2,D1+D2+D3 --size $(T1_SIZES) --batch $(T1_BATCH) --disagree 0.5 $(T1_HELD) --longer-s $(firstword $(subst -, ,$(T1_LONG))) \
 	  --join-up-to-s $(lastword $(subst -, ,$(T1_LONG))) -o $(T1)/sets
 
 T1_OF_D0 := D0
-T1_OF_D02 := D0 D2
-T1_OF_D12 := D1 D2
-T1_OF_Dall := D1 D2 D3
+T1_OF_D02 := D0+D2
+T1_OF_D12 := D1+D2
+T1_OF_Dall := D1+D2+D3
 
-$(T1)/train/%/data.json: $(T1)/sets/mine.json
-	$(Q)arl data $(foreach set,$(T1_OF_$*),--shards $(T1)/sets/$(set)) --shuffle --seed 4 --batch $(T1_BATCH) -o $(@D)
-
-$(T1)/emb/train/%/encode.done: $(T1)/train/%/data.json
-	$(Q)arl encode --shards $(T1)/train/$* --policy $(T1)/policy -o $(@D)/train
+$(T1)/emb/train/%/encode.done: $(T1)/sets/mine.json
+	$(Q)arl encode --shards $(T1)/sets/$(T1_OF_$*) --policy $(T1)/policy -o $(@D)/train
 	$(Q)touch $@
 
 $(T1)/emb/$(ON)/encode.done: $(T1)/$(ON)/data.done $(T1)/policy/arl.json
@@ -117,7 +114,7 @@ $(T)/final/summary.json: $(T1_RUNS)/base/summary.json $(T1)/emb/train/$(D)/encod
 	$(Q)mkdir -p $(T)/eval && ln -sfnr $(T1)/policy $(T)/policy && ln -sfnr $(T1_RUNS)/base $(T)/eval/000000
 	$(Q)[ -e $(T)/encode.done ] || touch $(T)/encode.done
 	$(Q)$(MAKE) --no-print-directory $(if $(filter SFT,$(R)),control,loop) RUN=$(T) SEED=$(2) $(T1_KEEP) \
-	  DATA=$(T1) EMB=$(T1)/emb/train/$(D) TRAIN=$(T1)/train/$(D) TEST_SETS="$$(T1_EVAL)" EVAL_EVERY=1000 \
+	  DATA=$(T1) EMB=$(T1)/emb/train/$(D) TRAIN=$(T1)/sets/$(T1_OF_$(D)) TEST_SETS="$$(T1_EVAL)" EVAL_EVERY=1000 \
 	  STEPS=$(T1_STEPS) GROUP=$(T1_GROUP) MAX_NEW_TOKENS=$(T1_TOKENS) LR=$(T1_LR) \
 	  LOSS=$(if $(filter MWER,$(R)),mwer,dapo) REWARD="$(REWARD_$(R))"
 	$(Q)ln -sfn eval/$(if $(filter SFT,$(R)),control,final) $(T)/final

@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from arl.errors import ArlError
 from arl.evaluation.compare import compare, most_changed
 from arl.evaluation.score import score
+from arl.text.bootstrap import paired_relative
+from arl.text.significance import paired_p_value
 
 TEXT = "leave a message after the tone"
 
@@ -33,6 +36,18 @@ def test_a_steady_gain_is_significant_and_its_figures_are_known():
     assert (deletions["a"], deletions["b"]) == (pytest.approx(2 / 6), pytest.approx(1 / 6))
     assert deletions["change"] == pytest.approx(-1 / 6) == deletions["change_low"]
     assert found["metrics"]["keyword_f1"] == {"a": 1.0, "b": 1.0, "change": 0.0, "change_low": 0.0, "change_high": 0.0}
+
+
+def test_the_relative_change_is_that_of_the_paired_bootstrap():
+    old = [row(str(n), drop(1 + n % 4)) for n in range(30)]
+    new = [row(str(n), drop(n % 3)) for n in range(30)]
+    errors, baseline = (np.array([one["deletions"] for one in rows]) for rows in (new, old))
+    expected = paired_relative(errors, baseline, seed=7)
+    found = compare(new, old, seed=7)
+    assert (found["relative"], found["relative_low"], found["relative_high"]) == (
+        expected.value, expected.low, expected.high,
+    )  # fmt: skip
+    assert found["p"] == paired_p_value(errors, baseline)
 
 
 def test_one_lucky_utterance_is_not():
@@ -73,6 +88,8 @@ def test_other_utterances_or_references_are_refused():
         compare(old[:1], old, seed=0)
     with pytest.raises(ArlError, match="the first short/a|the first a"):
         compare([row("a", TEXT, "short"), row("b", TEXT)], old, seed=0)
+    with pytest.raises(ArlError, match="several utterances a; keys in a set must differ"):
+        compare([old[0], old[0]], old, seed=0)
     with pytest.raises(ArlError, match="utterance b has another reference"):
         compare([old[0], row("b", TEXT, reference="press two")], old, seed=0)
 
