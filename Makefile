@@ -63,8 +63,8 @@ lock: ## resolve requirements.lock anew (versions and hashes, no index)
 
 .PHONY: lint test
 lint: $(SETUP) ## ruff and mypy
-	ruff check arl stages tests benchmarks
-	ruff format --check arl stages tests benchmarks
+	ruff check arl stages tests benchmarks examples
+	ruff format --check arl stages tests benchmarks examples
 	mypy
 
 test: lint ## lint, then every test, the real engine's included (under 15 minutes on 2 cores)
