@@ -13,7 +13,7 @@ from arl.cli import make_app
 from arl.programs.checker import check_program
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "examples/asr/README.md"]
+PAGES = ["README.md", "examples/asr/README.md", "arl/evaluation/README.md"]
 
 
 def shell_lines(page: str) -> list[str]:
