@@ -126,6 +126,9 @@ def mine(
         print(dumps({"out": str(folder), **record}).decode())
     else:
         show(folder, record)
+    for name, most in plan.sizes.items():
+        if (chosen := record["sets"][name]["utterances"]) < most:
+            warn(f"{name}: {chosen} of {most} utterances: no more qualify and are left by the other sets")
     if left_out := record["pool"]["left_out"] | ({"bad": record["failed"]} if record["failed"] else {}):
         note(f"mine: {folder}: left out: " + ", ".join(f"{count} {why}" for why, count in sorted(left_out.items())))
     if record["up_to_date"]:

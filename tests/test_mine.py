@@ -130,7 +130,7 @@ def test_the_manifest_says_why(place: Path) -> None:
     for key, line in lines.items():
         (name,) = line["sets"]
         assert key in keys(place / "sets" / name) and (place / "sets" / line["sets"][name]).is_file()
-        assert (line["text"], line["lang"]) == (TEXTS[key], "en") and line["source"].startswith(str(place / "data"))
+        assert (line["text"], line["lang"]) == (TEXTS[key], "en") and (place / "sets" / line["source"]).is_file()
         expected = {"D1"} if key in HARD | LOOP else {"D2"} if key in LONG else {"D3"} if key in WORDS else set()
         assert set(line["reasons"]) == expected | {name}
     for key in keys(place / "sets" / "D1") & set(HARD):
@@ -161,6 +161,11 @@ def test_unions_have_each_utterance_once(place: Path, overlap: bool) -> None:
         assert record["sets"][union]["utterances"] == len(parts)
     union_lines = [line for line in manifest(place).values() if "D0+D2" in line["sets"]]
     assert len(union_lines) == len(folders["D0+D2"]) and not any("D0+D2" in line["reasons"] for line in union_lines)
+
+
+def test_a_set_smaller_than_asked_is_said(place: Path) -> None:
+    assert "D3: 2 of 40 utterances" in run(*flags(place), "--size", "D3=40", "--overlap").stderr
+    assert "utterances:" not in run(*flags(place), "--size", "D3=2", "--overlap").stderr
 
 
 def test_several_hypotheses_of_one_system_will_do(place: Path) -> None:

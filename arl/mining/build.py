@@ -83,7 +83,7 @@ def build(
         embedded = _write(rows, known, fresh, out, options, made)
         written = {name: ReadBack.of(fresh / name, rows[name]) for name in rows}
         check(written, test, options.plan.overlap)
-        write_manifest(written, reasons, fresh)
+        write_manifest(written, reasons, fresh, out)
         qualified = {name: len(reasons.get(name, rows[name])) for name in rows}
         figures = {name: each.figures() | {"qualified": qualified[name]} for name, each in written.items()}
         record = {

@@ -4,6 +4,7 @@ written = {"D1": ReadBack.of(out / "D1", rows)}
 check(written, Held.read(["data/test"]), overlap=False)
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,18 +68,19 @@ def check(written: Mapping[str, ReadBack], test: Held, overlap: bool) -> None:
 
 
 def write_manifest(
-    written: Mapping[str, ReadBack], reasons: Mapping[str, Mapping[str, Mapping[str, Any]]], folder: Path
+    written: Mapping[str, ReadBack], reasons: Mapping[str, Mapping[str, Mapping[str, Any]]], folder: Path, out: Path
 ) -> None:
     """`manifest.jsonl`: one line an utterance, by key: where it is in which sets, and why it qualifies for which.
 
-    reasons: set to key to reason, also of utterances that went to another set.
+    reasons: set to key to reason, also of utterances that went to another set. out: the folder that `folder`'s files
+    will be in, which the sources are relative to.
     """
     lines: dict[str, dict[str, Any]] = {}
     for name, each in written.items():
         for row in each.rows:
             meta = each.metas[row.key]
             shown = {field: meta[field] for field in ("text", "lang", "duration_s", "concatenated") if field in meta}
-            shown |= {"source": row.source} if row.source else {}
+            shown |= {"source": os.path.relpath(row.source, out)} if row.source else {}
             line = lines.setdefault(row.key, {"key": row.key, "sets": {}, "reasons": {}, **shown})
             line["sets"][name] = f"{name}/{each.shards[row.key]}"
             if name in reasons:  # a union has none of its own

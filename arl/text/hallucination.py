@@ -9,33 +9,39 @@ normalised (`arl.text.normalise`), and text that the hypothesis alone has in bra
 wrong words as many as the right ones (the error rate has them), and silence, which needs the audio.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from arl.errors import UsageError
 from arl.text.languages import odds
-from arl.text.loops import inside_words, longest_run, periods
+from arl.text.loops import inside_words, longest_run, loop, own_run, periods
 from arl.text.normalise import language, normalise, open_brackets
 from arl.text.scripts import DIGIT, LANGUAGE_SCRIPTS, script, scripts, speech_s
-from arl.text.wer import counts_characters, units, word_errors
+from arl.text.wer import aligned, counts_characters, units
 
-SHORT_UNIT = 3  # words: longer rounds are phrases, which people do not say three times
+SHORT_ROUND = 2  # words: a longer round is a phrase, which people do not say three times
 CHARACTERS_PER_WORD = 2  # of a language whose words are not counted
 NATURAL_REPEATS = 3  # "no no no": what speech repeats by itself, where no reference tells
-WORDS_PER_DIGIT, LETTERS_PER_DIGIT = 2, 10  # "quatre-vingt-": how much longer a digit of the reference may be spelled
+WORDS_PER_DIGIT, DIGIT_S = 2, 1 / 3  # how much more a digit of the reference may be in words: "quatre-vingt-"
+WORD_S = 2 / 15  # of the fastest speech: 4 letters
 SLACK_S = 0.3  # clips are cut closely, and durations rounded
-EVIDENCE_LETTERS = 10  # below, the language of a text cannot be told
+LOAN = 2 / 3  # Latin letters count less as another script: brands and loans are written in them everywhere
+EVIDENCE_WORDS, EVIDENCE_LETTERS = 2, 10  # below, the language of a text cannot be told
+EVIDENCE_HAN = 4  # characters without kana: below, it may be Japanese
+KANA = frozenset({"HIRAGANA", "KATAKANA"})
 
 
 @dataclass(frozen=True)
 class Thresholds:
     """When each rule fires; `off` names the rules that never do.
 
-    loop_repeats: rounds of 1 to 3 words in a row, beyond the reference's. phrase_repeats: of longer rounds.
+    loop_repeats: rounds of one or two words in a row, beyond the reference's. phrase_repeats: of longer rounds.
     character_repeats: rounds of characters in a word. insertion_rate: inserted per reference word;
-    insertion_words: and at least as many. length_ratio: characters per reference character. speaking_rate: times
-    the fastest human. script_share: of the hypothesis, by the time to say it, in another script. language_odds:
-    how many times likelier another language is.
+    insertion_words: and at least as many. length_ratio: times the reference's length. speaking_rate: times the
+    fastest human. script_share: of the hypothesis, by the time to say it, in another script. language_odds: how many
+    times likelier another language is.
     """
 
     loop_repeats: float = 4.0
@@ -50,26 +56,63 @@ class Thresholds:
     off: tuple[str, ...] = ()
 
 
+class Text:
+    """A text with what the rules look at, each made when first asked for."""
+
+    def __init__(self, raw: str, lang: str) -> None:
+        self.raw, self.lang = raw, lang
+        self.normalised = normalise(raw, lang)
+
+    @functools.cached_property
+    def units(self) -> list[str]:
+        """Words; characters where they are counted."""
+        return units(self.normalised, self.lang)
+
+    @functools.cached_property
+    def mixed(self) -> list[str]:
+        """Words; where characters are counted, those and whole words of letters and digits: "meeting" is one."""
+        return _MIXED.findall(self.normalised) if counts_characters(self.lang) else self.units
+
+    @functools.cached_property
+    def spaceless(self) -> str:
+        return self.normalised.replace(" ", "")
+
+    @functools.cached_property
+    def digits(self) -> int:
+        return sum(script(character) == DIGIT for character in self.normalised)
+
+    @functools.cached_property
+    def scripts(self) -> set[str]:
+        return scripts(self.raw)
+
+    @functools.cached_property
+    def speech_s(self) -> float:
+        """The least time to say it."""
+        return speech_s(self.raw)
+
+    @functools.cached_property
+    def normalised_s(self) -> float:
+        """The same of the normalised text, in which two texts can be compared."""
+        return speech_s(self.normalised)
+
+
+_MIXED = re.compile(r"[0-9A-Za-z\u00c0-\u024f]+|\S")
+_reference = functools.lru_cache(maxsize=1 << 12)(Text)  # a group's hypotheses come one after another
+
+
 @dataclass(frozen=True)
 class Case:
-    """One hypothesis with what the rules look at. Texts are normalised, `raw_` ones as given."""
+    """One hypothesis for the rules."""
 
-    raw_hypothesis: str
-    raw_reference: str | None
-    hypothesis: str
-    reference: str | None
+    hypothesis: Text
+    reference: Text | None
     lang: str
     duration_s: float | None
+    scale: int  # units that make a word
 
-    @property
-    def scale(self) -> int:
-        """Units that make a word."""
-        return CHARACTERS_PER_WORD if counts_characters(self.lang) else 1
-
-    @property
-    def spelled_digits(self) -> int:
+    def spelled_digits(self, reference: Text) -> int:
         """Digits of the reference that the hypothesis may have in words."""
-        return max(0, _digits(self.reference or "") - _digits(self.hypothesis))
+        return max(0, reference.digits - self.hypothesis.digits) if reference.digits else 0
 
 
 def fired(
@@ -84,22 +127,22 @@ def fired(
     reference None: only the rules that need none, and only repetitions beyond what speech has by itself.
     duration_s: the audio's length; without it `speaking_rate` never fires. lang: "" when unknown.
     """
-    hypothesis = open_brackets(hypothesis, reference)
-    known = None if reference is None else normalise(reference, lang)
-    case = Case(hypothesis, reference, normalise(hypothesis, lang), known, language(lang), duration_s)
-    if case.hypothesis == case.reference:
+    lang = language(lang)
+    said = None if reference is None else _reference(reference, lang)
+    heard = Text(open_brackets(hypothesis, reference), lang)
+    if said is not None and heard.spaceless == said.spaceless:
         return ()
+    case = Case(heard, said, lang, duration_s, CHARACTERS_PER_WORD if counts_characters(lang) else 1)
     return tuple(name for name, rule in _RULES.items() if name not in thresholds.off and rule(case, thresholds))
 
 
 def ngram_loop(case: Case, thresholds: Thresholds) -> bool:
     """Words in a row that repeat, more often than in the reference; where characters count, rounds of 3 or more."""
-    heard, scale = units(case.hypothesis, case.lang), case.scale
-    shortest = 1 if scale == 1 else CHARACTERS_PER_WORD + 1
+    heard = case.hypothesis.units
     for period in periods(heard, min(thresholds.loop_repeats, thresholds.phrase_repeats)):
-        is_short = period <= SHORT_UNIT * scale
+        is_short = period <= SHORT_ROUND * case.scale
         least = thresholds.loop_repeats if is_short else thresholds.phrase_repeats
-        if period >= shortest and _repeats_beyond(case, heard, period, is_short) >= least:
+        if (case.scale == 1 or period > CHARACTERS_PER_WORD) and _rounds(case, period, is_short) >= least:
             return True
     return False
 
@@ -108,12 +151,13 @@ def char_loop(case: Case, thresholds: Thresholds) -> bool:
     """Characters that repeat inside a word, beyond the reference; where characters count, rounds of 1 or 2."""
     least = thresholds.character_repeats
     if case.scale > 1:
-        heard = units(case.hypothesis, case.lang)
-        lengths = [n for n in periods(heard, least) if n <= CHARACTERS_PER_WORD]
-        return any(_repeats_beyond(case, heard, n, True) >= least for n in lengths)
-    for period, repeats in inside_words(_without_round_numbers(case.hypothesis), least):
-        excused = NATURAL_REPEATS if case.reference is None else _most_inside_words(case.reference, period)
-        if repeats - excused + 1 >= least:
+        lengths = [n for n in periods(case.hypothesis.units, least) if n <= CHARACTERS_PER_WORD]
+        return any(_rounds(case, n, True) >= least for n in lengths)
+    for period, repeats in inside_words(_without_round_numbers(case.hypothesis.normalised), least):
+        excused = NATURAL_REPEATS - 1.0
+        if case.reference is not None:
+            excused = longest_run(_without_round_numbers(case.reference.normalised).replace(" ", ""), period) / period
+        if repeats - excused >= least:
             return True
     return False
 
@@ -122,58 +166,62 @@ def insertion(case: Case, thresholds: Thresholds) -> bool:
     """Words inserted into the reference, which are not its own words written apart or its digits in words."""
     if case.reference is None:
         return False
-    errors = word_errors(case.reference, case.hypothesis, case.lang)
-    if not errors.length:
-        return errors.insertions > 0
-    inserted = errors.insertions - WORDS_PER_DIGIT * case.spelled_digits
-    if inserted < max(thresholds.insertion_words * case.scale, thresholds.insertion_rate * errors.length):
+    said, heard = case.reference, case.hypothesis
+    inserted = _inserted(case)
+    if not said.units:
+        return inserted > 0
+    least = max(thresholds.insertion_words * case.scale, thresholds.insertion_rate * len(said.mixed))
+    if inserted < least or inserted - WORDS_PER_DIGIT * case.spelled_digits(said) < least:
         return False
-    return case.scale > 1 or _inserted_characters(case) >= 2 * inserted
+    return case.scale > 1 or aligned(said.spaceless, heard.spaceless, True).errors.insertions >= 2 * inserted
 
 
 def length_ratio(case: Case, thresholds: Thresholds) -> bool:
-    """A hypothesis that is much longer than the reference, in characters, whatever its words are."""
-    if not case.reference:
+    """A hypothesis that takes much longer to say than the reference, however it is cut into words."""
+    said, heard = case.reference, case.hypothesis
+    if said is None or not said.normalised or len(heard.normalised) <= len(said.normalised) / 3:
         return False
-    longer = _length(case.hypothesis) - LETTERS_PER_DIGIT * case.spelled_digits
-    least = 4 * thresholds.insertion_words if case.scale == 1 else thresholds.insertion_words * case.scale
-    length = _length(case.reference)
-    return longer >= thresholds.length_ratio * length and longer - length >= least
+    longer = heard.normalised_s - DIGIT_S * case.spelled_digits(said)
+    least = thresholds.insertion_words * WORD_S
+    return longer >= max(thresholds.length_ratio * said.normalised_s, said.normalised_s + least)
 
 
 def speaking_rate(case: Case, thresholds: Thresholds) -> bool:
     """More than a human can say in the audio's duration, and more than the reference."""
     if case.duration_s is None:
         return False
-    needed = speech_s(case.raw_hypothesis)
-    possible = thresholds.speaking_rate * (case.duration_s + SLACK_S)
-    return needed > possible and needed > speech_s(case.raw_reference or "") * 1.1
+    needed = case.hypothesis.speech_s
+    if needed <= thresholds.speaking_rate * (case.duration_s + SLACK_S):
+        return False
+    return case.reference is None or needed > case.reference.speech_s * 1.1
 
 
 def script_(case: Case, thresholds: Thresholds) -> bool:
     """Text in a script that neither the reference nor its language has."""
-    own = LANGUAGE_SCRIPTS.get(case.lang, frozenset()) | scripts(case.raw_reference or "")
-    foreign = scripts(case.raw_hypothesis) - own
+    own = _own_scripts(case)
+    foreign = case.hypothesis.scripts - own
     if not own or not foreign:
         return False
-    return speech_s(case.raw_hypothesis, foreign) >= thresholds.script_share * speech_s(case.raw_hypothesis)
+    share = speech_s(case.hypothesis.raw, foreign) - (1 - LOAN) * speech_s(case.hypothesis.raw, foreign & {"LATIN"})
+    return share >= thresholds.script_share * case.hypothesis.speech_s
 
 
 def language_(case: Case, thresholds: Thresholds) -> bool:
     """Text in another language of the same script: few words of the reference, and much likelier that language."""
-    if not case.reference or not case.lang or not case.hypothesis:
+    said, heard = case.reference, case.hypothesis
+    if said is None or not case.lang or not said.normalised:
         return False
     if case.lang == "ja":
-        return _chinese_for_japanese(case)
-    heard, said = case.hypothesis.split(), set(case.reference.split())
-    if sum(map(str.isalpha, case.hypothesis)) < EVIDENCE_LETTERS or counts_characters(case.lang):
+        han = sum(script(character) == "CJK" for character in heard.normalised)
+        return han >= EVIDENCE_HAN and not heard.scripts & KANA and bool(said.scripts & KANA)
+    if case.scale > 1 or len(heard.units) < EVIDENCE_WORDS:
         return False
-    if len(heard) < 2 or 2 * sum(word in said for word in heard) > len(heard):
+    if 2 * sum(map(said.units.__contains__, heard.units)) > len(heard.units) or heard.scripts - _own_scripts(case):
         return False
-    found, expected = odds(case.hypothesis, case.lang), odds(case.reference, case.lang)
-    if found is None or expected is None or found[1] < thresholds.language_odds:
+    if sum(map(str.isalpha, heard.normalised)) < EVIDENCE_LETTERS:
         return False
-    return expected[1] < 1
+    found, expected = odds(heard.normalised, case.lang), odds(said.normalised, case.lang)
+    return found is not None and expected is not None and found[1] >= thresholds.language_odds and expected[1] < 1
 
 
 RULES = ("ngram_loop", "char_loop", "insertion", "length_ratio", "speaking_rate", "script", "language")
@@ -182,43 +230,42 @@ _RULES: dict[str, Callable[[Case, Thresholds], bool]] = dict(
 )
 
 
-def _repeats_beyond(case: Case, heard: list[str], period: int, is_short: bool) -> float:
-    """Rounds of `period` units in a row, as many as the reference has of that length taken off."""
+def named_rules(text: str) -> tuple[str, ...]:
+    """The rules in a list with commas. UsageError for a name that is none of them."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if unknown := [name for name in names if name not in RULES]:
+        raise UsageError(f"--off {text}: no rule {unknown[0]!r}; rules: {', '.join(RULES)}")
+    return names
+
+
+def _rounds(case: Case, period: int, is_short: bool) -> float:
+    """Rounds of `period` units in a row, without those that the reference has of that length or in those letters."""
+    run, end = loop(case.hypothesis.units, period)
     if case.reference is None:
-        excused = (NATURAL_REPEATS - 1) * period if is_short else 0
-    else:
-        excused = longest_run(units(case.reference, case.lang), period)
-    return 1 + (longest_run(heard, period) - excused) / period
+        return 1 + run / period - (NATURAL_REPEATS - 1 if is_short else 0)
+    letters = sum(map(len, case.hypothesis.units[end - period : end]))
+    excused = max(own_run(case.reference.units, period) / period, own_run(case.reference.spaceless, letters) / letters)
+    return 1 + run / period - excused
 
 
-def _most_inside_words(text: str, period: int) -> float:
-    return max((repeats for n, repeats in inside_words(_without_round_numbers(text), 2) if n == period), default=1.0)
+def _inserted(case: Case) -> int:
+    """Inserted words or characters; letters and digits between characters are whole words."""
+    assert case.reference is not None  # the caller has looked
+    said, heard = case.reference, case.hypothesis
+    if case.scale == 1 or (len(said.mixed) == len(said.units) and len(heard.mixed) == len(heard.units)):
+        return aligned(said.normalised, heard.normalised, case.scale > 1).errors.insertions
+    return aligned(" ".join(said.mixed), " ".join(heard.mixed), False).errors.insertions
+
+
+def _own_scripts(case: Case) -> frozenset[str] | set[str]:
+    """The scripts of the language and of the reference."""
+    own = LANGUAGE_SCRIPTS.get(case.lang, frozenset())
+    return own if case.reference is None else own | case.reference.scripts
 
 
 def _without_round_numbers(text: str) -> str:
     """Zeros at the end of a number go: "one trillion" is 1000000000000 once normalised."""
-    return re.sub(r"(?<=[1-9])0+\b", "", text)
+    return _ROUND.sub("", text) if "00" in text else text
 
 
-def _inserted_characters(case: Case) -> int:
-    """Characters inserted into the reference, spaces left out."""
-    from rapidfuzz.distance import Levenshtein
-
-    operations = Levenshtein.editops((case.reference or "").replace(" ", ""), case.hypothesis.replace(" ", ""))
-    return sum(operation.tag == "insert" for operation in operations)
-
-
-def _chinese_for_japanese(case: Case) -> bool:
-    """Kanji without any kana, as only Chinese is written, where the reference has kana."""
-    kana = {"HIRAGANA", "KATAKANA"}
-    own = scripts(case.hypothesis)
-    han = sum(script(character) == "CJK" for character in case.hypothesis)
-    return han >= 4 and not own & kana and bool(scripts(case.reference or "") & kana)
-
-
-def _digits(text: str) -> int:
-    return sum(script(character) == DIGIT for character in text)
-
-
-def _length(text: str) -> int:
-    return len(text) - text.count(" ")
+_ROUND = re.compile(r"(?<=[1-9])0+\b")

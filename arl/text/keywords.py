@@ -6,16 +6,20 @@
 Keywords, reference and hypothesis are normalised alike, and keywords that become equal are one. An occurrence is the
 keyword's words in a row; each keyword is counted by itself, without overlaps, from the left ("York" is found inside
 "New York" too). One in the reference is matched where the alignment of the two texts (arl.text.wer) has all
-its words right, with nothing inserted between. So matched ≤ in_reference and matched ≤ in_hypothesis, and an
-occurrence in the wrong place helps neither recall nor precision. Where characters count, a keyword of letters or
-digits must not begin or end inside a longer run of them. Left out: inflected forms, spelling variants.
+its words right, with nothing inserted between. So matched <= in_reference and matched <= in_hypothesis, and an
+occurrence in the wrong place helps neither recall nor precision. Where characters count (arl.text.wer) it is the
+keyword's characters that are looked for; letters and digits then must not go on before or behind it. So it is in
+Korean, where a keyword begins a word and a particle may follow. Left out: inflected forms, spelling variants.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arl.text.normalise import normalise, open_brackets
-from arl.text.wer import align, counts_characters, units
+from arl.text.normalise import language, normalise, open_brackets
+from arl.text.wer import aligned, counts_characters
+
+KOREAN = "ko"
 
 
 @dataclass(frozen=True)
@@ -52,29 +56,35 @@ class KeywordCounts:
 
 @dataclass(frozen=True)
 class _Text:
-    """A normalised text in units. glued[i]: unit i continues the letters or digits of the unit before it."""
+    """A normalised text in units, and at which of them an occurrence may begin and end."""
 
     units: list[str]
-    glued: list[bool]
+    begins: list[bool]
+    ends: list[bool]
 
     @classmethod
-    def of(cls, text: str, lang: str) -> "_Text":
-        normalised = normalise(text, lang)
-        found = units(normalised, lang)
-        if not counts_characters(lang):
-            return cls(found, [False] * len(found))
-        pairs = list(zip(" " + normalised, normalised, strict=False))
-        return cls(found, [_is_word(a) and _is_word(b) for a, b in pairs if b != " "])
+    def of(cls, normalised: str, lang: str) -> "_Text":
+        if not _by_characters(lang):
+            words = normalised.split()
+            return cls(words, [True] * len(words), [True] * len(words))
+        padded = f" {normalised} "
+        around = [trio for trio in zip(padded, padded[1:], padded[2:], strict=False) if trio[1] != " "]
+        if lang == KOREAN:
+            begins, ends = [before == " " for before, _, _ in around], [True] * len(around)
+        else:
+            begins = [not (_is_word(before) and _is_word(one)) for before, one, _ in around]
+            ends = [not (_is_word(one) and _is_word(behind)) for _, one, behind in around]
+        return cls([one for _, one, _ in around], begins, ends)
 
     def stands(self, i: int, n: int) -> bool:
-        """Whether the n units from i on neither begin nor end inside a longer run of letters."""
-        return not self.glued[i] and not (i + n < len(self.units) and self.glued[i + n])
+        """Whether the n units from i on can be an occurrence."""
+        return self.begins[i] and self.ends[i + n - 1]
 
     def occurrences(self, keyword: list[str]) -> list[int]:
         """Where the keyword's units begin, from the left, without overlaps."""
         n, found, i = len(keyword), [], 0
         while i + n <= len(self.units):
-            if self.units[i : i + n] == keyword and self.stands(i, n):
+            if self.units[i] == keyword[0] and self.units[i : i + n] == keyword and self.stands(i, n):
                 found.append(i)
                 i += n
             else:
@@ -84,37 +94,40 @@ class _Text:
 
 def keyword_counts(keywords: Sequence[str], reference: str, hypothesis: str, lang: str) -> KeywordCounts:
     """The occurrences of all keywords in one utterance. No keywords: all counts are 0."""
-    wanted = list(dict.fromkeys(tuple(units(normalise(word, lang), lang)) for word in keywords))
-    wanted = [word for word in wanted if word]
-    if not wanted:
+    if not keywords:
         return KeywordCounts()
-    hypothesis = open_brackets(hypothesis, reference)
-    said, heard = _Text.of(reference, lang), _Text.of(hypothesis, lang)
-    right = _aligned(reference, hypothesis, lang)
-    total = KeywordCounts()
-    for keyword in map(list, wanted):
+    lang = language(lang)
+    texts = normalise(reference, lang), normalise(open_brackets(hypothesis, reference), lang)
+    said, heard = (_Text.of(text, lang) for text in texts)
+    matched = in_reference = in_hypothesis = 0
+    right: dict[int, int] | None = None
+    for keyword in _wanted(tuple(keywords), lang):
         places = said.occurrences(keyword)
-        true = [i for i in places if i in right and _in_a_row([right.get(j) for j in range(i, i + len(keyword))])]
-        true = [i for i in true if heard.stands(right[i], len(keyword))]
-        total += KeywordCounts(len(true), len(places), len(heard.occurrences(keyword)))
-    return total
+        if places and right is None:
+            right = aligned(*texts, _by_characters(lang)).places()
+        matched += sum(_is_right(right or {}, i, len(keyword), heard) for i in places)
+        in_reference += len(places)
+        in_hypothesis += len(heard.occurrences(keyword))
+    return KeywordCounts(matched, in_reference, in_hypothesis)
 
 
-def _aligned(reference: str, hypothesis: str, lang: str) -> dict[int, int]:
-    """Reference unit → hypothesis unit, for those that the alignment has right."""
-    right, i, j = {}, 0, 0
-    for operation, said, heard in align(reference, hypothesis, lang):
-        if operation == "equal":
-            right[i] = j
-        i += said is not None
-        j += heard is not None
-    return right
+@functools.lru_cache(maxsize=1 << 12)
+def _wanted(keywords: tuple[str, ...], lang: str) -> list[list[str]]:
+    """The keywords in units, without empty and equal ones."""
+    found = dict.fromkeys(tuple(_Text.of(normalise(word, lang), lang).units) for word in keywords)
+    return [list(word) for word in found if word]
 
 
-def _in_a_row(places: Sequence[int | None]) -> bool:
-    """Whether the places follow each other without a gap."""
-    first = places[0]
-    return first is not None and all(place == first + k for k, place in enumerate(places))
+def _is_right(right: dict[int, int], i: int, n: int, heard: _Text) -> bool:
+    """Whether the n units from i on are right, in a row, and an occurrence in the hypothesis too."""
+    first = right.get(i)
+    if first is None or any(right.get(i + k) != first + k for k in range(1, n)):
+        return False
+    return heard.stands(first, n)
+
+
+def _by_characters(lang: str) -> bool:
+    return lang == KOREAN or counts_characters(lang)
 
 
 def _is_word(character: str) -> bool:

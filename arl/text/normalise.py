@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from arl.errors import ArlError
+from arl.text.english import EnglishByWords
 
 BRACKETS = str.maketrans("()[]<>", " " * 6)
 CACHED_TEXTS = 65536  # a step repeats each reference G times, and most of its hypotheses
@@ -54,7 +55,7 @@ def _cached(text: str, is_english: bool) -> str:
 @functools.cache
 def _english() -> Callable[[str], str]:
     spelling = resources.files("whisper_normalizer").joinpath("normalizers/english.json").read_text(encoding="utf-8")
-    return _whisper_module().EnglishTextNormalizer(json.loads(spelling))
+    return EnglishByWords(_whisper_module().EnglishTextNormalizer(json.loads(spelling)))
 
 
 @functools.cache
@@ -66,7 +67,19 @@ def _basic() -> Callable[[str], str]:
 
 def _drop_symbols(text: str) -> str:
     """Symbols and punctuation become spaces; letters, digits and combining marks stay."""
-    return "".join(" " if unicodedata.category(c)[0] in "SP" else c for c in unicodedata.normalize("NFKC", text))
+    return unicodedata.normalize("NFKC", text).translate(_SPACED)
+
+
+class _Spaced(dict[int, str]):
+    """Code point → the character, or a space; filled as characters are seen."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = " " if unicodedata.category(character)[0] in "SP" else character
+        return self[code]
+
+
+_SPACED = _Spaced()
 
 
 @functools.cache

@@ -21,7 +21,7 @@ DIGIT = "digit"
 _HAN, _KANA = frozenset({"CJK", "BOPOMOFO"}), frozenset({"HIRAGANA", "KATAKANA"})
 _OWN = {
     "LATIN": "en fr es pt it de nl sv da no nb nn fi et lv lt pl cs sk sl hr bs hu ro tr az uz id ms vi tl fil sw af "
-             "ca eu gl cy ga is mt sq so ha yo ig zu xh",
+             "ca eu gl cy ga is mt sq so ha yo ig zu xh sr",
     "CYRILLIC": "ru uk be bg mk sr kk ky mn tg uz az",
     "ARABIC": "ar fa ur ps sd ug ckb",
     "DEVANAGARI": "hi mr ne sa",
@@ -35,9 +35,9 @@ LANGUAGE_SCRIPTS: dict[str, frozenset[str]] = {
         lang: frozenset(name for name, written in _OWN.items() if lang in written.split())
         for langs in _OWN.values() for lang in langs.split()
     },
-    "zh": _HAN, "cmn": _HAN, "yue": _HAN, "ja": _HAN | _KANA, "ko": frozenset({"HANGUL", "CJK"}),
+    "zh": _HAN, "cmn": _HAN, "yue": _HAN, "ja": _HAN | _KANA,
 }  # fmt: skip
-"""The scripts in which a language is normally written."""
+"""The scripts in which a language is written today."""
 
 
 @functools.lru_cache(maxsize=1 << 16)
