@@ -97,9 +97,26 @@ $(RUN)/eval/000000/summary.json: | engine
 
 pad = $(shell printf '%06d' $(1))
 minus1 = $(shell echo $$(($(1) - 1)))
+# Dynamic sampling: a step takes up to DYNAMIC shards, until SPREAD groups have spread, and trains on those alone.
+DYNAMIC ?= 1
+SPREAD ?= 32
+IS_DYNAMIC = $(filter-out 1,$(DYNAMIC))
+SPREAD_OF := python -c 'import sys; from arl.stage import read_record; \
+  print(sum(line["groups"] - line["zero_spread"] for line in read_record(sys.argv[1])))'
 divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
 
-# $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp
+# $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp.
+# S/shards: the names of the step's shards, a line each; S/next: where the next step begins among all shards.
+all = shards=($(EMB)/train/*.tar); first=$$$$(cat $(P)/next 2>/dev/null || echo $$$$(($(1) - 1)))
+own = "$(EMB)/train/$$$$(paste -sd, $(S)/shards | sed '/,/s/.*/{&}/').tar"
+rollout = ARL_QUIET=1 arl rollout --shards $(own) --policy $(P)/policy --group $(GROUP) \
+	  --seed $$$$(($(SEED) * 1000000 + $(1))) --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT)
+reward = ARL_QUIET=1 arl reward --shards $(S)/rollout $(REWARD) -o $(S)/reward
+# What a killed `make` has left is finished before it is counted: stages skip what is done.
+until_spread = $(all); while :; do $(rollout); $(reward); used=$$$$(wc -l < $(S)/shards); \
+	  found=$$$$($(SPREAD_OF) $(S)/reward); (( used < $(DYNAMIC) && used < $$$${\#shards[@]} && found < $(SPREAD) )) || break; \
+	  basename "$$$${shards[(first + used) % $$$${\#shards[@]}]}" .tar >> $(S)/shards; done
+
 define step
 $(eval S := $(RUN)/step-$(call pad,$(1)))
 $(eval P := $(if $(filter 1,$(1)),$(RUN),$(RUN)/step-$(call pad,$(call minus1,$(1)))))
@@ -107,18 +124,18 @@ $(eval N := $(if $(filter 1,$(1)),$(RUN)/eval/000000/summary.json,$(P)/loop.done
 
 $(S)/rollout.done: $(N) | engine
 	$(Q)mkdir -p $(S)
-	$(Q)shards=($(EMB)/train/*.tar); echo "$$$${shards[($(1) - 1) % $$$${#shards[@]}]}" > $(S)/shard
-	$(Q)ARL_QUIET=1 arl rollout --shards "$$$$(< $(S)/shard)" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
-	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT)
+	$(Q)$(all); basename "$$$${shards[first % $$$${#shards[@]}]}" .tar > $(S)/shards
+	$(Q)$(rollout)
 	$(Q)touch $$@
 
 $(S)/reward.done: $(S)/rollout.done
-	$(Q)ARL_QUIET=1 arl reward --shards $(S)/rollout $(REWARD) -o $(S)/reward
+	$(Q)$(if $(IS_DYNAMIC),$(until_spread),$(reward))
+	$(Q)$(all); echo $$$$((first + $$$$(wc -l < $(S)/shards))) > $(S)/next
 	$(Q)touch $$@
 
 $(S)/update.done: $(S)/reward.done
-	$(Q)ARL_QUIET=1 arl update --shards "$$$$(< $(S)/shard)" --shards $(S)/rollout --shards $(S)/reward \
-	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) -o $(S)/policy
+	$(Q)ARL_QUIET=1 arl update --shards $(own) --shards $(S)/rollout --shards $(S)/reward --policy $(P)/policy \
+	  --reference $(RUN)/policy --seed $(SEED) $(UPDATE) $(if $(IS_DYNAMIC),--gather $(SPREAD)) -o $(S)/policy
 	$(Q)mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
 	$(Q)touch $$@
 
