@@ -112,7 +112,7 @@ $(eval T := $(T1_RUNS)/$(1)/$(2))
 
 $(T)/final/summary.json: $(T1_RUNS)/base/summary.json $(T1)/emb/train/$(D)/encode.done
 	$(Q)mkdir -p $(T)/eval && ln -sfnr $(T1)/policy $(T)/policy && ln -sfnr $(T1_RUNS)/base $(T)/eval/000000
-	$(Q)[ -e $(T)/encode.done ] || touch $(T)/encode.done
+	$(Q)[ -e $(T)/encode.done ] || { echo $$$$(($(2) * 7)) > $(T)/next; touch $(T)/encode.done; }
 	$(Q)$(MAKE) --no-print-directory $(if $(filter SFT,$(R)),control,loop) RUN=$(T) SEED=$(2) $(T1_KEEP) \
 	  DATA=$(T1) EMB=$(T1)/emb/train/$(D) TRAIN=$(T1)/sets/$(T1_OF_$(D)) TEST_SETS="$$(T1_EVAL)" EVAL_EVERY=1000 \
 	  STEPS=$(T1_STEPS) GROUP=$(T1_GROUP) MAX_NEW_TOKENS=$(T1_TOKENS) LR=$(T1_LR) \
