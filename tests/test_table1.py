@@ -115,6 +115,16 @@ def test_command_writes_markdown_and_picture(tmp_path: Path) -> None:
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_table_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
+    runs, page = make_runs(tmp_path / "runs"), tmp_path / "RESULTS.md"
+    page.write_text(f"# Results\n\n{table1.BEGIN}\nold\n{table1.END}\n\nmore\n")
+    for _ in range(2):
+        table1.main(runs, page)
+    text = page.read_text()
+    assert text.startswith("# Results\n") and text.endswith(f"{table1.END}\n\nmore\n") and "old" not in text
+    assert text.count("| R_all / D_all |") == 3
+
+
 def planned(*values: str) -> str:
     done = subprocess.run(["make", "-n", "table1", *values], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -155,9 +165,8 @@ def noise(folder: Path, first: int, count: int) -> Path:
     for number in range(first, first + count):
         wave = 0.1 * rng.standard_normal(3200 + 640 * (number % 10))
         soundfile.write(folder / f"u{number:03d}.wav", wave, 16000)
-        (folder / f"u{number:03d}.txt").write_text(
-            f"{words[number % 15]} {words[number // 15]} number{chr(97 + number % 26)}"
-        )
+        rare = "".join("aeioubdgkt"[int(digit)] for digit in f"{number:03d}" * 2)
+        (folder / f"u{number:03d}.txt").write_text(f"{words[number % 15]} {words[number // 15]} {rare}")
     return folder
 
 
