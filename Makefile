@@ -5,8 +5,8 @@
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
+.ONESHELL:# one shell per recipe: a step has a dozen lines
 .DELETE_ON_ERROR:
-.SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
@@ -106,28 +106,28 @@ $(S)/rollout.done: $(N) | engine
 	$(Q)shards=($(EMB)/train/*.tar); echo "$$$${shards[($(1) - 1) % $$$${#shards[@]}]}" > $(S)/shard
 	$(Q)ARL_QUIET=1 arl rollout --shards "$$$$(< $(S)/shard)" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT)
-	$(Q)touch $$@
+	$(Q): > $$@
 
 $(S)/reward.done: $(S)/rollout.done
 	$(Q)ARL_QUIET=1 arl reward --shards $(S)/rollout $(REWARD) -o $(S)/reward
-	$(Q)touch $$@
+	$(Q): > $$@
 
 $(S)/update.done: $(S)/reward.done
 	$(Q)ARL_QUIET=1 arl update --shards "$$$$(< $(S)/shard)" --shards $(S)/rollout --shards $(S)/reward \
 	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) -o $(S)/policy
 	$(Q)mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
-	$(Q)touch $$@
+	$(Q): > $$@
 
 $(S)/sync.done: $(S)/update.done
 	$(Q)ARL_QUIET=1 arl sync --policy $(S)/policy -o $(S)/sync
-	$(Q)touch $$@
+	$(Q): > $$@
 
 $(S)/loop.done: $(S)/sync.done
 	$(Q)arl report --run $(RUN) --step $(1)
 	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval --shards $(EMB)/test --policy $(S)/policy --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/$(call pad,$(1)),)
 	$(Q)$(if $(filter 1,$(1)),,rm -rf $(P)/policy)
-	$(Q)touch $$@
+	$(Q): > $$@
 endef
 STEP_NUMBERS := $(shell seq 1 $(STEPS))
 $(foreach k,$(STEP_NUMBERS),$(eval $(call step,$(k))))
@@ -208,6 +208,6 @@ start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, t
 
 .PHONY: clean
 clean: ## remove RUN (its engine and resident stages are stopped first)
-	-arl engine stop
-	-$(if $(WARM),arl warm stop)
+	arl engine stop || true
+	$(if $(WARM),arl warm stop || true)
 	rm -rf $(RUN)
