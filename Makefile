@@ -1,6 +1,6 @@
 # arl: set-up, checks, and the on-policy loop. `make help` lists the targets.
 #
-# The loop is a chain of stamps, RUN/step-NNNNNN/{rollout,reward,update,sync}.done: interrupted anywhere and
+# The loop is a chain of stamps, RUN/step-NNNNNN/{reward,update,sync,loop}.done: interrupted anywhere and
 # started again it goes on where it was. Each stage is the same `arl` command that a person would type.
 
 SHELL := bash
@@ -101,15 +101,15 @@ $(eval S := $(RUN)/step-$(call pad,$(1)))
 $(eval P := $(if $(filter 1,$(1)),$(RUN),$(RUN)/step-$(call pad,$(call minus1,$(1)))))
 $(eval N := $(if $(filter 1,$(1)),$(RUN)/eval/000000/summary.json,$(P)/loop.done))
 
-$(S)/rollout.done: $(N) | engine
+# The rewards are computed while the engine still works on the rest of the groups.
+$(S)/reward.done: $(N) | engine
 	$(Q)mkdir -p $(S)
-	$(Q)shards=($(EMB)/train/*.tar); echo "$$$${shards[($(1) - 1) % $$$${#shards[@]}]}" > $(S)/shard
-	$(Q)ARL_QUIET=1 arl rollout --shards "$$$$(< $(S)/shard)" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
-	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT)
-	$(Q): > $$@
-
-$(S)/reward.done: $(S)/rollout.done
-	$(Q)ARL_QUIET=1 arl reward --shards $(S)/rollout $(REWARD) -o $(S)/reward
+	$(Q)shards=($(EMB)/train/*.tar); shard=$$$${shards[($(1) - 1) % $$$${#shards[@]}]}; echo "$$$$shard" > $(S)/shard
+	$(Q)audio=$(TRAIN)/$$$${shard##*/}; [[ -f $$$$audio ]] || audio=$$$$shard# its record leads to the references too
+	$(Q)export ARL_QUIET=1
+	$(Q)arl rollout --shards "$$$$shard" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
+	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT) --tee |
+	$(Q)  arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
 	$(Q): > $$@
 
 $(S)/update.done: $(S)/reward.done

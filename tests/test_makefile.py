@@ -18,7 +18,7 @@ def finish(run: Path, steps: int) -> None:
     """The stamps of a run of so many steps, in the order in which make leaves them."""
     names = ["data/data.done", "policy/arl.json", "encode.done", "eval/000000/summary.json"]
     for step in range(1, steps + 1):
-        names += [f"step-{step:06d}/{stage}.done" for stage in ("rollout", "reward", "update", "sync", "loop")]
+        names += [f"step-{step:06d}/{stage}.done" for stage in ("reward", "update", "sync", "loop")]
     for second, name in enumerate([*names, "eval/final/summary.json"]):
         path = run / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def finish(run: Path, steps: int) -> None:
 def test_a_new_run_has_every_step_once(tmp_path: Path) -> None:
     commands = plan(tmp_path / "run", "STEPS=3")
     assert commands.count("arl update") == 3 and commands.count("arl encode") == 2
-    assert commands.index("step-000002/rollout.done") < commands.index("step-000003/rollout.done")
+    assert commands.index("step-000002/reward.done") < commands.index("step-000003/reward.done")
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
