@@ -24,7 +24,8 @@ def shell_lines(page: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
     command = typer.main.get_command(make_app())
-    shown = [shlex.split(line, comments=True) for line in shell_lines(page) if line.startswith("arl ")]
+    commands = [part.strip() for line in shell_lines(page) for part in line.split(" | ")]
+    shown = [shlex.split(part, comments=True) for part in commands if part.startswith("arl ")]
     assert shown
     for words in shown:
         with command.make_context("arl", words[1:], resilient_parsing=True):
