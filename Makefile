@@ -93,28 +93,43 @@ $(RUN)/eval/000000/summary.json: | engine
 
 pad = $(shell printf '%06d' $(1))
 minus1 = $(shell echo $$(($(1) - 1)))
+# Dynamic sampling: a step takes up to DYNAMIC shards, until SPREAD groups have spread, and trains on those alone.
+DYNAMIC ?= 1
+SPREAD ?= 32
+SPREAD_OF := python -c 'import sys; from arl.stage import read_record; \
+  print(sum(line["groups"] - line["zero_spread"] for line in read_record(sys.argv[1])))'
 divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
 
-# $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp
+# $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp.
+# S/shards: the names of the step's shards, a line each; S/next: where the next step begins among all shards.
 define step
 $(eval S := $(RUN)/step-$(call pad,$(1)))
 $(eval P := $(if $(filter 1,$(1)),$(RUN),$(RUN)/step-$(call pad,$(call minus1,$(1)))))
 $(eval N := $(if $(filter 1,$(1)),$(RUN)/eval/000000/summary.json,$(P)/loop.done))
 
-# The rewards are computed while the engine still works on the rest of the groups.
+# The rewards are computed while the engine still works on the rest of the groups. A shard that is done is skipped.
 $(S)/reward.done: $(N) | engine
-	$(Q)mkdir -p $(S)
-	$(Q)shards=($(EMB)/train/*.tar); shard=$$$${shards[($(1) - 1) % $$$${#shards[@]}]}; echo "$$$$shard" > $(S)/shard
-	$(Q)audio=$(TRAIN)/$$$${shard##*/}; [[ -f $$$$audio ]] || audio=$$$$shard# its record leads to the references too
+	$(Q)mkdir -p $(S); : > $(S)/shards
 	$(Q)export ARL_QUIET=1
-	$(Q)arl rollout --shards "$$$$shard" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
+	$(Q)shards=($(EMB)/train/*.tar) first=$(call minus1,$(1)) used=0
+	$(Q)[[ ! -f $(P)/next ]] || first=$$$$(< $(P)/next)
+	$(Q)while :; do
+	$(Q)  shard=$$$${shards[(first + used++) % $$$${#shards[@]}]} name=$$$${shard##*/}
+	$(Q)  audio=$(TRAIN)/$$$$name; [[ -f $$$$audio ]] || audio=$$$$shard # its record leads to the references too
+	$(Q)  echo $$$${name%.tar} >> $(S)/shards
+	$(Q)  arl rollout --shards "$$$$shard" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT) --tee |
-	$(Q)  arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
+	$(Q)    arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
+	$(Q)  (( used < $(DYNAMIC) && used < $$$${#shards[@]} )) && (( $$$$($(SPREAD_OF) $(S)/reward) < $(SPREAD) )) || break
+	$(Q)done
+	$(Q)echo $$$$((first + used)) > $(S)/next
 	$(Q): > $$@
 
 $(S)/update.done: $(S)/reward.done
-	$(Q)ARL_QUIET=1 arl update --shards "$$$$(< $(S)/shard)" --shards $(S)/rollout --shards $(S)/reward \
-	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) -o $(S)/policy
+	$(Q)names=$$$$(< $(S)/shards); [[ $$$$names != *$$$$'\n'* ]] || names={$$$${names//$$$$'\n'/,}}
+	$(Q)ARL_QUIET=1 arl update --shards "$(EMB)/train/$$$$names.tar" --shards $(S)/rollout --shards $(S)/reward \
+	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) \
+	  $(if $(filter-out 1,$(DYNAMIC)),--gather $(SPREAD)) -o $(S)/policy
 	$(Q)mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
 	$(Q): > $$@
 
