@@ -19,11 +19,15 @@ EMB ?= $(RUN)/emb
 include $(CONFIG)
 TRAIN ?= $(DATA)/train
 TEST ?= $(DATA)/test
+TEST_SETS ?= --shards $(EMB)/test
+KEEP ?=# set: the engine and the resident stages go on when a loop is done
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-export ARL_ENGINE := $(RUN)/engine
+ENGINE ?= $(RUN)/engine
+export ARL_ENGINE := $(ENGINE)
 WARM ?= rollout reward update sync report
-export ARL_WARM := $(if $(WARM),$(RUN)/warm)# set to nothing: cold
+WARM_IN ?= $(RUN)/warm
+export ARL_WARM := $(if $(WARM),$(WARM_IN))# set to nothing: cold
 Q := $(if $(V),,@)# make V=1 shows the commands
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -59,8 +63,8 @@ lock: ## resolve requirements.lock anew (versions and hashes, no index)
 
 .PHONY: lint test
 lint: $(SETUP) ## ruff and mypy
-	ruff check arl stages tests benchmarks
-	ruff format --check arl stages tests benchmarks
+	ruff check arl stages tests benchmarks examples
+	ruff format --check arl stages tests benchmarks examples
 	mypy
 
 test: lint ## lint, then every test, the real engine's included (under 15 minutes on 2 cores)
@@ -89,7 +93,7 @@ engine: $(RUN)/encode.done
 	arl sync --policy $(RUN)/$${last%sync.done}policy; wait
 
 $(RUN)/eval/000000/summary.json: | engine
-	$(Q)arl eval --shards $(EMB)/test --policy $(RUN)/policy --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
+	$(Q)arl eval $(TEST_SETS) --policy $(RUN)/policy --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
 
 pad = $(shell printf '%06d' $(1))
 minus1 = $(shell echo $$(($(1) - 1)))
@@ -139,7 +143,7 @@ $(S)/sync.done: $(S)/update.done
 
 $(S)/loop.done: $(S)/sync.done
 	$(Q)arl report --run $(RUN) --step $(1)
-	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval --shards $(EMB)/test --policy $(S)/policy --compare $(RUN)/eval/000000 \
+	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval $(TEST_SETS) --policy $(S)/policy --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/$(call pad,$(1)),)
 	$(Q)$(if $(filter 1,$(1)),,rm -rf $(P)/policy)
 	$(Q): > $$@
@@ -149,28 +153,32 @@ $(foreach k,$(STEP_NUMBERS),$(eval $(call step,$(k))))
 LAST := $(RUN)/step-$(call pad,$(STEPS))
 
 $(RUN)/eval/final/summary.json: $(LAST)/loop.done | engine
-	$(Q)arl eval --shards $(EMB)/test --policy $(LAST)/policy --compare $(RUN)/eval/000000 \
+	$(Q)arl eval $(TEST_SETS) --policy $(LAST)/policy --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
+
+STOP = $(if $(KEEP),,arl engine stop $(if $(WARM),&& arl warm stop))
 
 .PHONY: loop
 loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resumable; ends with the held-out WER
-	$(Q)arl engine stop
-	$(Q)$(if $(WARM),arl warm stop)
+	$(Q)$(STOP)
 
 .PHONY: control
 control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps on the same clips instead, in RUN/control
 	arl update --loss sft --shards $(EMB)/train --shards $(TRAIN) --policy $(RUN)/policy --epochs $(STEPS) \
 	  --max-steps $(STEPS) $(CONTROL) --seed $(SEED) -o $(RUN)/control
 	arl sync --policy $(RUN)/control
-	arl eval --shards $(EMB)/test --policy $(RUN)/control --compare $(RUN)/eval/000000 \
+	arl eval $(TEST_SETS) --policy $(RUN)/control --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/control
-	arl engine stop
-	$(if $(WARM),arl warm stop)
+	$(STOP)
 
 .PHONY: demo
 demo: ## from nothing to the held-out WER before and after reinforcement learning
 	$(MAKE) --no-print-directory setup
 	$(MAKE) --no-print-directory loop
+
+# ---- Table 1 ------------------------------------------------------------------------------------------------
+
+include examples/asr/table1.mk
 
 # ---- benchmarks ---------------------------------------------------------------------------------------------
 

@@ -192,8 +192,8 @@ def hypotheses_of(sample: "Sample") -> "list[Hypothesis]":
 def utterance_of(sample: "Sample", hyps: "list[Hypothesis]") -> "Utterance":
     """What the programs see of a sample. ArlError when it has no reference text."""
     from arl.errors import ArlError
-    from arl.programs.utterance import Utterance
-    from arl.shards.columns import META
+    from arl.programs.utterance import Clip, Utterance
+    from arl.shards.columns import AUDIO, META
 
     meta = sample.json(META)
     if not isinstance(meta, dict) or not isinstance(meta.get("text"), str):
@@ -202,7 +202,9 @@ def utterance_of(sample: "Sample", hyps: "list[Hypothesis]") -> "Utterance":
     if not isinstance(lang, str) or not isinstance(keywords, list) or not all(isinstance(k, str) for k in keywords):
         raise ArlError(f"{sample.where}: {META}: 'lang' must be a string and 'keywords' a list of strings")
     rest = {name: value for name, value in meta.items() if name not in ("text", "lang", "keywords")}
-    return Utterance(sample.key, meta["text"], lang, hyps, keywords, rest)
+    place = next((sample.offsets[name] for name in AUDIO if name in sample.offsets), None)
+    audio = Clip(str(place[0].resolve()), *place[1:]) if place else None
+    return Utterance(sample.key, meta["text"], lang, hyps, keywords, rest, audio)
 
 
 @dataclass

@@ -195,7 +195,9 @@ def test_the_stages_by_hand(tmp_path: Path) -> None:
         stale = arl(run, "eval", "--shards", "emb/", "--policy", "next")
         assert stale.returncode == 1 and "run: arl sync --policy next" in stale.stderr
         assert arl(run, "sync", "--policy", "next").returncode == 0
-        assert greedy(run, "next", "eval-1") != before
+        after = greedy(run, "next", "eval-1")
+        assert after != before
+        check_sets_and_comparison(run, after)
         stale = arl(run, *update, "--policy", "next", "--reference", "policy", "-o", "later")
         assert stale.returncode == 1 and "roll out again" in stale.stderr and len(stale.stderr.splitlines()) == 1
 
@@ -204,6 +206,25 @@ def test_the_stages_by_hand(tmp_path: Path) -> None:
         assert broken.returncode == 1 and "half-copied" in broken.stderr
     finally:
         server.stop(run / ".arl" / "engine")
+
+
+def check_sets_and_comparison(run: Path, hypotheses: list[str]) -> None:
+    """Two sets in one session give what one set gave; two finished evaluations compare without the engine."""
+    sets = ["--set", "one=emb/000000.tar", "--set", "two=emb/000001.tar", "--max-new-tokens", "12"]
+    done = arl(run, "eval", *sets, "--policy", "next", "-o", "eval-2", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert [summary["sets"][name]["utterances"] for name in ("one", "two")] == [len(TEXTS)] * 2
+    assert {name: summary[name] for name in ("wer", "wer_low", "keyword_f1", "hallucination_rate")} == {
+        name: json.loads((run / "eval-1" / "summary.json").read_text())[name]
+        for name in ("wer", "wer_low", "keyword_f1", "hallucination_rate")
+    }
+    assert summary["rtf"] > 0 and summary["policy"] == Policy.open(run / "next").version
+    rows = [json.loads(line) for line in (run / "eval-2" / "utterances.jsonl").read_text().splitlines()]
+    assert [row["hypothesis"] for row in rows] == hypotheses
+    assert [row["set"] for row in rows] == ["one"] * len(TEXTS) + ["two"] * len(TEXTS)
+    done = arl(run, "eval", "--compare", "eval-0", "eval-1", "--top", "1")
+    assert done.returncode == 0 and "A: eval-0" in done.stdout and "REF" in done.stdout, done.stderr
 
 
 def greedy(run: Path, policy: str, out: str) -> list[str]:

@@ -16,7 +16,7 @@ from arl.update import OF_RL
 
 ROOT = Path(__file__).resolve().parent.parent
 LOSSES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "arl" / "losses").glob("*.md"))
-PAGES = ["README.md", "examples/asr/README.md", *LOSSES]
+PAGES = ["README.md", "examples/asr/README.md", "arl/evaluation/README.md", *LOSSES]
 
 
 def shell_lines(page: str) -> list[str]:

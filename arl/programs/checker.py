@@ -93,7 +93,7 @@ def _utterance(clip: Clip, key: str, ref: str, lang: str, texts: list[str]) -> U
     for text in texts:
         finish = "length" if len(text) > 200 else "stop"
         hyps.append(Hypothesis(text, list(range(10, 10 + len(text))), finish, -0.5 * len(text), clip))
-    return Utterance(key, ref, lang, hyps, ref.split()[-1:], {"duration_s": WAV_S, "speaker": "sample"})
+    return Utterance(key, ref, lang, hyps, ref.split()[-1:], {"duration_s": WAV_S, "speaker": "sample"}, clip)
 
 
 _CASES: list[tuple[str, str, str, list[str]]] = [

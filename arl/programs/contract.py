@@ -18,6 +18,11 @@ from arl.programs.utterance import Utterance
 
 _TEXT, _NUMBER = {"type": "string"}, {"type": "number"}
 _GROUP = {"type": "array", "items": {"type": ["number", "null"]}}
+_CLIP = {
+    "type": "object",
+    "required": ["path", "offset", "size"],
+    "properties": {"path": _TEXT, "offset": {"type": "integer"}, "size": {"type": "integer"}},
+}
 
 UTTERANCE_SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -30,6 +35,7 @@ UTTERANCE_SCHEMA: dict[str, Any] = {
         "lang": _TEXT,
         "keywords": {"type": "array", "items": _TEXT},
         "meta": {"type": "object"},
+        "audio": _CLIP,
         "hyps": {
             "type": "array",
             "items": {
@@ -40,11 +46,7 @@ UTTERANCE_SCHEMA: dict[str, Any] = {
                     "tokens": {"type": "array", "items": {"type": "integer"}},
                     "finish": {"enum": ["stop", "length"]},
                     "logprob": {"type": ["number", "null"]},
-                    "wav": {
-                        "type": "object",
-                        "required": ["path", "offset", "size"],
-                        "properties": {"path": _TEXT, "offset": {"type": "integer"}, "size": {"type": "integer"}},
-                    },
+                    "wav": _CLIP,
                 },
             },
         },

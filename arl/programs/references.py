@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from arl.errors import ArlError
-from arl.shards.columns import META
+from arl.shards.columns import AUDIO, META
 from arl.shards.paths import SUFFIX
 from arl.shards.reader import Sample, read_joined, scan_shard
 from arl.stage import read_record
@@ -45,6 +45,7 @@ def find_column(inputs: Sequence[Path], member: str) -> Path | None:
 def read_with_references(inputs: Sequence[Path], references: Path | None) -> Iterator[Sample]:
     """The joined samples of `inputs`, each with the `.json` member of its namesake in `references`.
 
+    Where its audio lies there comes along, in `offsets` only.
     `references` may have samples that failed in an earlier stage; ArlError when it lacks one that is needed.
     """
     if references is None:
@@ -59,7 +60,8 @@ def read_with_references(inputs: Sequence[Path], references: Path | None) -> Ite
                 "if these are not its audio shards, name them: --shards data/train"
             )
         sample.members[META] = reference.members[META]
-        sample.offsets[META] = reference.offsets[META]
+        for extension in reference.offsets.keys() & {META, *AUDIO}:
+            sample.offsets[extension] = reference.offsets[extension]
         yield sample
 
 

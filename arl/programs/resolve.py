@@ -31,7 +31,7 @@ from arl.errors import ArlError, UsageError
 from arl.programs.child import ChildProgram
 from arl.programs.contract import Answer
 from arl.programs.inprocess import InProcessProgram
-from arl.programs.shipped import shipped_dir, shipped_rewards
+from arl.programs.shipped import program_name, shipped_dir, shipped_rewards
 from arl.programs.utterance import Utterance
 
 _VALUE = re.compile(r"(?<![=<>!\s])=([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*$")
@@ -114,11 +114,11 @@ def resolve(text: str, child: bool = False) -> ProgramSpec:
         return _python(file, arguments, child)
     if file is not None and file.suffix == ".jq":
         command = (_need("jq", f"{file.name} needs jq"), "-c", "--unbuffered", "-f", str(file))
-        return ProgramSpec(file.stem, arguments, file, command)
+        return ProgramSpec(program_name(file), arguments, file, command)
     if file is not None:
         if not os.access(file, os.X_OK):
             raise UsageError(f"{file}: not executable; chmod +x it, or name its interpreter: 'INTERPRETER {first}'")
-        return ProgramSpec(file.stem, arguments, file, (str(file.absolute()),))
+        return ProgramSpec(program_name(file), arguments, file, (str(file.absolute()),))
     if (command_file := shutil.which(first)) is not None:
         return ProgramSpec(Path(first).stem, arguments, None, (command_file,))
     raise UsageError(
@@ -147,8 +147,10 @@ def _find_file(word: str) -> Path | None:
 def _python(file: Path, arguments: tuple[str, ...], child: bool) -> ProgramSpec:
     if _PEP_723.search(file.read_bytes()):
         uv = _need("uv", f"{file.name} lists its dependencies (PEP 723), which needs uv")
-        return ProgramSpec(file.stem, arguments, file, (uv, "run", "--script", str(file)), has_own_dependencies=True)
-    return ProgramSpec(file.stem, arguments, file, (sys.executable, str(file)), in_process=not child)
+        return ProgramSpec(
+            program_name(file), arguments, file, (uv, "run", "--script", str(file)), has_own_dependencies=True
+        )
+    return ProgramSpec(program_name(file), arguments, file, (sys.executable, str(file)), in_process=not child)
 
 
 def _need(tool: str, why: str) -> str:

@@ -22,6 +22,11 @@ def shipped_dir() -> Path:
 
 
 def shipped_rewards() -> dict[str, Path]:
-    """The shipped reward programs by name, sorted; a name is the file's, without .py or .jq."""
+    """The shipped reward programs by name, sorted."""
     files = sorted(path for path in (shipped_dir() / "reward").iterdir() if path.suffix in SUFFIXES)
-    return {path.stem: path for path in files}
+    return {program_name(path): path for path in files}
+
+
+def program_name(path: Path) -> str:
+    """A file's name without .py or .jq, and without the underscore by which keyword_.py does not hide Python's own."""
+    return path.stem.rstrip("_")

@@ -64,6 +64,7 @@ class Utterance:
 
     ref: the reference transcript (for synthesis, the text to speak). lang: as in the audio shards, "" when
     unknown. keywords: words that matter, from the data. meta: what else the data says (duration_s, speaker, …).
+    audio: the clip that was recognised, None where the audio shard has none or is not known.
     """
 
     key: str
@@ -72,12 +73,20 @@ class Utterance:
     hyps: list[Hypothesis]
     keywords: list[str] = field(default_factory=list)
     meta: dict[str, Any] = field(default_factory=dict)
+    audio: Clip | None = None
+
+    @property
+    def duration_s(self) -> float | None:
+        """The audio's length as the data has it, None when it does not say."""
+        value = self.meta.get("duration_s")
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        line = {
             "key": self.key, "ref": self.ref, "lang": self.lang, "keywords": self.keywords,
             "hyps": [hypothesis.to_json() for hypothesis in self.hyps], "meta": self.meta,
         }  # fmt: skip
+        return line if self.audio is None else line | {"audio": self.audio.to_json()}
 
     @classmethod
     def from_json(cls, line: Any) -> "Utterance":
@@ -90,18 +99,24 @@ class Utterance:
             hyps=[_hypothesis(h, f"{where}, hypothesis {i}") for i, h in enumerate(_get(line, "hyps", list, where))],
             keywords=_get(line, "keywords", list, where),
             meta=_get(line, "meta", dict, where),
+            audio=_clip(line, "audio", where),
         )
 
 
 def _hypothesis(line: Any, where: str) -> Hypothesis:
-    clip = line.get("wav") if isinstance(line, dict) else None
     return Hypothesis(
         text=_get(line, "text", str, where),
         tokens=_get(line, "tokens", list, where),
         finish=_get(line, "finish", str, where),
         logprob=_get(line, "logprob", (int, float, type(None)), where),
-        wav=None if clip is None else Clip(*(_get(clip, k, t, where) for k, t in _CLIP_FIELDS)),
+        wav=_clip(line, "wav", where),
     )
+
+
+def _clip(line: Any, name: str, where: str) -> Clip | None:
+    """The audio file in a field that may be missing."""
+    clip = line.get(name) if isinstance(line, dict) else None
+    return None if clip is None else Clip(*(_get(clip, k, t, where) for k, t in _CLIP_FIELDS))
 
 
 _CLIP_FIELDS: tuple[tuple[str, type], ...] = (("path", str), ("offset", int), ("size", int))

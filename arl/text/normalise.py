@@ -19,7 +19,9 @@ from pathlib import Path
 from types import ModuleType
 
 from arl.errors import ArlError
+from arl.text.english import EnglishByWords
 
+BRACKETS = str.maketrans("()[]<>", " " * 6)
 CACHED_TEXTS = 65536  # a step repeats each reference G times, and most of its hypotheses
 
 
@@ -34,6 +36,16 @@ def normalise(text: str, lang: str) -> str:
     return _cached(text, language(lang) == "en")
 
 
+def open_brackets(hypothesis: str, reference: str | None) -> str:
+    """The hypothesis with its brackets made spaces, unless the reference has some.
+
+    `normalise` drops text in brackets, so a policy could hide words there: opened, they count.
+    """
+    if reference is not None and reference != reference.translate(BRACKETS):
+        return hypothesis
+    return hypothesis.translate(BRACKETS)
+
+
 @functools.lru_cache(maxsize=CACHED_TEXTS)
 def _cached(text: str, is_english: bool) -> str:
     normaliser = _english() if is_english else _basic()
@@ -43,7 +55,7 @@ def _cached(text: str, is_english: bool) -> str:
 @functools.cache
 def _english() -> Callable[[str], str]:
     spelling = resources.files("whisper_normalizer").joinpath("normalizers/english.json").read_text(encoding="utf-8")
-    return _whisper_module().EnglishTextNormalizer(json.loads(spelling))
+    return EnglishByWords(_whisper_module().EnglishTextNormalizer(json.loads(spelling)))
 
 
 @functools.cache
@@ -55,7 +67,19 @@ def _basic() -> Callable[[str], str]:
 
 def _drop_symbols(text: str) -> str:
     """Symbols and punctuation become spaces; letters, digits and combining marks stay."""
-    return "".join(" " if unicodedata.category(c)[0] in "SP" else c for c in unicodedata.normalize("NFKC", text))
+    return unicodedata.normalize("NFKC", text).translate(_SPACED)
+
+
+class _Spaced(dict[int, str]):
+    """Code point → the character, or a space; filled as characters are seen."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = " " if unicodedata.category(character)[0] in "SP" else character
+        return self[code]
+
+
+_SPACED = _Spaced()
 
 
 @functools.cache

@@ -31,7 +31,13 @@ GIVE_UP_S = 20.0  # after a job's client has gone and the job does not end
 PRELOADED = {
     "encode": ("arl.encode", "arl.models.whisper_qwen2.frontend", "arl.audio.io", "arl.shards.writer"),
     "rollout": ("arl.rollout", "arl.engine.client", "arl.engine.server", "httpx", "tokenizers", "arl.shards.writer"),
-    "reward": ("arl.reward_stage", "arl.programs.inprocess", "arl.text.wer", "arl.text.normalise", "jiwer"),
+    "reward": (
+        "arl.reward_stage",
+        "arl.programs.inprocess",
+        "arl.text.wer",
+        "arl.text.normalise",
+        "rapidfuzz.distance",
+    ),
     "update": ("arl.update", "arl.train.run", "arl.train.learner", "transformers.models.qwen2.modeling_qwen2"),
     "report": ("arl.report",),
     "sync": ("arl.sync", "arl.engine.client", "arl.engine.server", "httpx"),

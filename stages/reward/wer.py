@@ -11,15 +11,14 @@ import math
 
 from arl import reward
 
-BRACKETS = str.maketrans("()[]<>", " " * 6)
-
 
 @reward
 def wer(utterance, floor: float = -math.inf):
+    from arl.text.normalise import open_brackets
     from arl.text.wer import word_errors_batch
 
     ref = utterance.ref
-    texts = [hyp.text if ref != ref.translate(BRACKETS) else hyp.text.translate(BRACKETS) for hyp in utterance.hyps]
+    texts = [open_brackets(hyp.text, ref) for hyp in utterance.hyps]
     errors = word_errors_batch([ref] * len(texts), texts, utterance.lang)
     metrics = {
         "substitutions": [e.substitutions for e in errors],

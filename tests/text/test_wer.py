@@ -1,3 +1,4 @@
+import jiwer
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,6 +75,21 @@ def test_counts_fit_both_texts_and_the_alignment(reference, hypothesis):
     assert sum(op != "equal" for op, _, _ in steps) == errors.errors
     back = word_errors(hypothesis, reference, "en")
     assert back.errors == errors.errors
+
+
+@settings(max_examples=300, deadline=None)
+@given(words, words, st.sampled_from(["fr", "zh"]))
+def test_counts_and_alignment_are_jiwers(reference, hypothesis, lang):
+    if lang == "zh":
+        reference, hypothesis = reference.replace(" ", ""), hypothesis.replace(" ", "")
+        output = jiwer.process_characters([reference], [hypothesis])
+    else:
+        output = jiwer.process_words([reference], [hypothesis])
+    errors = Errors(output.substitutions, output.deletions, output.insertions, output.hits)
+    assert word_errors(reference, hypothesis, lang) == errors
+    longest = (max(c.ref_end_idx - c.ref_start_idx, c.hyp_end_idx - c.hyp_start_idx) for c in output.alignments[0])
+    operations = [c.type for c, n in zip(output.alignments[0], longest, strict=True) for _ in range(n)]
+    assert [operation for operation, _, _ in align(reference, hypothesis, lang)] == operations
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,0 +1,73 @@
+"""Whisper's English normaliser word by word: the same result in a hundredth of the time.
+
+The normaliser (transformers') makes forty passes over a text, and nearly all words of a text come out as they went in.
+A word is inert when no pass looks at it or at what stands beside it: plain letters that are no number word, filler,
+title or contraction. What lies between inert words is normalised by the original, alone, and remembered. Texts with
+anything unusual (brackets, symbols, letters beyond ASCII, "and a half", quotation marks) go to the original whole.
+
+    EnglishByWords(EnglishTextNormalizer(spelling))("Please, don't hang up") == "please do not hang up"
+
+That the results are equal is proved by a property test on texts made of everything the passes look for.
+"""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+PLAIN = re.compile(r"[a-z0-9 ',?!;:.-]*")
+DOTS = re.compile(r"\.[^ 0-9]|(?:^| )\.")  # "wait...", "a.m."
+WORD = re.compile(r"([a-z]+)[,?!;:]*\.?")
+PARTNERS = frozenset({"been", "gone", "done", "got", "nd", "rd", "th", "s"})  # "she's been", "2 nd"
+CACHED_RUNS = 1 << 16
+
+
+class EnglishByWords:
+    """The normaliser `original`, called on what needs it. Its words come out separated by single spaces."""
+
+    def __init__(self, original: Any) -> None:
+        self.original: Callable[[str], str] = original
+        self.spelling: dict[str, str] = original.standardize_spellings.mapping
+        alone = re.compile(r"\\b\(?([a-z|]+)\)?\\b")  # the patterns \bmr\b and \b(hmm|mm|…)\b
+        patterns = [original.ignore_patterns, *original.replacers]
+        named = [found[1].split("|") for pattern in patterns if (found := alone.fullmatch(pattern))]
+        self.active = frozenset().union(*named, original.standardize_numbers.words, PARTNERS)
+        self.inert = functools.lru_cache(maxsize=CACHED_RUNS)(self._inert)
+        self.run = functools.lru_cache(maxsize=CACHED_RUNS)(self._run)
+
+    def __call__(self, text: str) -> str:
+        lower = text.lower()
+        if not PLAIN.fullmatch(lower) or _looks_beyond_its_word(lower):
+            return self._run(text)
+        words = lower.split()
+        plain_words = [self.inert(word) for word in words]
+        if None not in plain_words:
+            return " ".join(filter(None, plain_words))
+        parts: list[str] = []
+        waiting: list[str] = []
+        for word, plain in zip(words, plain_words, strict=True):
+            if plain is None:
+                waiting.append(word)
+                continue
+            if waiting:
+                parts.append(self.run(" ".join(waiting)))
+                waiting.clear()
+            parts.append(plain)
+        if waiting:
+            parts.append(self.run(" ".join(waiting)))
+        return " ".join(part for part in parts if part)
+
+    def _inert(self, word: str) -> str | None:
+        """The word as it comes out, whatever stands beside it; None when that cannot be said."""
+        found = WORD.fullmatch(word)
+        if found is None or found[1] in self.active:
+            return None
+        return self.spelling.get(found[1], found[1])
+
+    def _run(self, text: str) -> str:
+        return " ".join(self.original(text).split())
+
+
+def _looks_beyond_its_word(lower: str) -> bool:
+    """Whether the text has something whose reading depends on more than the words beside it: "let 's", "and a half"."""
+    return "half" in lower or " '" in lower or lower[:1] == "'" or ("." in lower and DOTS.search(lower) is not None)

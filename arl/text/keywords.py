@@ -1,0 +1,135 @@
+"""Keywords: how many of an utterance's words that matter were recognised, and how many were made up.
+
+    keyword_counts(["New York", "Anna"], "Anna left New York", "Hannah left New York", "en")
+    # KeywordCounts(matched=1, in_reference=2, in_hypothesis=1): recall 1/2, precision 1
+
+Keywords, reference and hypothesis are normalised alike, and keywords that become equal are one. An occurrence is the
+keyword's words in a row; each keyword is counted by itself, without overlaps, from the left ("York" is found inside
+"New York" too). One in the reference is matched where the alignment of the two texts (arl.text.wer) has all
+its words right, with nothing inserted between. So matched <= in_reference and matched <= in_hypothesis, and an
+occurrence in the wrong place helps neither recall nor precision. Where characters count (arl.text.wer) it is the
+keyword's characters that are looked for; letters and digits then must not go on before or behind it. So it is in
+Korean, where a keyword begins a word and a particle may follow. Left out: inflected forms, spelling variants.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from arl.text.normalise import language, normalise, open_brackets
+from arl.text.wer import aligned, counts_characters
+
+KOREAN = "ko"
+
+
+@dataclass(frozen=True)
+class KeywordCounts:
+    """Occurrences of keywords in one utterance, or in a corpus by adding them."""
+
+    matched: int = 0
+    in_reference: int = 0
+    in_hypothesis: int = 0
+
+    @property
+    def recall(self) -> float | None:
+        """The share of the reference's occurrences that the hypothesis has right; None when it has none."""
+        return self.matched / self.in_reference if self.in_reference else None
+
+    @property
+    def precision(self) -> float | None:
+        """The share of the hypothesis's occurrences that are true; None when it has none."""
+        return self.matched / self.in_hypothesis if self.in_hypothesis else None
+
+    @property
+    def f1(self) -> float | None:
+        """Their harmonic mean, 2 matched / (in_reference + in_hypothesis); None when no text has a keyword."""
+        total = self.in_reference + self.in_hypothesis
+        return 2 * self.matched / total if total else None
+
+    def __add__(self, other: "KeywordCounts") -> "KeywordCounts":
+        return KeywordCounts(
+            self.matched + other.matched,
+            self.in_reference + other.in_reference,
+            self.in_hypothesis + other.in_hypothesis,
+        )
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A normalised text in units, and at which of them an occurrence may begin and end."""
+
+    units: list[str]
+    begins: list[bool]
+    ends: list[bool]
+
+    @classmethod
+    def of(cls, normalised: str, lang: str) -> "_Text":
+        if not _by_characters(lang):
+            words = normalised.split()
+            return cls(words, [True] * len(words), [True] * len(words))
+        padded = f" {normalised} "
+        around = [trio for trio in zip(padded, padded[1:], padded[2:], strict=False) if trio[1] != " "]
+        if lang == KOREAN:
+            begins, ends = [before == " " for before, _, _ in around], [True] * len(around)
+        else:
+            begins = [not (_is_word(before) and _is_word(one)) for before, one, _ in around]
+            ends = [not (_is_word(one) and _is_word(behind)) for _, one, behind in around]
+        return cls([one for _, one, _ in around], begins, ends)
+
+    def stands(self, i: int, n: int) -> bool:
+        """Whether the n units from i on can be an occurrence."""
+        return self.begins[i] and self.ends[i + n - 1]
+
+    def occurrences(self, keyword: list[str]) -> list[int]:
+        """Where the keyword's units begin, from the left, without overlaps."""
+        n, found, i = len(keyword), [], 0
+        while i + n <= len(self.units):
+            if self.units[i] == keyword[0] and self.units[i : i + n] == keyword and self.stands(i, n):
+                found.append(i)
+                i += n
+            else:
+                i += 1
+        return found
+
+
+def keyword_counts(keywords: Sequence[str], reference: str, hypothesis: str, lang: str) -> KeywordCounts:
+    """The occurrences of all keywords in one utterance. No keywords: all counts are 0."""
+    if not keywords:
+        return KeywordCounts()
+    lang = language(lang)
+    texts = normalise(reference, lang), normalise(open_brackets(hypothesis, reference), lang)
+    said, heard = (_Text.of(text, lang) for text in texts)
+    matched = in_reference = in_hypothesis = 0
+    right: dict[int, int] | None = None
+    for keyword in _wanted(tuple(keywords), lang):
+        places = said.occurrences(keyword)
+        if places and right is None:
+            right = aligned(*texts, _by_characters(lang)).places()
+        matched += sum(_is_right(right or {}, i, len(keyword), heard) for i in places)
+        in_reference += len(places)
+        in_hypothesis += len(heard.occurrences(keyword))
+    return KeywordCounts(matched, in_reference, in_hypothesis)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _wanted(keywords: tuple[str, ...], lang: str) -> list[list[str]]:
+    """The keywords in units, without empty and equal ones."""
+    found = dict.fromkeys(tuple(_Text.of(normalise(word, lang), lang).units) for word in keywords)
+    return [list(word) for word in found if word]
+
+
+def _is_right(right: dict[int, int], i: int, n: int, heard: _Text) -> bool:
+    """Whether the n units from i on are right, in a row, and an occurrence in the hypothesis too."""
+    first = right.get(i)
+    if first is None or any(right.get(i + k) != first + k for k in range(1, n)):
+        return False
+    return heard.stands(first, n)
+
+
+def _by_characters(lang: str) -> bool:
+    return lang == KOREAN or counts_characters(lang)
+
+
+def _is_word(character: str) -> bool:
+    """A letter or digit of a script that writes words apart, as far as ASCII and its accented kin go."""
+    return character.isalnum() and character < "\u0250"

@@ -1,0 +1,58 @@
+"""Loops: a stretch of text that repeats itself, the commonest hallucination of a speech LLM.
+
+    loop(["thank", "you", "thank", "you", "thank", "you"], 2)  # (4, 6): four units equal the one two before, up to 6
+
+A loop of period n is a run of units in which each equals the one n before. m such units in a row are 1 + m / n
+rounds, so a cut last round counts in part. The longest run is what counts, wherever it lies. Left out: loops whose
+rounds differ ("thank you", "thank you so", "thank you"), and repetitions with other words between.
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+
+MAX_PERIOD = 64  # units; no longer round is looked for
+
+
+def loop(units: Sequence[str], period: int) -> tuple[int, int]:
+    """The longest run of units that equal the unit `period` before them, and where it ends; the same loop of a
+    shorter period does not count: rounds of "no no" are rounds of "no"."""
+    run, end = _longest(units, period)
+    shorter = (n for n in range(1, period // 2 + 1) if period % n == 0)
+    return (0, end) if any(_longest(units, n)[0] >= run for n in shorter) else (run, end)
+
+
+def own_run(units: Sequence[str], period: int) -> int:
+    """The length of `loop`."""
+    return loop(units, period)[0]
+
+
+def longest_run(units: Sequence[str], period: int) -> int:
+    """The same, loops of a shorter period included."""
+    return _longest(units, period)[0]
+
+
+def _longest(units: Sequence[str], period: int) -> tuple[int, int]:
+    longest, end, run = 0, min(period, len(units)), 0
+    for i, (one, before) in enumerate(zip(units[period:], units, strict=False), period + 1):
+        run = run + 1 if one == before else 0
+        if run > longest:
+            longest, end = run, i
+    return longest, end
+
+
+def periods(units: Sequence[str], least_rounds: float) -> range:
+    """The periods at which `units` can have a loop of that many rounds, shortest first; none for most texts."""
+    surplus = len(units) - len(set(units))  # a loop of r rounds of n units has at least (r - 1) n that are not new
+    return range(1, int(min(surplus / (least_rounds - 1), len(units) / least_rounds, MAX_PERIOD)) + 1)
+
+
+def inside_words(text: str, least_rounds: int) -> Iterator[tuple[int, float]]:
+    """(period, rounds) of each loop of 1 to 4 characters inside a word of `text`, such as "hahahahaha"."""
+    for found in _pattern(least_rounds).finditer(text):
+        yield len(found[1]), len(found[0]) / len(found[1])
+
+
+@functools.cache
+def _pattern(least_rounds: int) -> re.Pattern[str]:
+    return re.compile(rf"(\S{{1,4}}?)\1{{{least_rounds - 1},}}")
