@@ -29,6 +29,7 @@ class Growth:
     def __init__(self, source: BinaryIO, path: Path) -> None:
         self.path, self.size, self.waited_s = path, 0, 0.0
         self.is_wanted, self._is_whole = True, False
+        path.touch()  # it is there before anyone looks for it
         self._source = os.dup(source.fileno())  # the thread may outlive the job whose standard input it reads
         self._failure: OSError | None = None
         self._news = threading.Condition()

@@ -41,6 +41,7 @@ def test_any_pieces_are_the_same_samples(tmp_path_factory: pytest.TempPathFactor
     whole = tmp_path_factory.mktemp("shard") / "000003.tar"
     write_shard(whole, SAMPLES, "made")
     with pipe() as (writing, path):
+        assert path.is_file()  # also before the first byte
         thread = threading.Thread(target=in_pieces, args=(writing, whole.read_bytes(), cuts))
         thread.start()
         found = [(sample.key, sample.members) for sample in read_shard(path)]
