@@ -248,7 +248,7 @@ def test_standard_input_is_a_shard_of_the_other_sources_name(run, tmp_path):
     invoke("--shards", run / "000000.tar", "--shards", audio, "--with", "wer", "-o", tmp_path / "named")
     assert (tmp_path / "piped" / "000000.tar").read_bytes() == (tmp_path / "named" / "000000.tar").read_bytes()
     (line,) = read_record(tmp_path / "piped")
-    assert line["waited_s"] > 0 and not any("arl-stdin" in source for source in line["sources"])
+    assert not any("arl-stdin" in source for source in line["sources"])
     process = piped(*words)
     assert b"needs --out" in process.communicate(given)[1] and process.returncode == 1
 
@@ -277,6 +277,7 @@ def test_a_shard_is_scored_while_it_is_still_being_made(run, tmp_path):
     assert not (tmp_path / "piped" / "000000.tar").exists()
     _, errors = process.communicate(given[some:])
     assert process.returncode == 0, errors
+    assert read_record(tmp_path / "piped")[0]["waited_s"] > 0
     assert len((tmp_path / "seen").read_text().split()) == len(list(read_shard(tmp_path / "piped" / "000000.tar")))
 
 
@@ -286,3 +287,34 @@ def test_a_stream_that_breaks_off_leaves_nothing(run, tmp_path):
     _, errors = process.communicate(given[: len(given) // 2 // 512 * 512])
     assert process.returncode == 1 and len(errors.splitlines()) == 1, errors
     assert not list((tmp_path / "piped").glob("*.tar*"))
+
+
+def test_the_utterances_own_audio_reaches_the_programs(run, tmp_path):
+    for name in ("000000", "000001"):
+        metas = {f"{key}{name[-1]}": {"text": text, "lang": "en"} for key, text in TEXTS.items()}
+        members = ((key, {"flac": key.encode() * 3, "json": dumps(meta)}) for key, meta in metas.items())
+        write_shard(tmp_path / "data" / "train" / f"{name}.tar", members)
+    (tmp_path / "heard.py").write_text(
+        "from arl import reward\n@reward\ndef heard(u):\n"
+        "    return [u.audio.read() == u.key.encode() * 3] * len(u.hyps)\n"
+        "if __name__ == '__main__':\n    heard.main()\n"
+    )
+    words = ["--with", tmp_path / "heard.py", "-f"]
+    for more in ([], ["--child"], ["--shards", tmp_path / "data" / "train"]):
+        invoke("--shards", run, *more, *words)
+        assert {row["rewards"][0] for row in rewards_in(run.parent / "reward").values()} == {1.0}
+
+
+def test_the_papers_three_rewards(run):
+    invoke("--shards", run, "--with", "wer", "--with", "keyword=0.5", "--gate", "hallucination=-1")
+    row = rewards_in(run.parent / "reward")["c0"]
+    assert row["components"] == {
+        "wer": [1.0, 0.5, 0.0, 0.5], "keyword": [0.0] * 4, "hallucination": [0.0] * 4
+    }  # fmt: skip
+    assert "hallucination.ngram_loop" in row["metrics"] and "keyword.matched" in row["metrics"]
+
+
+def test_a_crash_in_a_later_reward_fails_the_stage(run):
+    with pytest.raises(ArlError, match="'a0' has no audio"):
+        invoke("--shards", run, "--with", "wer", "--gate", "silence=-1")
+    assert not list((run.parent / "reward").glob("*.tar"))
