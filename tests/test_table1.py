@@ -1,17 +1,25 @@
 """Table 1: its figures on hand-made evaluations, its plan as make sees it, and a toy run with the engine."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
+from arl.engine import server
 from arl.errors import ArlError
 from arl.evaluation.folder import write
 from arl.evaluation.score import score
+from arl.policy import Policy
 from arl.text.bootstrap import paired_relative, rate_interval
+from arl.warm import state
+from arl.warm.start import stop
 from examples.asr import table1
+from tests.tiny_asr import make_tiny_asr_policy
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCES = {
@@ -107,7 +115,96 @@ def test_command_writes_markdown_and_picture(tmp_path: Path) -> None:
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_table_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
+    runs, page = make_runs(tmp_path / "runs"), tmp_path / "RESULTS.md"
+    page.write_text(f"# Results\n\n{table1.BEGIN}\nold\n{table1.END}\n\nmore\n")
+    for _ in range(2):
+        table1.main(runs, page)
+    text = page.read_text()
+    assert text.startswith("# Results\n") and text.endswith(f"{table1.END}\n\nmore\n") and "old" not in text
+    assert text.count("| R_all / D_all |") == 3
+
+
 def planned(*values: str) -> str:
     done = subprocess.run(["make", "-n", "table1", *values], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_full_table_is_planned(tmp_path: Path) -> None:
+    plan = planned(f"T1={tmp_path}")
+    runs = [line for line in plan.splitlines() if line.startswith("make --no-print-directory")]
+    assert len(runs) == 7 * 3 and sum(" control " in line for line in runs) == 3
+    whole = next(line for line in runs if "Rall-Dall/2 " in line)
+    assert " SEED=2 " in whole and "D1+D2+D3" in whole and "LOSS=dapo" in whole
+    assert 'REWARD="--with wer --with keyword=0.5 --gate hallucination=-1"' in whole
+    assert all("LOSS=mwer" in line for line in runs if "MWER-Dall" in line)
+    trained = {word for line in runs for word in line.split() if word.startswith("TRAIN=")}
+    assert trained == {f"TRAIN={tmp_path}/sets/{name}" for name in ("D0", "D0+D2", "D1+D2", "D1+D2+D3")}
+    chosen = next(
+        line for line in plan.replace("\\\n", " ").splitlines() if line.startswith("arl mine") and "D0+D2" in line
+    )
+    assert all(f"--against {tmp_path}/human/{part}" in chosen for part in ("test", "dev", "sft"))
+
+
+def test_the_quick_table_and_the_development_set_are_planned(tmp_path: Path) -> None:
+    quick = planned(f"T1={tmp_path}", "QUICK=1")
+    assert quick.count("make --no-print-directory") == 4 and "STEPS=2 " in quick and f"{tmp_path}/runs-dev" in quick
+    tuned = planned(f"T1={tmp_path}", "ON=dev", "ARMS=Rall-Dall", "SEEDS=0", "T1_LR=1e-4")
+    assert tuned.count("make --no-print-directory") == 1 and "LR=1e-4" in tuned
+    assert f"{tmp_path}/emb/test" not in tuned
+
+
+WORDS = "anchor basket candle dragon engine forest garden hammer island jacket kettle ladder market needle orange"
+
+
+def noise(folder: Path, first: int, count: int) -> Path:
+    """`count` recordings of noise, each with a text of its own."""
+    rng, words = np.random.default_rng(first), WORDS.split()
+    folder.mkdir()
+    for number in range(first, first + count):
+        wave = 0.1 * rng.standard_normal(3200 + 640 * (number % 10))
+        soundfile.write(folder / f"u{number:03d}.wav", wave, 16000)
+        rare = "".join("aeioubdgkt"[int(digit)] for digit in f"{number:03d}" * 2)
+        (folder / f"u{number:03d}.txt").write_text(f"{words[number % 15]} {words[number // 15]} {rare}")
+    return folder
+
+
+@pytest.mark.engine
+def test_the_quick_table_runs_and_is_resumed(tmp_path: Path) -> None:
+    """All of it on noise with a random policy: data, sets, four arms, evaluations on three sets, table and picture."""
+    t1, environment = tmp_path / "t1", {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    arl = str(Path(sys.executable).with_name("arl"))
+    splits = "test=0.2,sft=0.1,dev=0.3,train=0.4"
+    for command in (
+        ["data", "--folder", noise(tmp_path / "one", 0, 60), "--split", splits, "-o", t1 / "human"],
+        ["data", "--folder", noise(tmp_path / "two", 100, 60), "-o", t1 / "synthetic"],
+    ):
+        subprocess.run([arl, *map(str, command)], check=True, env=environment)
+    make_tiny_asr_policy(t1 / "policy")
+    sizes = "D0=8,D1=8,D2=2,D3=4"
+    command = [
+        "make",
+        "table1",
+        "QUICK=1",
+        f"T1={t1}",
+        "T1_LONG=1.5-2.5",
+        f"T1_SIZES={sizes}",
+        "T1_TOKENS=12",
+        "T1_LR=1e-2",
+    ]
+    try:
+        for _ in range(2):
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    finally:
+        server.stop(t1 / "engine")
+        for stage in state.STAGES:
+            stop(str(t1 / "warm"), stage)
+    assert "step    " not in done.stdout + done.stderr  # nothing was done twice
+    text = (t1 / "runs-dev" / "TABLE1.md").read_text()
+    for name in ("base", "R1 / D0", "R_all / D_all", "MWER / D_all", "SFT / D_all"):
+        assert len(cells(text, name)) == 10
+    assert "Set `long`" in text and "Set `keyword`" in text and (t1 / "runs-dev" / "table1.png").is_file()
+    versions = {Policy.open(path).version for path in (t1 / "runs-dev").glob("*/0/step-000002/policy")}
+    assert len(versions) == 3 and server.status(t1 / "engine") is None

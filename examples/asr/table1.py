@@ -1,6 +1,6 @@
 """Evaluations of several arms and seeds → the table of `make table1`, in Markdown, and its plot.
 
-    python examples/asr/table1.py runs/table1/runs-test -o examples/asr/TABLE1.md --plot examples/asr/table1.png
+    python examples/asr/table1.py runs/table1/runs-test -o examples/asr/RESULTS.md --plot examples/asr/table1.png
 
 RUNS/base is the starting policy's evaluation, RUNS/ARM/SEED/final each run's: folders of `arl eval` with the same sets.
 A figure is pooled over the seeds of an arm. Its 95 % interval is by bootstrap over utterances and seeds: a draw takes
@@ -24,6 +24,7 @@ from arl.evaluation.folder import read_rows
 from arl.text.bootstrap import Interval, interval_of
 
 BASE = "base"
+BEGIN, END = "<!-- table1: written by make table1 -->", "<!-- table1: end -->"
 NAMES = {
     "base": "base", "R1-D0": "R1 / D0", "R12-D0": "R1,2 / D0", "R12-D02": "R1,2 / D0,2", "R12-D12": "R1,2 / D1,2",
     "Rall-Dall": "R_all / D_all", "MWER-Dall": "MWER / D_all", "SFT-Dall": "SFT / D_all",
@@ -44,7 +45,9 @@ class Arm:
 
 def main(
     runs: Annotated[Path, typer.Argument(help="The folder with base/ and ARM/SEED/final/.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Markdown to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Markdown to write; of a page with the two marks, what is between them.")
+    ],
     plot: Annotated[Path | None, typer.Option("--plot", help="Picture to write (needs matplotlib).")] = None,
 ) -> None:
     """Make Table 1 from the evaluations of its runs.
@@ -52,10 +55,19 @@ def main(
     Example: python examples/asr/table1.py runs/table1/runs-test -o TABLE1.md --plot table1.png
     """
     arms = read_arms(runs)
-    out.write_text(markdown(arms), encoding="utf-8")
+    text = markdown(arms)
     if plot:
         draw(arms, plot)
+        text += f"\n![Change of the word error rate, by policy and set]({plot.name})\n"
+    out.write_text(placed(text, out.read_text(encoding="utf-8") if out.exists() else ""), encoding="utf-8")
     print(f"table1: {out}" + (f", {plot}" if plot else ""), file=sys.stderr)
+
+
+def placed(text: str, page: str) -> str:
+    """The page with the text between its marks, or the text alone where it has none."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}\n{text}{end}{after}" if begin and end else text
 
 
 def read_arms(runs: Path) -> list[Arm]:
