@@ -112,6 +112,7 @@ def loop(run: Path, steps: int, tokens: int, extra: list[str]) -> None:
     if code:
         end = "\n".join((run / "make.log").read_text().splitlines()[-15:])
         subprocess.run(["arl", "engine", "stop", "--engine", str(run / "engine")], env=kept, check=False)
+        subprocess.run(["arl", "warm", "stop", "--warm", str(run / "warm")], env=kept, check=False)
         raise RuntimeError(f"make loop failed in the {run.name} run:\n{end}")
 
 
