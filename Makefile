@@ -1,12 +1,12 @@
 # arl: set-up, checks, and the on-policy loop. `make help` lists the targets.
 #
-# The loop is a chain of stamps, RUN/step-NNNNNN/{rollout,reward,update,sync}.done: interrupted anywhere and
+# The loop is a chain of stamps, RUN/step-NNNNNN/{reward,update,sync,loop}.done: interrupted anywhere and
 # started again it goes on where it was. Each stage is the same `arl` command that a person would type.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
+.ONESHELL:# one shell per recipe: a step has a dozen lines
 .DELETE_ON_ERROR:
-.SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
@@ -100,55 +100,53 @@ minus1 = $(shell echo $$(($(1) - 1)))
 # Dynamic sampling: a step takes up to DYNAMIC shards, until SPREAD groups have spread, and trains on those alone.
 DYNAMIC ?= 1
 SPREAD ?= 32
-IS_DYNAMIC = $(filter-out 1,$(DYNAMIC))
 SPREAD_OF := python -c 'import sys; from arl.stage import read_record; \
   print(sum(line["groups"] - line["zero_spread"] for line in read_record(sys.argv[1])))'
 divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
 
 # $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp.
 # S/shards: the names of the step's shards, a line each; S/next: where the next step begins among all shards.
-all = shards=($(EMB)/train/*.tar); first=$$$$(cat $(P)/next 2>/dev/null || echo $$$$(($(1) - 1)))
-own = "$(EMB)/train/$$$$(paste -sd, $(S)/shards | sed '/,/s/.*/{&}/').tar"
-rollout = ARL_QUIET=1 arl rollout --shards $(own) --policy $(P)/policy --group $(GROUP) \
-	  --seed $$$$(($(SEED) * 1000000 + $(1))) --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT)
-reward = ARL_QUIET=1 arl reward --shards $(S)/rollout $(REWARD) -o $(S)/reward
-# What a killed `make` has left is finished before it is counted: stages skip what is done.
-until_spread = $(all); while :; do $(rollout); $(reward); used=$$$$(wc -l < $(S)/shards); \
-	  found=$$$$($(SPREAD_OF) $(S)/reward); (( used < $(DYNAMIC) && used < $$$${\#shards[@]} && found < $(SPREAD) )) || break; \
-	  basename "$$$${shards[(first + used) % $$$${\#shards[@]}]}" .tar >> $(S)/shards; done
-
 define step
 $(eval S := $(RUN)/step-$(call pad,$(1)))
 $(eval P := $(if $(filter 1,$(1)),$(RUN),$(RUN)/step-$(call pad,$(call minus1,$(1)))))
 $(eval N := $(if $(filter 1,$(1)),$(RUN)/eval/000000/summary.json,$(P)/loop.done))
 
-$(S)/rollout.done: $(N) | engine
-	$(Q)mkdir -p $(S)
-	$(Q)$(all); basename "$$$${shards[first % $$$${#shards[@]}]}" .tar > $(S)/shards
-	$(Q)$(rollout)
-	$(Q)touch $$@
-
-$(S)/reward.done: $(S)/rollout.done
-	$(Q)$(if $(IS_DYNAMIC),$(until_spread),$(reward))
-	$(Q)$(all); echo $$$$((first + $$$$(wc -l < $(S)/shards))) > $(S)/next
-	$(Q)touch $$@
+# The rewards are computed while the engine still works on the rest of the groups. A shard that is done is skipped.
+$(S)/reward.done: $(N) | engine
+	$(Q)mkdir -p $(S); : > $(S)/shards
+	$(Q)export ARL_QUIET=1
+	$(Q)shards=($(EMB)/train/*.tar) first=$(call minus1,$(1)) used=0
+	$(Q)[[ ! -f $(P)/next ]] || first=$$$$(< $(P)/next)
+	$(Q)while :; do
+	$(Q)  shard=$$$${shards[(first + used++) % $$$${#shards[@]}]} name=$$$${shard##*/}
+	$(Q)  audio=$(TRAIN)/$$$$name; [[ -f $$$$audio ]] || audio=$$$$shard # its record leads to the references too
+	$(Q)  echo $$$${name%.tar} >> $(S)/shards
+	$(Q)  arl rollout --shards "$$$$shard" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
+	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT) --tee |
+	$(Q)    arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
+	$(Q)  (( used < $(DYNAMIC) && used < $$$${#shards[@]} )) && (( $$$$($(SPREAD_OF) $(S)/reward) < $(SPREAD) )) || break
+	$(Q)done
+	$(Q)echo $$$$((first + used)) > $(S)/next
+	$(Q): > $$@
 
 $(S)/update.done: $(S)/reward.done
-	$(Q)ARL_QUIET=1 arl update --shards $(own) --shards $(S)/rollout --shards $(S)/reward --policy $(P)/policy \
-	  --reference $(RUN)/policy --seed $(SEED) $(UPDATE) $(if $(IS_DYNAMIC),--gather $(SPREAD)) -o $(S)/policy
+	$(Q)names=$$$$(< $(S)/shards); [[ $$$$names != *$$$$'\n'* ]] || names={$$$${names//$$$$'\n'/,}}
+	$(Q)ARL_QUIET=1 arl update --shards "$(EMB)/train/$$$$names.tar" --shards $(S)/rollout --shards $(S)/reward \
+	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) \
+	  $(if $(filter-out 1,$(DYNAMIC)),--gather $(SPREAD)) -o $(S)/policy
 	$(Q)mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
-	$(Q)touch $$@
+	$(Q): > $$@
 
 $(S)/sync.done: $(S)/update.done
 	$(Q)ARL_QUIET=1 arl sync --policy $(S)/policy -o $(S)/sync
-	$(Q)touch $$@
+	$(Q): > $$@
 
 $(S)/loop.done: $(S)/sync.done
 	$(Q)arl report --run $(RUN) --step $(1)
 	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval $(TEST_SETS) --policy $(S)/policy --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/$(call pad,$(1)),)
 	$(Q)$(if $(filter 1,$(1)),,rm -rf $(P)/policy)
-	$(Q)touch $$@
+	$(Q): > $$@
 endef
 STEP_NUMBERS := $(shell seq 1 $(STEPS))
 $(foreach k,$(STEP_NUMBERS),$(eval $(call step,$(k))))
@@ -233,6 +231,6 @@ start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, t
 
 .PHONY: clean
 clean: ## remove RUN (its engine and resident stages are stopped first)
-	-arl engine stop
-	-$(if $(WARM),arl warm stop)
+	arl engine stop || true
+	$(if $(WARM),arl warm stop || true)
 	rm -rf $(RUN)

@@ -1,6 +1,7 @@
 """`arl reward`: rollout shards → reward shards.
 
     arl reward --shards rollout/ --with wer --with ./mine.py=0.5 --gate hallucination=-1
+    arl rollout --shards emb/000003.tar --tee | arl reward --shards - --shards data/000003.tar --with wer -o reward
 
 Every reward program (stages/README.md) scores each group; the weighted sum, overridden by gates, becomes the
 reward, and the group's advantages follow (arl.losses.advantages). References come from the audio shards, which
@@ -13,7 +14,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,13 +30,15 @@ if TYPE_CHECKING:
     from arl.programs.contract import Answer
     from arl.programs.resolve import Program
     from arl.programs.utterance import Hypothesis, Utterance
+    from arl.reward_jobs import Scoring
     from arl.shards.reader import Sample
+    from arl.stage import StageRun
 
 WAVE = re.compile(r"(\d+)\.(?:wav|flac|mp3)")  # the member of hypothesis 3 is 03.flac
 
 
 def reward(
-    shards: options.Shards,
+    shards: options.GrowingShards,
     out: options.Out = None,
     with_: Annotated[
         list[str] | None,
@@ -48,6 +51,7 @@ def reward(
     advantage: Annotated[str, typer.Option("--advantage", help="std (eq. 1), mean or rloo.")] = "std",
     eps: Annotated[float, typer.Option("--eps", help="Added to the standard deviation.")] = 1e-6,
     child: Annotated[bool, typer.Option("--child", help="Run Python rewards as programs, not in process.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes; 0: all cores for much text, else one.")] = 0,
     force: options.Force = False,
     max_failed: options.MaxFailed = 0,
     as_json: options.Json = False,
@@ -57,11 +61,11 @@ def reward(
     Example: arl reward --shards rollout/ --with wer --with keyword=0.5 --gate hallucination=-1
     """
     from arl.console import note
-    from arl.encode import FailureBudget
     from arl.losses.advantages import advantages
     from arl.programs.compose import Panel
     from arl.programs.references import find_column
-    from arl.shards.columns import META, REWARD, dumps
+    from arl.reward_jobs import Scoring, jobs_for
+    from arl.shards.columns import META
     from arl.shards.paths import joined_shards
     from arl.stage import StageRun, default_out
 
@@ -69,27 +73,63 @@ def reward(
     panel = Panel.parse(with_ or [], gate or [], child)
     arguments = {**panel.fingerprint(), "advantage": advantage, "eps": eps}
     run = StageRun("reward", out or default_out("reward", shards), arguments, sources=shards, force=force)
-    jobs = {name: Job(inputs, find_column(inputs, META)) for name, inputs in joined_shards(shards)}
-    todo = [name for name, _ in run.pending((name, job.all_inputs) for name, job in jobs.items())]
-    budget, total = FailureBudget(max_failed), Tally()
-    with ExitStack() as stack:
-        with run.phase("wake"):
-            programs = panel.open(stack) if todo else []
-        groups_of = score_shards([jobs[name] for name in todo], panel, programs, budget)
-        for name in todo:
-            with run.shard(name, jobs[name].all_inputs) as shard:
-                with run.phase("run"):
-                    rows = [(key, group.finished(advantage, eps)) for key, group in next(groups_of)]
-                for key, row in rows:
-                    shard.write(key, {REWARD: dumps(row)})
-                tally = Tally.of(row for _, row in rows)
-                shard.figures |= tally.figures()
-            total += tally
-    figures = total.figures() | {"failed": budget.count, "skipped": run.skipped, "out": str(run.out)}
+    every = {name: Job(inputs, find_column(inputs, META)) for name, inputs in joined_shards(shards)}
+    todo = {name: every[name] for name, _ in run.pending((name, job.all_inputs) for name, job in every.items())}
+    scoring = Scoring(run.out, arguments, shards, panel, advantage, eps, max_failed)
+    total, failed = Tally(), 0
+    for tally, bad in _scored(run, scoring, todo, jobs_for(jobs, panel, list(todo.values()))):
+        total += tally
+        failed += bad
+    figures = total.figures() | {"failed": failed, "skipped": run.skipped, "out": str(run.out)}
     if todo:
         note(summary(figures))
     if as_json:
         print(json.dumps(figures, ensure_ascii=False))
+
+
+def _scored(
+    run: "StageRun", scoring: "Scoring", todo: "Mapping[str, Job]", n_jobs: int
+) -> "Iterator[tuple[Tally, int]]":
+    """Scores the shards here or in processes; yields (counts, bad samples) of each."""
+    from arl.encode import FailureBudget
+    from arl.reward_jobs import score_in_processes
+
+    if n_jobs > 1:
+        yield from score_in_processes(scoring, n_jobs, todo)
+    elif todo:
+        budget, before = FailureBudget(scoring.max_failed), 0
+        with ExitStack() as stack:
+            with run.phase("wake"):
+                programs = scoring.panel.open(stack)
+            for tally in write_scores(run, todo, scoring, programs, budget):
+                yield tally, budget.count - before
+                before = budget.count
+
+
+def write_scores(
+    run: "StageRun",
+    todo: "Mapping[str, Job]",
+    scoring: "Scoring",
+    programs: "Sequence[Program]",
+    budget: "FailureBudget",
+) -> "Iterator[Tally]":
+    """Scores the shards one after another and writes them; yields the counts of each."""
+    from arl.shards.columns import REWARD, dumps
+    from arl.shards.growing import growth_of
+
+    groups_of = score_shards(list(todo.values()), scoring.panel, programs, budget)
+    for name, job in todo.items():
+        with run.shard(name, job.all_inputs) as shard:
+            with run.phase("run"):
+                rows = [(key, group.finished(scoring.advantage, scoring.eps)) for key, group in next(groups_of)]
+            waited_s = sum(growth.waited_s for path in job.all_inputs if (growth := growth_of(path)) is not None)
+            run.phases.seconds["run"] -= waited_s  # for standard input: the time of the stage that writes it
+            shard.figures |= {"waited_s": round(waited_s, 4)} if waited_s else {}
+            for key, row in rows:
+                shard.write(key, {REWARD: dumps(row)})
+            tally = Tally.of(row for _, row in rows)
+            shard.figures |= tally.figures()
+        yield tally
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ from pathlib import Path
 from benchmarks.command import Result, rounded, scratch, table
 from benchmarks.machine import describe
 
-SCRIPTS = {"a": "trl_step", "b": "update", "c": "rollout", "d": "steps", "e": "shards", "f": "growth"}
+SCRIPTS = {
+    "a": "trl_step", "b": "update", "c": "rollout", "d": "steps", "e": "shards", "f": "growth", "g": "rewards"
+}  # fmt: skip
 PAGE, RESULTS = "RESULTS.md", "results.json"
 
 

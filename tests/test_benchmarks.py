@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from arl.losses.grpo import Grpo
+from arl.shards.reader import read_shard
 from arl.train.step import Compute, policy_backward
-from benchmarks import gpu, growth, machine, measure, memory, rollout, run, shards, steps, trl_step, update
+from benchmarks import gpu, growth, machine, measure, memory, rewards, rollout, run, shards, steps, trl_step, update
 from benchmarks.command import rounded, target
 from benchmarks.models import QWEN2_05B, QWEN2_7B, TINY, make_groups, make_model, make_pair, make_policy
 from benchmarks.per_row import row_backward, row_batches, rows_of
@@ -85,6 +86,17 @@ def test_shards(tmp_path: Path) -> None:
     found = shards.measure_in(tmp_path, n_shards=1, repeats=1, utterances=2)
     assert found["rows"]["write"]["ours_mb_s"]["median"] > 0
     assert "joined read, cached" in shards.page(found)
+
+
+def test_rewards(tmp_path: Path) -> None:
+    groups = list(rewards.made(80))
+    assert groups == list(rewards.made(80)) and {len(hypotheses) for _, _, hypotheses in groups} == {rewards.GROUP}
+    rewards.write(tmp_path, groups)
+    found = rewards.measure_in(tmp_path, groups, repeats=1)
+    assert found["hypotheses"] == 960 and found["rates"]["one"]["median"] > 0
+    assert "jiwer, WER alone" in rewards.page(found) and found["targets"][0]["wanted"] == "≥ 20000"
+    columns = [sample.json("reward.json")["components"] for sample in read_shard(tmp_path / "reward" / "000000.tar")]
+    assert all(row["wer"][0] == 1.0 and row["hallucination"][0] == 0.0 for row in columns)
 
 
 def test_the_gpu_script_without_an_engine() -> None:

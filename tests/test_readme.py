@@ -24,10 +24,22 @@ def shell_lines(page: str) -> list[str]:
     return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
+def commands_of(words: list[str]) -> list[list[str]]:
+    """The commands of a pipeline."""
+    commands: list[list[str]] = [[]]
+    for word in words:
+        if word == "|":
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return commands
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
     command = typer.main.get_command(make_app())
-    shown = [shlex.split(line, comments=True) for line in shell_lines(page) if line.startswith("arl ")]
+    lines = [shlex.split(line, comments=True) for line in shell_lines(page) if line.startswith("arl ")]
+    shown = [command for words in lines for command in commands_of(words)]
     assert shown
     for words in shown:
         with command.make_context("arl", words[1:], resilient_parsing=True):

@@ -124,7 +124,17 @@ def _numbers(values: Any, n: int, where: str, name: str) -> list[float | None]:
         raise ArlError(f"{where}: {name} is not a list")
     if len(values) != n:
         raise ArlError(f"{where}: {name} has {len(values)} entries for {n} hypotheses")
+    if set(map(type, values)) <= {float, int} and math.isfinite(_sum(values)):  # nearly always
+        return list(map(float, values))
     return [None if value is None else _number(value, f"{where}: {name}[{i}]") for i, value in enumerate(values)]
+
+
+def _sum(values: list[float]) -> float:
+    """The sum, infinite where a number is beyond the floats."""
+    try:
+        return sum(map(float, values))
+    except OverflowError:
+        return math.inf
 
 
 def _number(value: Any, where: str) -> float:

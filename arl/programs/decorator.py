@@ -21,23 +21,34 @@ import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, overload
 
 from arl.errors import ArlError, UsageError
 from arl.programs.contract import Answer, answer_line, check_answer, parse_utterance
 from arl.programs.utterance import Utterance
 
 
-def reward(function: Callable[..., Any]) -> "Reward":
-    """Makes a reward program of `function(utterance, **options) -> rewards | (rewards, metrics)`."""
-    return Reward(function)
+@overload
+def reward(function: Callable[..., Any]) -> "Reward": ...
+@overload
+def reward(*, pure: bool) -> "Callable[[Callable[..., Any]], Reward]": ...
+def reward(function: Callable[..., Any] | None = None, *, pure: bool = False) -> Any:
+    """Makes a reward program of `function(utterance, **options) -> rewards | (rewards, metrics)`.
+
+    pure: its answer depends on the utterance alone and it loads nothing large, so that `arl reward` may call it in
+    several processes at once.
+    """
+    if function is None:
+        return functools.partial(Reward, pure=pure)
+    return Reward(function, pure)
 
 
 class Reward:
     """A reward function that is also a program."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], pure: bool = False) -> None:
         self.function = function
+        self.pure = pure
         self.name = function.__name__
         functools.update_wrapper(self, function)
 
@@ -106,11 +117,15 @@ class Reward:
         return parser
 
 
+_PLAIN = {float, int, type(None)}
+
+
 def _plain(values: Any, where: str) -> list[Any]:
     """A list of Python floats and Nones out of a list, tuple or array of numbers (bools and numpy scalars count)."""
     if isinstance(values, str | Mapping) or not hasattr(values, "__iter__"):
         raise ArlError(f"{where}: the function must return a list with one number or None per hypothesis")
-    return [_scalar(value) for value in values]
+    plain = list(values)
+    return plain if set(map(type, plain)) <= _PLAIN else [_scalar(value) for value in plain]
 
 
 def _scalar(value: Any) -> Any:

@@ -30,7 +30,7 @@ import arl
 from arl.errors import ArlError, UsageError
 from arl.programs.child import ChildProgram
 from arl.programs.contract import Answer
-from arl.programs.inprocess import InProcessProgram
+from arl.programs.inprocess import InProcessProgram, load_reward
 from arl.programs.shipped import program_name, shipped_dir, shipped_rewards
 from arl.programs.utterance import Utterance
 
@@ -71,6 +71,11 @@ class ProgramSpec:
             "arguments": [Path(word).name if _is_file(word) else word for word in self.arguments],
             "sha256": [_sha256(file) for file in files],
         }
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether it may run in several processes at once: a `@reward(pure=True)` function, in process."""
+        return self.in_process and self.file is not None and load_reward(self.file).pure
 
     @contextmanager
     def open(self) -> Iterator[Program]:

@@ -18,7 +18,7 @@ from arl.errors import UsageError
 from arl.text.languages import odds
 from arl.text.loops import inside_words, longest_run, loop, own_run, periods
 from arl.text.normalise import language, normalise, open_brackets
-from arl.text.scripts import DIGIT, LANGUAGE_SCRIPTS, script, scripts, speech_s
+from arl.text.scripts import DIGIT, LANGUAGE_SCRIPTS, SYLLABLES_PER_S, script, scripts, speech_s
 from arl.text.wer import aligned, counts_characters, units
 
 SHORT_ROUND = 2  # words: a longer round is a phrase, which people do not say three times
@@ -26,6 +26,7 @@ CHARACTERS_PER_WORD = 2  # of a language whose words are not counted
 NATURAL_REPEATS = 3  # "no no no": what speech repeats by itself, where no reference tells
 WORDS_PER_DIGIT, DIGIT_S = 2, 1 / 3  # how much more a digit of the reference may be in words: "quatre-vingt-"
 WORD_S = 2 / 15  # of the fastest speech: 4 letters
+SLOWEST_S = 1 / SYLLABLES_PER_S  # no character takes the fastest speaker longer
 SLACK_S = 0.3  # clips are cut closely, and durations rounded
 LOAN = 2 / 3  # Latin letters count less as another script: brands and loans are written in them everywhere
 EVIDENCE_WORDS, EVIDENCE_LETTERS = 2, 10  # below, the language of a text cannot be told
@@ -57,25 +58,19 @@ class Thresholds:
 
 
 class Text:
-    """A text with what the rules look at, each made when first asked for."""
+    """A text with what the rules look at."""
 
     def __init__(self, raw: str, lang: str) -> None:
         self.raw, self.lang = raw, lang
         self.normalised = normalise(raw, lang)
+        self.spaceless = self.normalised.replace(" ", "")
+        self.units = units(self.normalised, lang)
+        self.is_ascii = self.normalised.isascii() and raw.isascii()
 
-    @functools.cached_property
-    def units(self) -> list[str]:
-        """Words; characters where they are counted."""
-        return units(self.normalised, self.lang)
-
-    @functools.cached_property
+    @property
     def mixed(self) -> list[str]:
         """Words; where characters are counted, those and whole words of letters and digits: "meeting" is one."""
         return _MIXED.findall(self.normalised) if counts_characters(self.lang) else self.units
-
-    @functools.cached_property
-    def spaceless(self) -> str:
-        return self.normalised.replace(" ", "")
 
     @functools.cached_property
     def digits(self) -> int:
@@ -84,6 +79,10 @@ class Text:
     @functools.cached_property
     def scripts(self) -> set[str]:
         return scripts(self.raw)
+
+    @functools.cached_property
+    def words(self) -> frozenset[str]:
+        return frozenset(self.units)
 
     @functools.cached_property
     def speech_s(self) -> float:
@@ -100,7 +99,7 @@ _MIXED = re.compile(r"[0-9A-Za-z\u00c0-\u024f]+|\S")
 _reference = functools.lru_cache(maxsize=1 << 12)(Text)  # a group's hypotheses come one after another
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Case:
     """One hypothesis for the rules."""
 
@@ -133,7 +132,7 @@ def fired(
     if said is not None and heard.spaceless == said.spaceless:
         return ()
     case = Case(heard, said, lang, duration_s, CHARACTERS_PER_WORD if counts_characters(lang) else 1)
-    return tuple(name for name, rule in _RULES.items() if name not in thresholds.off and rule(case, thresholds))
+    return tuple([name for name, rule in _RULES.items() if rule(case, thresholds) and name not in thresholds.off])
 
 
 def ngram_loop(case: Case, thresholds: Thresholds) -> bool:
@@ -179,9 +178,9 @@ def insertion(case: Case, thresholds: Thresholds) -> bool:
 def length_ratio(case: Case, thresholds: Thresholds) -> bool:
     """A hypothesis that takes much longer to say than the reference, however it is cut into words."""
     said, heard = case.reference, case.hypothesis
-    if said is None or not said.normalised or len(heard.normalised) <= len(said.normalised) / 3:
+    if said is None or not said.normalised:
         return False
-    longer = heard.normalised_s - DIGIT_S * case.spelled_digits(said)
+    longer = speech_s(heard.normalised) - DIGIT_S * case.spelled_digits(said)
     least = thresholds.insertion_words * WORD_S
     return longer >= max(thresholds.length_ratio * said.normalised_s, said.normalised_s + least)
 
@@ -190,8 +189,11 @@ def speaking_rate(case: Case, thresholds: Thresholds) -> bool:
     """More than a human can say in the audio's duration, and more than the reference."""
     if case.duration_s is None:
         return False
-    needed = case.hypothesis.speech_s
-    if needed <= thresholds.speaking_rate * (case.duration_s + SLACK_S):
+    possible = thresholds.speaking_rate * (case.duration_s + SLACK_S)
+    if len(case.hypothesis.raw) * SLOWEST_S <= possible:  # most texts
+        return False
+    needed = speech_s(case.hypothesis.raw)
+    if needed <= possible:
         return False
     return case.reference is None or needed > case.reference.speech_s * 1.1
 
@@ -199,11 +201,13 @@ def speaking_rate(case: Case, thresholds: Thresholds) -> bool:
 def script_(case: Case, thresholds: Thresholds) -> bool:
     """Text in a script that neither the reference nor its language has."""
     own = _own_scripts(case)
+    if case.hypothesis.is_ascii and "LATIN" in own:  # most English texts
+        return False
     foreign = case.hypothesis.scripts - own
     if not own or not foreign:
         return False
     share = speech_s(case.hypothesis.raw, foreign) - (1 - LOAN) * speech_s(case.hypothesis.raw, foreign & {"LATIN"})
-    return share >= thresholds.script_share * case.hypothesis.speech_s
+    return share >= thresholds.script_share * speech_s(case.hypothesis.raw)
 
 
 def language_(case: Case, thresholds: Thresholds) -> bool:
@@ -216,7 +220,7 @@ def language_(case: Case, thresholds: Thresholds) -> bool:
         return han >= EVIDENCE_HAN and not heard.scripts & KANA and bool(said.scripts & KANA)
     if case.scale > 1 or len(heard.units) < EVIDENCE_WORDS:
         return False
-    if 2 * sum(map(said.units.__contains__, heard.units)) > len(heard.units) or heard.scripts - _own_scripts(case):
+    if 2 * sum(map(said.words.__contains__, heard.units)) > len(heard.units) or heard.scripts - _own_scripts(case):
         return False
     if sum(map(str.isalpha, heard.normalised)) < EVIDENCE_LETTERS:
         return False

@@ -82,13 +82,13 @@ class _Text:
 
     def occurrences(self, keyword: list[str]) -> list[int]:
         """Where the keyword's units begin, from the left, without overlaps."""
-        n, found, i = len(keyword), [], 0
-        while i + n <= len(self.units):
-            if self.units[i] == keyword[0] and self.units[i : i + n] == keyword and self.stands(i, n):
+        n, found, end = len(keyword), list[int](), 0
+        if keyword[0] not in self.units:  # most texts
+            return found
+        for i, unit in enumerate(self.units):
+            if unit == keyword[0] and i >= end and self.units[i : i + n] == keyword and self.stands(i, n):
                 found.append(i)
-                i += n
-            else:
-                i += 1
+                end = i + n
         return found
 
 
@@ -98,32 +98,23 @@ def keyword_counts(keywords: Sequence[str], reference: str, hypothesis: str, lan
         return KeywordCounts()
     lang = language(lang)
     texts = normalise(reference, lang), normalise(open_brackets(hypothesis, reference), lang)
-    said, heard = (_Text.of(text, lang) for text in texts)
+    heard, alignment = _Text.of(texts[1], lang), aligned(*texts, _by_characters(lang))
     matched = in_reference = in_hypothesis = 0
-    right: dict[int, int] | None = None
-    for keyword in _wanted(tuple(keywords), lang):
-        places = said.occurrences(keyword)
-        if places and right is None:
-            right = aligned(*texts, _by_characters(lang)).places()
-        matched += sum(_is_right(right or {}, i, len(keyword), heard) for i in places)
+    for keyword, places in _spoken(tuple(keywords), texts[0], lang):
+        n = len(keyword)
+        found = [alignment.place(i, n) for i in places]
+        matched += sum([j is not None and heard.stands(j, n) for j in found])
         in_reference += len(places)
         in_hypothesis += len(heard.occurrences(keyword))
     return KeywordCounts(matched, in_reference, in_hypothesis)
 
 
 @functools.lru_cache(maxsize=1 << 12)
-def _wanted(keywords: tuple[str, ...], lang: str) -> list[list[str]]:
-    """The keywords in units, without empty and equal ones."""
+def _spoken(keywords: tuple[str, ...], reference: str, lang: str) -> list[tuple[list[str], list[int]]]:
+    """The keywords in units, without empty and equal ones, each with its places in the normalised reference."""
+    said = _Text.of(reference, lang)
     found = dict.fromkeys(tuple(_Text.of(normalise(word, lang), lang).units) for word in keywords)
-    return [list(word) for word in found if word]
-
-
-def _is_right(right: dict[int, int], i: int, n: int, heard: _Text) -> bool:
-    """Whether the n units from i on are right, in a row, and an occurrence in the hypothesis too."""
-    first = right.get(i)
-    if first is None or any(right.get(i + k) != first + k for k in range(1, n)):
-        return False
-    return heard.stands(first, n)
+    return [(list(word), said.occurrences(list(word))) for word in found if word]
 
 
 def _by_characters(lang: str) -> bool:

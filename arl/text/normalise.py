@@ -12,6 +12,7 @@ brackets. Left out: number reading in other languages, and traditional against s
 import functools
 import importlib.util
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from importlib import resources
@@ -21,10 +22,11 @@ from types import ModuleType
 from arl.errors import ArlError
 from arl.text.english import EnglishByWords
 
-BRACKETS = str.maketrans("()[]<>", " " * 6)
+BRACKETS = re.compile(r"[()\[\]<>]")
 CACHED_TEXTS = 65536  # a step repeats each reference G times, and most of its hypotheses
 
 
+@functools.lru_cache(maxsize=1024)
 def language(lang: str) -> str:
     """The language alone, in lower case: "zh" of "zh-CN", "zh_TW" and "ZH"; "en" of "English"."""
     code = lang.strip().lower().replace("_", "-").partition("-")[0]
@@ -41,9 +43,9 @@ def open_brackets(hypothesis: str, reference: str | None) -> str:
 
     `normalise` drops text in brackets, so a policy could hide words there: opened, they count.
     """
-    if reference is not None and reference != reference.translate(BRACKETS):
+    if BRACKETS.search(hypothesis) is None or (reference is not None and BRACKETS.search(reference)):
         return hypothesis
-    return hypothesis.translate(BRACKETS)
+    return BRACKETS.sub(" ", hypothesis)
 
 
 @functools.lru_cache(maxsize=CACHED_TEXTS)
@@ -53,7 +55,7 @@ def _cached(text: str, is_english: bool) -> str:
 
 
 @functools.cache
-def _english() -> Callable[[str], str]:
+def _english() -> EnglishByWords:
     spelling = resources.files("whisper_normalizer").joinpath("normalizers/english.json").read_text(encoding="utf-8")
     return EnglishByWords(_whisper_module().EnglishTextNormalizer(json.loads(spelling)))
 

@@ -52,6 +52,7 @@ class Errors:
         )
 
 
+@functools.lru_cache(maxsize=1024)
 def counts_characters(lang: str) -> bool:
     """Whether the error rate of this language is a character error rate."""
     return language(lang) in CHARACTER_LANGUAGES
@@ -104,10 +105,12 @@ class Alignment:
     runs: tuple[tuple[str, int, int, int, int], ...]
     errors: Errors
 
-    def places(self) -> dict[int, int]:
-        """Reference unit → hypothesis unit, of those that are right."""
-        equal = [(i, i_end, j) for operation, i, i_end, j, _ in self.runs if operation == "equal"]
-        return {said: said - i + j for i, i_end, j in equal for said in range(i, i_end)}
+    def place(self, i: int, n: int) -> int | None:
+        """Where the hypothesis has the n reference units from i on, all right and in a row; None where it has not."""
+        for operation, start, end, heard, _ in self.runs:
+            if start <= i and i + n <= end and operation == "equal":
+                return heard + i - start
+        return None
 
 
 @functools.lru_cache(maxsize=REMEMBERED)

@@ -228,14 +228,18 @@ def sft_steps(
     learner: "Learner", job: Job, schedule: Sequence[Shards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Teacher forcing: each shard is read when its step comes."""
+    from arl.ahead import ahead
     from arl.rollout import load_tokenizer
     from arl.train.data import sft_batch
 
     tokenizer = load_tokenizer(job.start.llm_dir)
     kind = job.start.fields.get("text", "plain")
-    for index in range(done, len(schedule)):
-        samples = samples_of(schedule[index][1])
-        batch = sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
+
+    def read(shards: Shards) -> "Batch":
+        samples = samples_of(shards[1])
+        return sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
+
+    for index, batch in enumerate(ahead(map(read, schedule[done:])), done):
         yield index, batch.figures | learner.sft_step(batch)
 
 

@@ -5,7 +5,11 @@ STEPS ?= 32
 EVAL_EVERY ?= 8
 GROUP ?= 12
 MAX_NEW_TOKENS ?= 160
-REWARD ?= --with wer
+# The paper's rewards: accuracy; with hallucinations at -1; with keywords. REWARD='$(REWARD_ALL)' trains with all three.
+REWARD_R1 = --with wer
+REWARD_R12 = --with wer --gate hallucination=-1
+REWARD_ALL = --with wer --with keyword --gate hallucination=-1
+REWARD ?= $(REWARD_R1)
 UPDATE ?= --loss $(LOSS) --lr $(LR) --warmup 3 --schedule cosine --total-steps $(STEPS) --beta $(BETA)
 LOSS ?= dapo
 LR ?= 2e-4

@@ -9,7 +9,7 @@ Each rule is a metric, 1 where it fired. hallucination.md defines the rules and 
 from arl import reward
 
 
-@reward
+@reward(pure=True)
 def hallucination(
     utterance,
     loop_repeats: float = 4.0,

@@ -10,7 +10,7 @@ exact counts.
 from arl import reward
 
 
-@reward
+@reward(pure=True)
 def keyword(utterance):
     from arl.text.keywords import keyword_counts
 

@@ -12,7 +12,7 @@ import math
 from arl import reward
 
 
-@reward
+@reward(pure=True)
 def wer(utterance, floor: float = -math.inf):
     from arl.text.normalise import open_brackets
     from arl.text.wer import word_errors_batch
