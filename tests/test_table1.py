@@ -144,7 +144,7 @@ def test_the_full_table_is_planned(tmp_path: Path) -> None:
     chosen = next(
         line for line in plan.replace("\\\n", " ").splitlines() if line.startswith("arl mine") and "D0+D2" in line
     )
-    assert all(f"--against {tmp_path}/human/{part}" in chosen for part in ("test", "dev", "sft"))
+    assert all(f"--against {tmp_path}/human/{part}" in chosen for part in ("test", "dev"))
 
 
 def test_the_quick_table_and_the_development_set_are_planned(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ ON ?= test# or dev
 SEEDS ?= 0 1 2
 ARMS ?= R1-D0 R12-D0 R12-D02 R12-D12 Rall-Dall MWER-Dall SFT-Dall
 T1_START ?= examples/asr/table1-start
-T1_STEPS ?= 20
-T1_BATCH ?= 16
+T1_STEPS ?= 16
+T1_BATCH ?= 32
 T1_GROUP ?= 8
 T1_LR ?= 2e-4
-T1_SYNTHETIC ?= 1200,300,0
+T1_SYNTHETIC ?= 750,200,0
 T1_LONG ?= 20-24# seconds
-T1_SIZES ?= D0=160,D1=160,D2=48,D3=96
+T1_SIZES ?= D0=192,D1=160,D2=48,D3=96
 T1_TOKENS ?= 420# longest hypothesis: 1.3 times the characters of the longest long clip
 ifdef QUICK
 SEEDS := 0
@@ -38,24 +38,25 @@ REWARD_MWER := --with wer
 
 # ---- speech: a pool to choose from, and test and development sets that share no text and no clip with it -----------
 
-T1_HUMAN = arl data --asterisk --split test=0.45,sft=0.15,dev=0.10,train=0.30 --shuffle --seed 7 --max-s 10 -o $(1)
-T1_HELD := $(foreach part,test dev sft,--against $(T1)/human/$(part))
+T1_HUMAN = arl data --asterisk --split test=0.45,sft=0.15,dev=0.15,train=0.25 --shuffle --seed 7 --max-s 10 -o $(1)
+T1_TAUGHT := $(T1)/human/train $(T1)/human/sft
+T1_HELD := $(foreach part,test dev,--against $(T1)/human/$(part))
 
 $(T1)/human/data.json: | $(SETUP)
 	$(Q)$(call T1_HUMAN,$(T1)/human)
 
 $(T1)/synthetic/data.json: $(T1)/human/data.json
 	$(Q)arl data --synthetic $(T1_SYNTHETIC) --seed 2 --min-s 2.2 --max-s 9 --shuffle $(T1_HELD) \
-	  --against $(T1)/human/train -o $(T1)/synthetic
+	  $(T1_TAUGHT:%=--against %) -o $(T1)/synthetic
 
 $(T1)/pool/data.json: $(T1)/synthetic/data.json
-	$(Q)arl data --shards $(T1)/human/train --shards $(T1)/synthetic --shuffle --seed 3 -o $(T1)/pool
+	$(Q)arl data $(T1_TAUGHT:%=--shards %) --shards $(T1)/synthetic --shuffle --seed 3 -o $(T1)/pool
 
 # Long: neighbours joined. Keyword: utterances with a rare word.
 $(T1)/$(ON)/data.done: $(T1)/human/data.json
 	$(Q)mkdir -p $(@D) && ln -sfnr $(T1)/human/$(ON) $(@D)/short
 	$(Q)arl data --shards $(@D)/short --concatenate $(T1_LONG) --batch 8 -o $(@D)/long
-	$(Q)arl mine --shards $(@D)/short --sets D3 --against $(T1)/human/train -o $(@D)/mined
+	$(Q)arl mine --shards $(@D)/short --sets D3 $(T1_TAUGHT:%=--against %) -o $(@D)/mined
 	$(Q)ln -sfnr $(@D)/mined/D3 $(@D)/keyword
 	$(Q)touch $@ $(T1)/data.done
 
@@ -132,33 +133,43 @@ table1: $(T1_DONE) ## the paper's Table 1 (QUICK=1: at a toy size; SEEDS="0 1 2"
 
 # ---- the starting policy ------------------------------------------------------------------------------------------
 
-# The demo's start, taught on a few long clips and no longer than it takes to follow them: it reads clips of 20 s and
-# more, and loops in them. The projector stays as it is. Shipped: made on fewer of the clips, 41 of the long shards.
+# The demo's start, taught on few long clips, and stopped soon after it can follow them: it reads clips of 20 s, and
+# loops in them. Synthetic ones first, then those of its 81 human clips in eight orders. The projector stays as it is.
+# The one that is shipped was made by these commands on 41 of the long shards, in another order.
 S1 ?= $(T1)/start
-S1_STEPS ?= 120 60# of the two phases
+S1_STEPS ?= 120 60 144# of the three phases
 S1_SFT := --loss sft --weight-decay 0.05 --tokens 4096 --save-every 20
-S1_KINDS := long short long human long long
+
+# $(1) phase, $(2) the kinds of its steps, in turn
+define S1_MIX
+	rm -rf $(S1)/mix/$(1) && mkdir -p $(S1)/mix/$(1)/{audio,emb}
+	kinds=($(2)); declare -A used=([short]=0 [long]=0 [human]=0 [joined]=0); \
+	for ((k = 0; k < $(word $(1),$(S1_STEPS)); k++)); do \
+	  kind=$${kinds[k % $${#kinds[@]}]}; shards=($(S1)/audio/$$kind/*.tar); \
+	  shard=$${shards[used[$$kind]++ % $${#shards[@]}]}; \
+	  for column in audio emb; do \
+	    ln -sfr $(S1)/$$column/$$kind/$${shard##*/} $(S1)/mix/$(1)/$$column/$$(printf '%06d' $$k).tar; done; \
+	done
+endef
+S1_STEP = arl update $(S1_SFT) --shards $(S1)/mix/$(1)/emb --shards $(S1)/mix/$(1)/audio
 
 .PHONY: table1-start
 table1-start: $(T1)/human/data.json ## rebuild examples/asr/table1-start, the starting policy of Table 1 (half an hour)
 	arl data --synthetic 3500,900,0 --seed 1 --min-s 1.5 --max-s 9 --shuffle $(T1_HELD) --against $(T1)/human/train \
-	  -o $(S1)/audio/short
+	  --against $(T1)/human/sft -o $(S1)/audio/short
 	arl data --shards $(S1)/audio/short --concatenate 10-24 --batch 8 --shuffle -o $(S1)/audio/long
 	ln -sfnr $(T1)/human/sft $(S1)/audio/human
+	for order in {1..8}; do \
+	  arl data --shards $(S1)/audio/human --shuffle --seed $$order -o $(S1)/order/$$order; \
+	  arl data --shards $(S1)/order/$$order --concatenate 8-24 --seed $$order -o $(S1)/long/$$order; done
+	arl data $$(printf -- '--shards $(S1)/long/%s ' {1..8}) --shuffle --batch 8 -o $(S1)/audio/joined
 	arl init --from $(START) -o $(S1)/policy
-	for kind in short long human; do \
+	for kind in short long human joined; do \
 	  arl encode --shards $(S1)/audio/$$kind --policy $(S1)/policy -o $(S1)/emb/$$kind; done
-	rm -rf $(S1)/mix && mkdir -p $(S1)/mix/{1,2}/{audio,emb}
-	kinds=($(S1_KINDS)); declare -A used=([short]=0 [long]=0 [human]=0); \
-	for ((k = 0; k < $(word 1,$(S1_STEPS)) + $(word 2,$(S1_STEPS)); k++)); do \
-	  kind=$${kinds[k % $${#kinds[@]}]}; shards=($(S1)/audio/$$kind/*.tar); \
-	  shard=$${shards[used[$$kind]++ % $${#shards[@]}]}; \
-	  phase=$$((k < $(word 1,$(S1_STEPS)) ? 1 : 2)); \
-	  for column in audio emb; do \
-	    ln -sfr $(S1)/$$column/$$kind/$${shard##*/} $(S1)/mix/$$phase/$$column/$$(printf '%06d' $$k).tar; done; \
-	done
-	arl update $(S1_SFT) --shards $(S1)/mix/1/emb --shards $(S1)/mix/1/audio --policy $(S1)/policy \
-	  --lr 5e-4 --warmup 15 -o $(S1)/phase1
-	arl update $(S1_SFT) --shards $(S1)/mix/2/emb --shards $(S1)/mix/2/audio --policy $(S1)/phase1 \
-	  --lr 3e-4 -o $(S1)/phase2
-	arl export --policy $(S1)/phase2 --slim --dtype float16 -o $(T1_START)
+	$(call S1_MIX,1,long short long human long long)
+	$(call S1_STEP,1) --policy $(S1)/policy --lr 5e-4 --warmup 15 -o $(S1)/phase1
+	$(call S1_MIX,2,long short long human long long)
+	$(call S1_STEP,2) --policy $(S1)/phase1 --lr 3e-4 -o $(S1)/phase2
+	$(call S1_MIX,3,joined long human joined short long)
+	$(call S1_STEP,3) --policy $(S1)/phase2 --lr 3e-4 -o $(S1)/phase3
+	arl export --policy $(S1)/phase3 --slim --dtype float16 -o $(T1_START)
