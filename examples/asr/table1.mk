@@ -128,7 +128,7 @@ T1_DONE := $(foreach seed,$(SEEDS),$(foreach arm,$(ARMS),$(T1_RUNS)/$(arm)/$(see
 .PHONY: table1
 table1: $(T1_DONE) ## the paper's Table 1 (QUICK=1: at a toy size; SEEDS="0 1 2"; resumable)
 	$(Q)$(T1_ARL) engine stop
-	$(Q)-ARL_WARM=$(T1)/warm arl warm stop
+	$(Q)ARL_WARM=$(T1)/warm arl warm stop || true
 	$(Q)python examples/asr/table1.py $(T1_RUNS) -o $(T1_OUT) --plot $(dir $(T1_OUT))table1.png
 
 # ---- the starting policy ------------------------------------------------------------------------------------------
