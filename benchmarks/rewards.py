@@ -147,8 +147,8 @@ def page(result: Result) -> str:
     names = {"both": f"{result['cores']} cores", "one": "one process", "jiwer": "jiwer, WER alone, in a loop"}
     cpu = {name: number(figure["median"]) for name, figure in result["cpu_s"].items()}
     rows = [[names[name], with_spread(figure), cpu.get(name, "")] for name, figure in result["rates"].items()]
-    gain = with_spread(result["gain"])
-    text = f"{result['hypotheses']} hypotheses. One process scores {gain} times as many a CPU second."
+    gain = f"Per CPU second one process has {with_spread(result['gain'])} times as many as jiwer alone."
+    text = f"{result['hypotheses']} hypotheses. {gain}"
     about = __doc__.split("\n\n")[2].strip()
     return "\n\n".join(["## g: rewards", about, text, table(["", "hypotheses/s", "CPU, s"], rows)])
 

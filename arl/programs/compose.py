@@ -6,6 +6,7 @@ gate sets the total to its value; of several, to the lowest.
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -58,16 +59,14 @@ class Panel:
         """The rewards of one group [G] from its answers, one per program. ArlError when the sum overflows."""
         n = len(self.weights)
         columns = zip(*(answer.rewards for answer in answers), strict=True)
-        return [self._one(values[:n], values[n:], answers[0].key) for values in columns]
+        return [None if None in values else self._one(values[:n], values[n:], answers[0].key) for values in columns]
 
-    def _one(self, components: Sequence[float | None], gates: Sequence[float | None], key: str) -> float | None:
-        rewards = [value for value in components if value is not None]
-        if len(rewards) < len(components) or None in gates:
-            return None
-        fired = [value for value, gate in zip(self.gate_values, gates, strict=True) if gate]
-        total = min(fired) if fired else sum(w * r for w, r in zip(self.weights, rewards, strict=True))
+    def _one(self, rewards: Sequence[Any], gates: Sequence[Any], key: str) -> float:
+        if any(gates):
+            return min([value for value, gate in zip(self.gate_values, gates, strict=True) if gate])
+        total = sum(map(operator.mul, self.weights, rewards))
         if not math.isfinite(total):
-            raise ArlError(f"{key}: the weighted rewards {rewards} do not add up to a finite number")
+            raise ArlError(f"{key}: the weighted rewards {list(rewards)} do not add up to a finite number")
         return total
 
 

@@ -19,7 +19,7 @@ PLAIN = re.compile(r"[a-z0-9 ',?!;:.-]*")
 DOTS = re.compile(r"\.[^ 0-9]|(?:^| )\.")  # "wait...", "a.m."
 WORD = re.compile(r"([a-z]+)[,?!;:]*\.?")
 PARTNERS = frozenset({"been", "gone", "done", "got", "nd", "rd", "th", "s"})  # "she's been", "2 nd"
-CACHED_RUNS = 1 << 16
+CACHED = 1 << 16  # words, and runs of words
 
 
 class EnglishByWords:
@@ -32,40 +32,45 @@ class EnglishByWords:
         patterns = [original.ignore_patterns, *original.replacers]
         named = [found[1].split("|") for pattern in patterns if (found := alone.fullmatch(pattern))]
         self.active = frozenset().union(*named, original.standardize_numbers.words, PARTNERS)
-        self.inert = functools.lru_cache(maxsize=CACHED_RUNS)(self._inert)
-        self.run = functools.lru_cache(maxsize=CACHED_RUNS)(self._run)
+        self.inert = _Inert(self)
+        self.run = functools.lru_cache(maxsize=CACHED)(self._run)
 
     def __call__(self, text: str) -> str:
         lower = text.lower()
         if not PLAIN.fullmatch(lower) or _looks_beyond_its_word(lower):
             return self._run(text)
         words = lower.split()
-        plain_words = [self.inert(word) for word in words]
-        if None not in plain_words:
-            return " ".join(filter(None, plain_words))
-        parts: list[str] = []
-        waiting: list[str] = []
-        for word, plain in zip(words, plain_words, strict=True):
-            if plain is None:
-                waiting.append(word)
-                continue
-            if waiting:
-                parts.append(self.run(" ".join(waiting)))
-                waiting.clear()
-            parts.append(plain)
-        if waiting:
-            parts.append(self.run(" ".join(waiting)))
-        return " ".join(part for part in parts if part)
-
-    def _inert(self, word: str) -> str | None:
-        """The word as it comes out, whatever stands beside it; None when that cannot be said."""
-        found = WORD.fullmatch(word)
-        if found is None or found[1] in self.active:
-            return None
-        return self.spelling.get(found[1], found[1])
+        plain = list(map(self.inert.__getitem__, words))
+        begin = None  # of a run of words that are not inert
+        for i, word in enumerate([*plain, ""]):
+            if word is None:
+                begin = i if begin is None else begin
+            elif begin is not None:
+                plain[begin:i] = [self.run(" ".join(words[begin:i])), *[""] * (i - begin - 1)]
+                begin = None
+        return " ".join(filter(None, plain))
 
     def _run(self, text: str) -> str:
         return " ".join(self.original(text).split())
+
+
+class _Inert(dict[str, str | None]):
+    """Word → as it comes out, whatever stands beside it; None when that cannot be said. Filled as words are seen."""
+
+    def __init__(self, normaliser: EnglishByWords) -> None:
+        super().__init__()
+        self.normaliser = normaliser
+
+    def __missing__(self, word: str) -> str | None:
+        if len(self) >= CACHED:
+            self.clear()
+        found = WORD.fullmatch(word)
+        if found is None or found[1] in self.normaliser.active:
+            plain = None
+        else:
+            plain = self.normaliser.spelling.get(found[1], found[1])
+        self[word] = plain
+        return plain
 
 
 def _looks_beyond_its_word(lower: str) -> bool:

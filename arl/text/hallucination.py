@@ -74,6 +74,8 @@ class Text:
 
     @functools.cached_property
     def digits(self) -> int:
+        if self.is_ascii:
+            return len(_DIGITS.findall(self.normalised))
         return sum(script(character) == DIGIT for character in self.normalised)
 
     @functools.cached_property
@@ -95,6 +97,7 @@ class Text:
         return speech_s(self.normalised)
 
 
+_DIGITS = re.compile(r"[0-9]")
 _MIXED = re.compile(r"[0-9A-Za-z\u00c0-\u024f]+|\S")
 _reference = functools.lru_cache(maxsize=1 << 12)(Text)  # a group's hypotheses come one after another
 
@@ -152,7 +155,9 @@ def char_loop(case: Case, thresholds: Thresholds) -> bool:
     if case.scale > 1:
         lengths = [n for n in periods(case.hypothesis.units, least) if n <= CHARACTERS_PER_WORD]
         return any(_rounds(case, n, True) >= least for n in lengths)
-    for period, repeats in inside_words(_without_round_numbers(case.hypothesis.normalised), least):
+    if not inside_words(case.hypothesis.units, least):  # most texts
+        return False
+    for period, repeats in inside_words(_without_round_numbers(case.hypothesis.normalised).split(), least):
         excused = NATURAL_REPEATS - 1.0
         if case.reference is not None:
             excused = longest_run(_without_round_numbers(case.reference.normalised).replace(" ", ""), period) / period

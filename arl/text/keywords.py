@@ -15,6 +15,7 @@ Korean, where a keyword begins a word and a particle may follow. Left out: infle
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from arl.text.normalise import language, normalise, open_brackets
 from arl.text.wer import aligned, counts_characters
@@ -54,41 +55,42 @@ class KeywordCounts:
         )
 
 
-@dataclass(frozen=True)
-class _Text:
-    """A normalised text in units, and at which of them an occurrence may begin and end."""
+class _Text(NamedTuple):
+    """A normalised text in units, and at which of them an occurrence may begin and end; None: at all."""
 
     units: list[str]
-    begins: list[bool]
-    ends: list[bool]
+    begins: list[bool] | None = None
+    ends: list[bool] | None = None
 
     @classmethod
     def of(cls, normalised: str, lang: str) -> "_Text":
         if not _by_characters(lang):
-            words = normalised.split()
-            return cls(words, [True] * len(words), [True] * len(words))
+            return cls(normalised.split())
         padded = f" {normalised} "
         around = [trio for trio in zip(padded, padded[1:], padded[2:], strict=False) if trio[1] != " "]
+        found = [one for _, one, _ in around]
         if lang == KOREAN:
-            begins, ends = [before == " " for before, _, _ in around], [True] * len(around)
-        else:
-            begins = [not (_is_word(before) and _is_word(one)) for before, one, _ in around]
-            ends = [not (_is_word(one) and _is_word(behind)) for _, one, behind in around]
-        return cls([one for _, one, _ in around], begins, ends)
+            return cls(found, [before == " " for before, _, _ in around])
+        begins = [not (_is_word(before) and _is_word(one)) for before, one, _ in around]
+        return cls(found, begins, [not (_is_word(one) and _is_word(behind)) for _, one, behind in around])
 
     def stands(self, i: int, n: int) -> bool:
         """Whether the n units from i on can be an occurrence."""
-        return self.begins[i] and self.ends[i + n - 1]
+        return (self.begins is None or self.begins[i]) and (self.ends is None or self.ends[i + n - 1])
 
     def occurrences(self, keyword: list[str]) -> list[int]:
         """Where the keyword's units begin, from the left, without overlaps."""
-        n, found, end = len(keyword), list[int](), 0
-        if keyword[0] not in self.units:  # most texts
-            return found
-        for i, unit in enumerate(self.units):
-            if unit == keyword[0] and i >= end and self.units[i : i + n] == keyword and self.stands(i, n):
+        n, i = len(keyword), 0
+        found: list[int] = []
+        for _ in range(self.units.count(keyword[0])):
+            try:
+                i = self.units.index(keyword[0], i)
+            except ValueError:  # the rest of them are inside the last occurrence
+                break
+            is_one = self.units[i : i + n] == keyword and self.stands(i, n)
+            if is_one:
                 found.append(i)
-                end = i + n
+            i += n if is_one else 1
         return found
 
 
@@ -101,9 +103,9 @@ def keyword_counts(keywords: Sequence[str], reference: str, hypothesis: str, lan
     heard, alignment = _Text.of(texts[1], lang), aligned(*texts, _by_characters(lang))
     matched = in_reference = in_hypothesis = 0
     for keyword, places in _spoken(tuple(keywords), texts[0], lang):
-        n = len(keyword)
-        found = [alignment.place(i, n) for i in places]
-        matched += sum([j is not None and heard.stands(j, n) for j in found])
+        for i in places:
+            j = alignment.place(i, len(keyword))
+            matched += j is not None and heard.stands(j, len(keyword))
         in_reference += len(places)
         in_hypothesis += len(heard.occurrences(keyword))
     return KeywordCounts(matched, in_reference, in_hypothesis)

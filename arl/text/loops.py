@@ -9,7 +9,7 @@ rounds differ ("thank you", "thank you so", "thank you"), and repetitions with o
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 MAX_PERIOD = 64  # units; no longer round is looked for
 
@@ -44,15 +44,19 @@ def _longest(units: Sequence[str], period: int) -> tuple[int, int]:
 def periods(units: Sequence[str], least_rounds: float) -> range:
     """The periods at which `units` can have a loop of that many rounds, shortest first; none for most texts."""
     surplus = len(units) - len(set(units))  # a loop of r rounds of n units has at least (r - 1) n that are not new
+    if surplus < least_rounds - 1:
+        return range(0)
     return range(1, int(min(surplus / (least_rounds - 1), len(units) / least_rounds, MAX_PERIOD)) + 1)
 
 
-def inside_words(text: str, least_rounds: int) -> Iterator[tuple[int, float]]:
-    """(period, rounds) of each loop of 1 to 4 characters inside a word of `text`, such as "hahahahaha"."""
-    for found in _pattern(least_rounds).finditer(text):
-        yield len(found[1]), len(found[0]) / len(found[1])
+def inside_words(words: Sequence[str], least_rounds: int) -> list[tuple[int, float]]:
+    """(period, rounds) of each loop of 1 to 4 characters inside one of the words, such as "hahahahaha"."""
+    surplus = least_rounds - 1  # a loop of r rounds of n characters has at least (r - 1) n that are not new
+    few = [word for word in words if len(word) > surplus and len(word) - len(set(word)) >= surplus]
+    found = [match for word in few for match in _pattern(least_rounds).finditer(word)]
+    return [(len(match[1]), len(match[0]) / len(match[1])) for match in found]
 
 
 @functools.cache
 def _pattern(least_rounds: int) -> re.Pattern[str]:
-    return re.compile(rf"(\S{{1,4}}?)\1{{{least_rounds - 1},}}")
+    return re.compile(rf"(.{{1,4}}?)\1{{{least_rounds - 1},}}")

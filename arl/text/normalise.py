@@ -33,9 +33,11 @@ def language(lang: str) -> str:
     return "en" if code in ("eng", "english") else code
 
 
+@functools.lru_cache(maxsize=CACHED_TEXTS)
 def normalise(text: str, lang: str) -> str:
     """`text` as it is compared: normalised for the language, words separated by single spaces, none at the ends."""
-    return _cached(text, language(lang) == "en")
+    normaliser = _english() if language(lang) == "en" else _basic()
+    return " ".join(normaliser(text).split())
 
 
 def open_brackets(hypothesis: str, reference: str | None) -> str:
@@ -46,12 +48,6 @@ def open_brackets(hypothesis: str, reference: str | None) -> str:
     if BRACKETS.search(hypothesis) is None or (reference is not None and BRACKETS.search(reference)):
         return hypothesis
     return BRACKETS.sub(" ", hypothesis)
-
-
-@functools.lru_cache(maxsize=CACHED_TEXTS)
-def _cached(text: str, is_english: bool) -> str:
-    normaliser = _english() if is_english else _basic()
-    return " ".join(normaliser(text).split())
 
 
 @functools.cache

@@ -12,7 +12,9 @@ code-switched speech.
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from rapidfuzz.distance import Levenshtein
 
 from arl.text.normalise import language, normalise
 
@@ -91,18 +93,17 @@ def align(reference: str, hypothesis: str, lang: str) -> list[tuple[str, str | N
     texts = normalise(reference, lang), normalise(hypothesis, lang)
     expected, heard = units(texts[0], lang), units(texts[1], lang)
     steps: list[tuple[str, str | None, str | None]] = []
-    for operation, i, i_end, j, j_end in aligned(*texts, counts_characters(lang)).runs:
+    for tag, i, i_end, j, j_end in aligned(*texts, counts_characters(lang)).runs:
         said, written = expected[i:i_end], heard[j:j_end]
         for k in range(max(len(said), len(written))):
-            steps.append((operation, said[k] if said else None, written[k] if written else None))
+            steps.append((OPERATIONS[tag], said[k] if said else None, written[k] if written else None))
     return steps
 
 
-@dataclass(frozen=True)
-class Alignment:
-    """Two texts aligned. runs: (operation, start and end in the reference, in the hypothesis), in units, in order."""
+class Alignment(NamedTuple):
+    """Two texts aligned. runs: (rapidfuzz's operation, start and end in the reference, in the hypothesis), in order."""
 
-    runs: tuple[tuple[str, int, int, int, int], ...]
+    runs: Sequence[tuple[str, int, int, int, int]]
     errors: Errors
 
     def place(self, i: int, n: int) -> int | None:
@@ -116,13 +117,17 @@ class Alignment:
 @functools.lru_cache(maxsize=REMEMBERED)
 def aligned(reference: str, hypothesis: str, characters: bool) -> Alignment:
     """The alignment of two normalised texts, by words or by characters without the spaces."""
-    from rapidfuzz.distance import Levenshtein
-
     said: str | list[str] = reference.replace(" ", "") if characters else reference.split()
     heard: str | list[str] = hypothesis.replace(" ", "") if characters else hypothesis.split()
     opcodes: Any = Levenshtein.opcodes(said, heard).as_list()
-    totals = {"equal": 0, "substitute": 0, "delete": 0, "insert": 0}
-    runs = tuple((OPERATIONS[tag], i, i_end, j, j_end) for tag, i, i_end, j, j_end in opcodes)
-    for operation, i, i_end, j, j_end in runs:
-        totals[operation] += max(i_end - i, j_end - j)
-    return Alignment(runs, Errors(totals["substitute"], totals["delete"], totals["insert"], totals["equal"]))
+    hits = substitutions = deletions = insertions = 0
+    for tag, i, i_end, j, j_end in opcodes:
+        if tag == "equal":
+            hits += i_end - i
+        elif tag == "replace":
+            substitutions += i_end - i
+        elif tag == "delete":
+            deletions += i_end - i
+        else:
+            insertions += j_end - j
+    return Alignment(opcodes, Errors(substitutions, deletions, insertions, hits))

@@ -46,5 +46,11 @@ def test_distinct_words_need_no_search():
 
 
 def test_characters_inside_a_word():
-    assert list(inside_words("he said hahahahahaha and noooooo", 6)) == [(2, 6.0), (1, 6.0)]
-    assert list(inside_words("banana no no no no no no", 3)) == []
+    assert inside_words(["he", "said", "hahahahahaha", "and", "noooooo"], 6) == [(2, 6.0), (1, 6.0)]
+    assert inside_words(["banana", *["no"] * 6], 3) == []
+
+
+@given(st.text(alphabet="ab", max_size=12), st.integers(1, 4), st.integers(3, 7))
+def test_no_loop_inside_a_word_is_overlooked(around, period, rounds):
+    found = inside_words(["some", around + "wxyz"[:period] * rounds + around], rounds)
+    assert (period, rounds) in found
