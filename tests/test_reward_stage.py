@@ -286,6 +286,7 @@ def test_a_stream_that_breaks_off_leaves_nothing(run, tmp_path):
     process = piped("--shards", "-", "--shards", audio, "--with", "wer", "-o", tmp_path / "piped")
     _, errors = process.communicate(given[: len(given) // 2 // 512 * 512])
     assert process.returncode == 1 and len(errors.splitlines()) == 1, errors
+    assert errors.startswith(b"arl: standard input: cut "), errors
     assert not list((tmp_path / "piped").glob("*.tar*"))
 
 
