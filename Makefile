@@ -1,12 +1,12 @@
 # arl: set-up, checks, and the on-policy loop. `make help` lists the targets.
 #
-# The loop is a chain of stamps, RUN/step-NNNNNN/{rollout,reward,update,sync}.done: interrupted anywhere and
+# The loop is a chain of stamps, RUN/step-NNNNNN/{reward,update,sync,loop}.done: interrupted anywhere and
 # started again it goes on where it was. Each stage is the same `arl` command that a person would type.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
+.ONESHELL:# one shell per recipe: a step has a dozen lines
 .DELETE_ON_ERROR:
-.SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
@@ -19,11 +19,15 @@ EMB ?= $(RUN)/emb
 include $(CONFIG)
 TRAIN ?= $(DATA)/train
 TEST ?= $(DATA)/test
+TEST_SETS ?= --shards $(EMB)/test
+KEEP ?=# set: the engine and the resident stages go on when a loop is done
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-export ARL_ENGINE := $(RUN)/engine
+ENGINE ?= $(RUN)/engine
+export ARL_ENGINE := $(ENGINE)
 WARM ?= rollout reward update sync report
-export ARL_WARM := $(if $(WARM),$(RUN)/warm)# set to nothing: cold
+WARM_IN ?= $(RUN)/warm
+export ARL_WARM := $(if $(WARM),$(WARM_IN))# set to nothing: cold
 Q := $(if $(V),,@)# make V=1 shows the commands
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -59,8 +63,8 @@ lock: ## resolve requirements.lock anew (versions and hashes, no index)
 
 .PHONY: lint test
 lint: $(SETUP) ## ruff and mypy
-	ruff check arl stages tests benchmarks
-	ruff format --check arl stages tests benchmarks
+	ruff check arl stages tests benchmarks examples
+	ruff format --check arl stages tests benchmarks examples
 	mypy
 
 test: lint ## lint, then every test, the real engine's included (under 15 minutes on 2 cores)
@@ -89,73 +93,92 @@ engine: $(RUN)/encode.done
 	arl sync --policy $(RUN)/$${last%sync.done}policy; wait
 
 $(RUN)/eval/000000/summary.json: | engine
-	$(Q)arl eval --shards $(EMB)/test --policy $(RUN)/policy --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
+	$(Q)arl eval $(TEST_SETS) --policy $(RUN)/policy --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
 
 pad = $(shell printf '%06d' $(1))
 minus1 = $(shell echo $$(($(1) - 1)))
+# Dynamic sampling: a step takes up to DYNAMIC shards, until SPREAD groups have spread, and trains on those alone.
+DYNAMIC ?= 1
+SPREAD ?= 32
+SPREAD_OF := python -c 'import sys; from arl.stage import read_record; \
+  print(sum(line["groups"] - line["zero_spread"] for line in read_record(sys.argv[1])))'
 divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
 
-# $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp
+# $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp.
+# S/shards: the names of the step's shards, a line each; S/next: where the next step begins among all shards.
 define step
 $(eval S := $(RUN)/step-$(call pad,$(1)))
 $(eval P := $(if $(filter 1,$(1)),$(RUN),$(RUN)/step-$(call pad,$(call minus1,$(1)))))
 $(eval N := $(if $(filter 1,$(1)),$(RUN)/eval/000000/summary.json,$(P)/loop.done))
 
-$(S)/rollout.done: $(N) | engine
-	$(Q)mkdir -p $(S)
-	$(Q)shards=($(EMB)/train/*.tar); echo "$$$${shards[($(1) - 1) % $$$${#shards[@]}]}" > $(S)/shard
-	$(Q)ARL_QUIET=1 arl rollout --shards "$$$$(< $(S)/shard)" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
-	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT)
-	$(Q)touch $$@
-
-$(S)/reward.done: $(S)/rollout.done
-	$(Q)ARL_QUIET=1 arl reward --shards $(S)/rollout $(REWARD) -o $(S)/reward
-	$(Q)touch $$@
+# The rewards are computed while the engine still works on the rest of the groups. A shard that is done is skipped.
+$(S)/reward.done: $(N) | engine
+	$(Q)mkdir -p $(S); : > $(S)/shards
+	$(Q)export ARL_QUIET=1
+	$(Q)shards=($(EMB)/train/*.tar) first=$(call minus1,$(1)) used=0
+	$(Q)[[ ! -f $(P)/next ]] || first=$$$$(< $(P)/next)
+	$(Q)while :; do
+	$(Q)  shard=$$$${shards[(first + used++) % $$$${#shards[@]}]} name=$$$${shard##*/}
+	$(Q)  audio=$(TRAIN)/$$$$name; [[ -f $$$$audio ]] || audio=$$$$shard # its record leads to the references too
+	$(Q)  echo $$$${name%.tar} >> $(S)/shards
+	$(Q)  arl rollout --shards "$$$$shard" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
+	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT) --tee |
+	$(Q)    arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
+	$(Q)  (( used < $(DYNAMIC) && used < $$$${#shards[@]} )) && (( $$$$($(SPREAD_OF) $(S)/reward) < $(SPREAD) )) || break
+	$(Q)done
+	$(Q)echo $$$$((first + used)) > $(S)/next
+	$(Q): > $$@
 
 $(S)/update.done: $(S)/reward.done
-	$(Q)ARL_QUIET=1 arl update --shards "$$$$(< $(S)/shard)" --shards $(S)/rollout --shards $(S)/reward \
-	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) -o $(S)/policy
+	$(Q)names=$$$$(< $(S)/shards); [[ $$$$names != *$$$$'\n'* ]] || names={$$$${names//$$$$'\n'/,}}
+	$(Q)ARL_QUIET=1 arl update --shards "$(EMB)/train/$$$$names.tar" --shards $(S)/rollout --shards $(S)/reward \
+	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) \
+	  $(if $(filter-out 1,$(DYNAMIC)),--gather $(SPREAD)) -o $(S)/policy
 	$(Q)mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
-	$(Q)touch $$@
+	$(Q): > $$@
 
 $(S)/sync.done: $(S)/update.done
 	$(Q)ARL_QUIET=1 arl sync --policy $(S)/policy -o $(S)/sync
-	$(Q)touch $$@
+	$(Q): > $$@
 
 $(S)/loop.done: $(S)/sync.done
 	$(Q)arl report --run $(RUN) --step $(1)
-	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval --shards $(EMB)/test --policy $(S)/policy --compare $(RUN)/eval/000000 \
+	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval $(TEST_SETS) --policy $(S)/policy --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/$(call pad,$(1)),)
 	$(Q)$(if $(filter 1,$(1)),,rm -rf $(P)/policy)
-	$(Q)touch $$@
+	$(Q): > $$@
 endef
 STEP_NUMBERS := $(shell seq 1 $(STEPS))
 $(foreach k,$(STEP_NUMBERS),$(eval $(call step,$(k))))
 LAST := $(RUN)/step-$(call pad,$(STEPS))
 
 $(RUN)/eval/final/summary.json: $(LAST)/loop.done | engine
-	$(Q)arl eval --shards $(EMB)/test --policy $(LAST)/policy --compare $(RUN)/eval/000000 \
+	$(Q)arl eval $(TEST_SETS) --policy $(LAST)/policy --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
+
+STOP = $(if $(KEEP),,arl engine stop $(if $(WARM),&& arl warm stop))
 
 .PHONY: loop
 loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resumable; ends with the held-out WER
-	$(Q)arl engine stop
-	$(Q)$(if $(WARM),arl warm stop)
+	$(Q)$(STOP)
 
 .PHONY: control
 control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps on the same clips instead, in RUN/control
 	arl update --loss sft --shards $(EMB)/train --shards $(TRAIN) --policy $(RUN)/policy --epochs $(STEPS) \
 	  --max-steps $(STEPS) $(CONTROL) --seed $(SEED) -o $(RUN)/control
 	arl sync --policy $(RUN)/control
-	arl eval --shards $(EMB)/test --policy $(RUN)/control --compare $(RUN)/eval/000000 \
+	arl eval $(TEST_SETS) --policy $(RUN)/control --compare $(RUN)/eval/000000 \
 	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/control
-	arl engine stop
-	$(if $(WARM),arl warm stop)
+	$(STOP)
 
 .PHONY: demo
 demo: ## from nothing to the held-out WER before and after reinforcement learning
 	$(MAKE) --no-print-directory setup
 	$(MAKE) --no-print-directory loop
+
+# ---- Table 1 ------------------------------------------------------------------------------------------------
+
+include examples/asr/table1.mk
 
 # ---- benchmarks ---------------------------------------------------------------------------------------------
 
@@ -208,6 +231,6 @@ start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, t
 
 .PHONY: clean
 clean: ## remove RUN (its engine and resident stages are stopped first)
-	-arl engine stop
-	-$(if $(WARM),arl warm stop)
+	arl engine stop || true
+	$(if $(WARM),arl warm stop || true)
 	rm -rf $(RUN)

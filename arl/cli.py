@@ -28,6 +28,7 @@ COMMANDS = {  # name: (module, function, panel of the help)
     "reward": ("arl.reward_stage", "reward", STAGES),
     "update": ("arl.update", "update", STAGES),
     "sync": ("arl.sync", "sync", STAGES),
+    "mine": ("arl.mine", "mine", AROUND),
     "eval": ("arl.evaluate", "evaluate", AROUND),
     "report": ("arl.report", "report", AROUND),
     "export": ("arl.export", "export", AROUND),

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+PIPE_WIDTH = 100_000  # characters; rich would break lines at 80
+
 
 def note(message: str) -> None:
     """One line to stderr about what was done; `ARL_QUIET=1` leaves it out."""
@@ -34,10 +36,11 @@ def stderr_console() -> Any:
 
 
 def stdout_console() -> Any:
-    """A rich console on stdout, for tables that a person reads."""
+    """A rich console on stdout, for tables that a person reads; in a pipe its lines are as long as they want."""
     from rich.console import Console
 
-    return Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False, width=width)
 
 
 class Progress:

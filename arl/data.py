@@ -4,9 +4,11 @@
     arl data --folder LibriSpeech/train-clean-100 --shuffle -o data/train
     arl data --manifest cv/en/train.tsv --against data/test -o data/train
     arl data --synthetic 14000,3500,1500 --against data/test -o data/synthetic
+    arl data --asterisk --max-s 10 --concatenate 20-28 -o data/long
 
 One sample is `.flac` or `.wav` (mono, 16 kHz) and `.json` {"text", "lang", "duration_s", "speaker"?, "keywords"?};
-one shard is one training batch. Left out: voice activity detection, segmentation, text normalisation.
+joined ones also have "concatenated" (keys) and "texts". One shard is one training batch. Left out: voice activity
+detection, segmentation, text normalisation.
 """
 
 import os
@@ -70,6 +72,15 @@ def data(
     max_s: Annotated[
         float | None, typer.Option(min=0, help="Leave out clips longer than this, in seconds.", rich_help_panel=CHOICE)
     ] = None,
+    concatenate: Annotated[
+        str,
+        typer.Option(
+            metavar="LOW-HIGH",
+            help="Join neighbours of one speaker into clips of so many seconds, as 20-28; --min-s and --max-s are "
+            "then of what is joined.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = "",
     lang: Annotated[str, typer.Option(help="Language of utterances that state none.")] = "en",
     batch: Annotated[int, typer.Option(min=1, help="Utterances per shard; a step takes one shard.")] = 32,
     shuffle: Annotated[
@@ -87,6 +98,7 @@ def data(
     """
     from arl.console import note
     from arl.corpora.build import Options, build
+    from arl.corpora.concatenate import parse as parse_seconds
     from arl.corpora.prepare import Limits
     from arl.corpora.split import parse
     from arl.shards.columns import dumps
@@ -99,7 +111,10 @@ def data(
     _refuse_stray(chosen[0], audio_root, allow_pipes)
     if min_s is not None and max_s is not None and min_s > max_s:
         raise UsageError(f"--min-s {min_s} is above --max-s {max_s}")
-    wanted = Options(lang, batch, shuffle, seed, Limits(min_s, max_s), parse(split) if split else {}, against or ())
+    wanted = Options(
+        lang, batch, shuffle, seed, Limits(min_s, max_s), parse(split) if split else {}, against or (),
+        parse_seconds(concatenate) if concatenate else None,
+    )  # fmt: skip
     source = _corpus(folder, kaldi, manifest, shards, synthetic, audio_root, allow_pipes, seed)
     record = build(source, out, wanted, jobs or len(os.sched_getaffinity(0)), max_failed, force)
     if json:
@@ -108,7 +123,8 @@ def data(
         minutes = figures["seconds"] / 60
         note(f"data: {out}: {name}: {figures['utterances']} utterances, {figures['texts']} texts, {minutes:.1f} min, "
              f"{figures['shards']} shard(s)")  # fmt: skip
-    left_out = {"bad": record["failed"], "too short or long": record["outside"], "in --against": record["excluded"]}
+    outside = "too short or long" + (", or without neighbours" if concatenate else "")
+    left_out = {"bad": record["failed"], outside: record["outside"], "in --against": record["excluded"]}
     if any(left_out.values()):
         note(f"data: {out}: left out: " + ", ".join(f"{count} {why}" for why, count in left_out.items() if count))
     if record["up_to_date"]:

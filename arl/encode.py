@@ -12,7 +12,8 @@ the same frontend has encoded is skipped, whatever the policy's version.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,6 +42,7 @@ def encode(
     Example: arl encode --shards data/train --policy policy -o emb
     """
     from arl import resident
+    from arl.ahead import ahead
     from arl.console import progress
     from arl.device import pick_device
     from arl.errors import UsageError
@@ -67,11 +69,11 @@ def encode(
         with run.phase("wake"):
             kept = resident.take(opened.frontend_dir)
             frontend = (family(opened.family).frontend.load(opened.frontend_dir) if kept is None else kept).to(where)
-        for name, inputs in todo:
+        loaded = ahead((job, load_shard(read_joined(job[1]), frontend.sample_rate)) for job in todo)
+        for (name, inputs), clips in loaded:
             with run.shard(name, inputs) as shard:
                 with run.phase("run"):
-                    samples = list(read_joined(inputs))
-                    results = list(encode_shard(samples, frontend, opened.prompt, features, batch_s, budget))
+                    results = list(encode_shard(clips, frontend, opened.prompt, features, batch_s, budget))
                 for key, members, duration_s in results:
                     shard.write(key, members)
                     shard.audio_s += duration_s
@@ -97,36 +99,55 @@ class FailureBudget:
         warn(f"skipped: {message}")
 
 
-def encode_shard(
-    samples: "Sequence[Sample]", frontend: Any, prompt: list[int], features: bool, batch_s: float, budget: FailureBudget
-) -> Iterator[tuple[str, dict[str, bytes], float]]:
-    """Yields (key, members, seconds) in the samples' order; batches are formed over the shard by length."""
+@dataclass(frozen=True)
+class Clip:
+    """One utterance's samples [n] at the frontend's rate, or why there are none, and where it is."""
+
+    key: str
+    where: str
+    wave: Any = None
+    error: str = ""
+
+
+def load_shard(samples: "Iterable[Sample]", sample_rate: int) -> list[Clip]:
+    """The decoded audio of a shard: work for the CPU, done ahead of the device's."""
     from arl.audio.io import load as load_audio
     from arl.errors import ArlError
     from arl.shards import columns
 
-    waves: dict[str, Any] = {}
-    errors: dict[str, str] = {}
+    clips = []
     for sample in samples:
         audio = next((sample.members[ext] for ext in columns.AUDIO if ext in sample.members), None)
         try:
             if audio is None:
                 raise ArlError("no audio member (.wav, .flac or .mp3); these are not audio shards")
-            waves[sample.key] = load_audio(audio, frontend.sample_rate)
+            clips.append(Clip(sample.key, sample.where, load_audio(audio, sample_rate)))
         except ArlError as error:
-            errors[sample.key] = str(error)
-            budget.spend(f"{sample.where}: {error}")
+            clips.append(Clip(sample.key, sample.where, error=str(error)))
+    return clips
+
+
+def encode_shard(
+    clips: Sequence[Clip], frontend: Any, prompt: list[int], features: bool, batch_s: float, budget: FailureBudget
+) -> Iterator[tuple[str, dict[str, bytes], float]]:
+    """Yields (key, members, seconds) in the clips' order; batches are formed over the shard by length."""
+    from arl.shards import columns
+
+    for clip in clips:
+        if clip.error:
+            budget.spend(f"{clip.where}: {clip.error}")
+    waves = {clip.key: clip.wave for clip in clips if not clip.error}
     encoded: dict[str, Any] = {}
     for batch in length_buckets({key: len(wave) / frontend.sample_rate for key, wave in waves.items()}, batch_s):
         outputs = frontend.features([waves[key] for key in batch])
         if not features:
             outputs = frontend.project(outputs)
         encoded.update(zip(batch, outputs, strict=True))
-    for key in (sample.key for sample in samples):
-        if key in errors:
-            yield key, {columns.PROMPT: columns.dumps({"input_ids": [], "error": errors[key]})}, 0.0
+    for clip in clips:
+        if clip.error:
+            yield clip.key, {columns.PROMPT: columns.dumps({"input_ids": [], "error": clip.error})}, 0.0
         else:
-            yield key, members_of(encoded[key], prompt, features), len(waves[key]) / frontend.sample_rate
+            yield clip.key, members_of(encoded[clip.key], prompt, features), len(clip.wave) / frontend.sample_rate
 
 
 def members_of(output: Any, prompt: list[int], features: bool) -> dict[str, bytes]:

@@ -1,197 +1,159 @@
-"""`arl eval`: greedy decoding through the engine, word error rate with intervals, against another run if asked.
+"""`arl eval`: error rates, keywords and hallucinations of a policy on held-out sets; two evaluations compared.
 
     arl eval --shards emb/test --policy policy -o eval/start
-    arl eval --shards emb/test --policy policy --compare eval/start
+    arl eval --set short=emb/short --set long=emb/long --policy policy -o eval/start
+    arl eval --set long=data/long --transcripts whisper.tsv -o eval/whisper     # another system's; no engine
+    arl eval --compare eval/start eval/final                                    # no engine either
 
-Writes `utterances.jsonl` (reference, hypothesis, error counts, alignment) and `summary.json`. The references are
-found as `arl reward` finds them. Left out: sampling; the figure is that of greedy decoding.
+Writes `utterances.jsonl` (per utterance both texts, error and keyword counts, hallucination rules, alignment) and
+`summary.json`; `arl/evaluation/README.md` says what each figure means. The references are found as `arl reward`
+finds them. Left out: sampling; the figures are those of greedy decoding.
 """
 
 import json
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from arl import options
+from arl.errors import UsageError
 
-if TYPE_CHECKING:
-    from arl.engine.client import Engine
-    from arl.policy import Policy
-
-UTTERANCES, SUMMARY = "utterances.jsonl", "summary.json"
-COUNTS = ("substitutions", "deletions", "insertions", "hits")
+Shards = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shards",
+        help="The utterances, as one set without a name: a folder, a .tar, a range, or -. Repeat to join columns.",
+        callback=lambda context, shards: options.with_stdin_in_a_file(context, shards or []),
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=SHARDS", help="A set with a name. Repeatable; a name given twice joins columns."
+    ),
+]
+Compare = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--compare",
+        metavar="A",
+        help="Another eval's folder, the baseline. With a second folder B: no decoding, compare the two.",
+    ),
+]
+Second = Annotated[list[Path] | None, typer.Argument(metavar="B", help="With --compare A: the folder compared with A.")]
+Transcripts = Annotated[
+    Path | None,
+    typer.Option("--transcripts", help="Lines key<TAB>text, scored instead of an engine's hypotheses."),
+]
 
 
 def evaluate(
-    shards: options.Shards,
+    second: Second = None,
+    shards: Shards = None,
+    sets: Sets = None,
+    compare: Compare = None,
+    transcripts: Transcripts = None,
     out: options.Out = None,
     policy: options.PolicyDir = None,
     engine: options.EngineDir = options.DEFAULT_ENGINE,
-    compare: Annotated[
-        Path | None, typer.Option("--compare", help="Another eval's folder: paired interval against it.")
-    ] = None,
     max_new_tokens: Annotated[
         int, typer.Option("--max-new-tokens", min=1, help="Longest hypothesis, in tokens.")
     ] = 256,
+    top: Annotated[
+        int, typer.Option("--top", min=0, help="Of --compare A B: how many of the most changed utterances to show.")
+    ] = 10,
     seed: options.Seed = 0,
     max_failed: options.MaxFailed = 0,
     as_json: options.Json = False,
 ) -> None:
-    """Word error rate of a policy on held-out utterances.
+    """Word error rate, keywords and hallucinations of a policy on held-out utterances, or two evaluations compared.
 
     Example: arl eval --shards emb/test --policy policy -o eval/policy --compare eval/start
+
+    Example: arl eval --set short=emb/short --set long=emb/long --policy policy -o eval/policy
+
+    Example: arl eval --compare eval/start eval/policy --top 20
     """
-    from arl.policy import Policy
-    from arl.rollout import policy_of_embeddings, serving_engine
+    from arl.evaluation.compare import compare as compare_rows
+    from arl.evaluation.figures import summarise
+    from arl.evaluation.folder import read_rows, write
+    from arl.evaluation.sets import parse_sets
+    from arl.evaluation.show import show_summary
     from arl.stage import default_out
 
-    opened = Policy.open(policy or policy_of_embeddings(shards))
-    client = serving_engine(opened, engine)
-    baseline = read_utterances(compare) if compare else None
-    rows, timing = decode(client, opened, shards, max_new_tokens, max_failed)
-    summary = {"policy": opened.version, **summarise(rows, seed), **timing}
+    parsed = parse_sets(shards or [], sets or [])
+    folders = comparison_folders(bool(parsed), compare or [], second or [])
+    if not parsed:
+        compare_two(folders[0], folders[1], top, seed, as_json)
+        return
+    baseline = read_rows(folders[0]) if folders else None  # before the work: it may not be there
+    out = out or default_out("eval", next(iter(parsed.values())))
+    if transcripts:
+        of, rows, timing = from_transcripts(transcripts, parsed, max_failed)
+    else:
+        of, rows, timing = from_engine(parsed, policy, engine, max_new_tokens, max_failed)
+    summary = {**of, **summarise(rows, seed), **timing}
     if baseline is not None:
-        summary["compared_with"] = {"path": str(compare), **compared(rows, baseline, seed)}
-    folder = out or default_out("eval", shards)
-    write(folder, rows, summary)
+        summary["compared_with"] = {"path": str(folders[0]), **compare_rows(rows, baseline, seed)}
+    write(out, rows, summary)
     if as_json:
         print(json.dumps(summary))
     else:
-        show(summary, rows)
+        show_summary(summary, " ".join(*of.items()))
 
 
-def decode(
-    client: "Engine", policy: "Policy", shards: Sequence[str], max_new_tokens: int, max_failed: int
-) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """One row per utterance of all shards that did not fail, how many failed, and how long the engine took."""
-    from arl.console import progress
-    from arl.encode import FailureBudget
-    from arl.programs.references import find_column, read_with_references
-    from arl.rollout import audio_seconds, awake, generate, load_tokenizer
-    from arl.shards.columns import META
-    from arl.shards.paths import joined_shards
+def comparison_folders(has_sets: bool, compare: Sequence[Path], second: Sequence[Path]) -> list[Path]:
+    """The folders to compare: A and B without sets; with sets the baseline, or none. UsageError for anything else.
 
-    samples = [
-        sample
-        for _, inputs in joined_shards(shards)
-        for sample in read_with_references(inputs, find_column(inputs, META))
-    ]
-    tokenizer = load_tokenizer(policy.llm_dir)
-    sampling = {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": max_new_tokens}
-    with progress("eval", len(samples)) as bar, awake(client, policy, "eval"):
-        start = time.monotonic()
-        groups = generate(client, policy, samples, 1, sampling, 0, FailureBudget(max_failed), bar)
-        seconds = time.monotonic() - start
-    rows = []
-    for sample, group in zip(samples, groups, strict=True):
-        if group is not None:
-            text = tokenizer.decode(group.hypotheses[0].tokens, skip_special_tokens=True)
-            rows.append(score(sample.key, sample.json(META), text))
-    audio_s = audio_seconds(samples, policy)
-    timing = {"failed": len(samples) - len(rows), "seconds": round(seconds, 2), "audio_s": round(audio_s, 1)}
-    return rows, timing | ({"rtf": round(seconds / audio_s, 5)} if audio_s else {})
+    `--compare A B` gives B as an argument, `--compare A --compare B` gives it as a second value.
+    """
+    folders = [*compare, *second]
+    if second and not compare:
+        raise UsageError(f"{second[0]}: what is it? --shards {second[0]}, or --compare A B")
+    if not folders and not has_sets:
+        raise UsageError("nothing to evaluate: give --shards, --set NAME=SHARDS, or --compare A B")
+    if has_sets and len(folders) > 1:
+        raise UsageError("--shards and --set are evaluated against one folder: --compare A")
+    if not has_sets and len(folders) != 2:
+        raise UsageError("--compare takes two folders, A and B; or one, and --shards or --set to evaluate against it")
+    return folders
 
 
-def score(key: str, meta: dict[str, Any], hypothesis: str) -> dict[str, Any]:
-    """One line of `utterances.jsonl`."""
-    from arl.text.wer import align, word_errors
+def from_engine(
+    sets: Mapping[str, Sequence[str]], policy: Path | None, engine: Path, max_new_tokens: int, max_failed: int
+) -> tuple[dict[str, str], list[dict[str, Any]], dict[str, float]]:
+    """({"policy": version}, rows, timing) of greedy decoding."""
+    from arl.evaluation.decode import decode
+    from arl.policy import Policy
+    from arl.rollout import policy_of_embeddings, serving_engine
 
-    lang = meta.get("lang", "en")
-    errors = word_errors(meta["text"], hypothesis, lang)
-    counts = {name: getattr(errors, name) for name in COUNTS}
-    alignment = align(meta["text"], hypothesis, lang)
-    words = {"reference": meta["text"], "hypothesis": hypothesis}
-    return {"key": key, "lang": lang, **words, **counts, "alignment": alignment}
-
-
-def arrays(rows: Sequence[dict[str, Any]]) -> tuple[Any, Any]:
-    """(errors [n], reference words [n])."""
-    import numpy as np
-
-    errors = np.array([row["substitutions"] + row["deletions"] + row["insertions"] for row in rows])
-    words = np.array([row["substitutions"] + row["deletions"] + row["hits"] for row in rows])
-    return errors, words
+    sources = [source for one in sets.values() for source in one]
+    opened = Policy.open(policy or policy_of_embeddings(sources))
+    client = serving_engine(opened, engine)
+    return {"policy": opened.version}, *decode(client, opened, sets, max_new_tokens, max_failed)
 
 
-def summarise(rows: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """WER with its 95 % interval and the error counts. ArlError when there is nothing to count."""
-    from arl.errors import ArlError
-    from arl.text.bootstrap import rate_interval
+def from_transcripts(
+    path: Path, sets: Mapping[str, Sequence[str]], max_failed: int
+) -> tuple[dict[str, str], list[dict[str, Any]], dict[str, float]]:
+    """({"transcripts": path}, rows, how many failed) of another system's transcripts."""
+    from arl.evaluation.decode import read_transcripts, transcribed
 
-    errors, words = arrays(rows)
-    if not len(rows) or not words.sum():
-        raise ArlError("eval: no utterance with reference words")
-    rate = rate_interval(errors, words, seed=seed)
-    totals = {name: sum(row[name] for row in rows) for name in COUNTS[:3]}
-    return {
-        "utterances": len(rows), "words": int(words.sum()), "correct_utterances": int((errors == 0).sum()),
-        "wer": rate.value, "wer_low": rate.low, "wer_high": rate.high, **totals,
-    }  # fmt: skip
+    return {"transcripts": str(path)}, *transcribed(read_transcripts(path), sets, max_failed)
 
 
-def compared(rows: Sequence[dict[str, Any]], baseline: Sequence[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """Relative WER change against the baseline with its paired interval, on the utterances that both have."""
-    from arl.errors import ArlError
-    from arl.text.bootstrap import paired_relative
+def compare_two(a: Path, b: Path, top: int, seed: int, as_json: bool) -> None:
+    """Prints how B differs from A: figures, significance, the utterances that changed most."""
+    from arl.evaluation.compare import compare, most_changed
+    from arl.evaluation.folder import read_rows
+    from arl.evaluation.show import show_comparison
 
-    old = {row["key"]: row for row in baseline}
-    if {row["key"] for row in rows} != set(old):
-        raise ArlError("--compare: the other run evaluated other utterances; evaluate both on the same shards")
-    old_errors, words = arrays([old[row["key"]] for row in rows])
-    change = paired_relative(arrays(rows)[0], old_errors, seed=seed)
-    return {
-        "wer": float(old_errors.sum() / words.sum()), "relative": change.value,
-        "relative_low": change.low, "relative_high": change.high,
-    }  # fmt: skip
-
-
-def read_utterances(folder: Path) -> list[dict[str, Any]]:
-    """The rows of an earlier `arl eval -o folder`."""
-    from arl.errors import ArlError
-
-    path = folder / UTTERANCES
-    if not path.is_file():
-        raise ArlError(f"{path}: no evaluation there; `arl eval -o {folder}` makes one")
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def write(folder: Path, rows: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
-    """Both files, each replaced whole; the summary last."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        (UTTERANCES, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)),
-        (SUMMARY, json.dumps(summary, indent=1) + "\n"),
-    ):
-        temporary = folder / f".{name}.tmp"
-        temporary.write_text(text)
-        temporary.replace(folder / name)
-
-
-def show(summary: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
-    """The table for people, on stdout."""
-    from rich.table import Table
-
-    from arl.console import stdout_console
-
-    table = Table(title=f"policy {summary['policy']}: {summary['utterances']} utterances, {summary['words']} words")
-    for name in ("WER %", "95 %", "Sub", "Del", "Ins", "utterances right", "RTF"):
-        table.add_column(name, justify="right")
-    table.add_row(
-        f"{100 * summary['wer']:.2f}", f"{100 * summary['wer_low']:.2f} … {100 * summary['wer_high']:.2f}",
-        str(summary["substitutions"]), str(summary["deletions"]), str(summary["insertions"]),
-        f"{summary['correct_utterances']}/{summary['utterances']}", f"{summary.get('rtf', 0):.4f}",
-    )  # fmt: skip
-    console = stdout_console()
-    console.print(table)
-    if summary["failed"]:
-        console.print(f"{summary['failed']} utterances failed and are not in these figures")
-    if other := summary.get("compared_with"):
-        significant = other["relative_low"] > 0 or other["relative_high"] < 0
-        console.print(
-            f"against {other['path']}: WER {100 * other['wer']:.2f} % → {100 * summary['wer']:.2f} %, relative "
-            f"{100 * other['relative']:+.1f} % (95 % paired: {100 * other['relative_low']:+.1f} … "
-            f"{100 * other['relative_high']:+.1f} %{'' if significant else ', not significant'})"
-        )
+    baseline, rows = read_rows(a), read_rows(b)
+    result = {"a": str(a), "b": str(b), **compare(rows, baseline, seed)}
+    changed = most_changed(rows, baseline, top)
+    if as_json:
+        print(json.dumps({**result, "changed": [{"a": old, "b": new} for old, new in changed]}, ensure_ascii=False))
+    else:
+        show_comparison(result, changed)

@@ -19,12 +19,34 @@ def with_stdin_in_a_file(context: typer.Context, shards: list[str]) -> list[str]
     return [str(path) for path in context.with_resource(spooled(paths, name))]
 
 
+def with_growing_stdin(context: typer.Context, shards: list[str]) -> list[str]:
+    """`-` as a file that can be read while it still grows."""
+    if "-" not in shards:
+        return shards
+    import sys
+
+    from arl.shards.growing import growing
+    from arl.shards.paths import joined_shards
+
+    ((name, paths),) = joined_shards(shards)
+    grown = context.with_resource(growing(sys.stdin.buffer, name))
+    return [str(grown if str(path) == "-" else path) for path in paths]
+
+
 Shards = Annotated[
     list[str],
     typer.Option(
         "--shards",
         help="Input: a folder, a .tar, a-{000000..000012}.tar, or -. Repeat to join columns row by row.",
         callback=with_stdin_in_a_file,
+    ),
+]
+GrowingShards = Annotated[
+    list[str],
+    typer.Option(
+        "--shards",
+        help="Input: a folder, a .tar, a-{000000..000012}.tar, or -, read as it comes. Repeat to join columns.",
+        callback=with_growing_stdin,
     ),
 ]
 Out = Annotated[

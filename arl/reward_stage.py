@@ -1,6 +1,7 @@
 """`arl reward`: rollout shards → reward shards.
 
     arl reward --shards rollout/ --with wer --with ./mine.py=0.5 --gate hallucination=-1
+    arl rollout --shards emb/000003.tar --tee | arl reward --shards - --shards data/000003.tar --with wer -o reward
 
 Every reward program (stages/README.md) scores each group; the weighted sum, overridden by gates, becomes the
 reward, and the group's advantages follow (arl.losses.advantages). References come from the audio shards, which
@@ -37,7 +38,7 @@ WAVE = re.compile(r"(\d+)\.(?:wav|flac|mp3)")  # the member of hypothesis 3 is 0
 
 
 def reward(
-    shards: options.Shards,
+    shards: options.GrowingShards,
     out: options.Out = None,
     with_: Annotated[
         list[str] | None,
@@ -116,12 +117,16 @@ def write_scores(
 ) -> "Iterator[Tally]":
     """Scores the shards one after another and writes them; yields the counts of each."""
     from arl.shards.columns import REWARD, dumps
+    from arl.shards.growing import growth_of
 
     groups_of = score_shards(list(todo.values()), scoring.panel, programs, budget)
     for name, job in todo.items():
         with run.shard(name, job.all_inputs) as shard:
             with run.phase("run"):
                 rows = [(key, group.finished(scoring.advantage, scoring.eps)) for key, group in next(groups_of)]
+            waited_s = sum(growth.waited_s for path in job.all_inputs if (growth := growth_of(path)) is not None)
+            run.phases.seconds["run"] -= waited_s  # for standard input: the time of the stage that writes it
+            shard.figures |= {"waited_s": round(waited_s, 4)} if waited_s else {}
             for key, row in rows:
                 shard.write(key, {REWARD: dumps(row)})
             tally = Tally.of(row for _, row in rows)

@@ -1,17 +1,20 @@
 """`arl rollout`: embeddings + instruction → a group of hypotheses per utterance, from the resident engine.
 
     arl rollout --shards emb/ --group 12
+    arl rollout --shards emb/000003.tar --tee | arl reward --shards - --shards data/000003.tar --with wer -o reward
 
-All utterances of a shard are in flight at once; the engine computes each prompt once per group. Writes
+All utterances of a shard are in flight at once; the engine computes each prompt once per group. A group is written
+as soon as it and those before it have finished, so that with --tee rewards are computed meanwhile. Writes
 `.rollout.json`: the policy's version, the temperature, and per hypothesis its text, tokens, log-probabilities
 and how it finished. Left out: training data of any other kind; the reference transcript is never read here.
 Where no engine runs, one is started for `--policy` (default: the policy the embeddings were made with) and stays.
 """
 
 import hashlib
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from arl.engine.client import Engine, Group
     from arl.policy import Policy
     from arl.shards.reader import Sample
+    from arl.stage import OpenShard
 
 
 def rollout(
@@ -38,6 +42,10 @@ def rollout(
     max_new_tokens: Annotated[
         int, typer.Option("--max-new-tokens", min=1, help="Longest hypothesis, in tokens.")
     ] = 256,
+    tee: Annotated[
+        bool,
+        typer.Option("--tee", help="Write the shard to standard output too, as its groups finish."),
+    ] = False,
     policy: options.PolicyDir = None,
     engine: options.EngineDir = options.DEFAULT_ENGINE,
     seed: options.Seed = 0,
@@ -48,6 +56,7 @@ def rollout(
 
     Example: arl rollout --shards emb/ --group 12
     """
+    from arl.ahead import ahead
     from arl.console import note, progress
     from arl.encode import FailureBudget
     from arl.policy import Policy
@@ -56,6 +65,7 @@ def rollout(
     from arl.stage import StageRun, default_out
 
     matched = joined_shards(shards)
+    copy = pipe_for(len(matched)) if tee else None
     opened = Policy.open(policy or policy_of_embeddings(shards))
     client = serving_engine(opened, engine)
     sampling = {"temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens}
@@ -63,20 +73,44 @@ def rollout(
     run = StageRun("rollout", out or default_out("rollout", shards), arguments, shards, opened.version, force)
     tokenizer = load_tokenizer(opened.llm_dir)
     budget = FailureBudget(max_failed)
-    for name, inputs in run.pending(matched):
-        with run.shard(name, inputs) as shard:
-            samples = list(read_joined(inputs))
+    for (name, inputs), samples in ahead((job, list(read_joined(job[1]))) for job in run.pending(matched)):
+        with run.shard(name, inputs, copy) as shard:
+
+            def write(sample: "Sample", result: "Group | None", shard: "OpenShard" = shard) -> None:
+                hypotheses = result.hypotheses if result is not None else []  # a row without hypotheses keeps the join
+                shard.write(sample.key, rollout_member(hypotheses, tokenizer, opened, temperature))
+
             shown = progress(f"rollout {name}", len(samples))
             with run.phase("run"), awake(client, opened, "rollout"), shown as bar:
                 start = time.monotonic()
-                groups = generate(client, opened, samples, group, sampling, seed, budget, bar)
+                groups = generate(client, opened, samples, group, sampling, seed, budget, bar, write)
                 seconds = time.monotonic() - start
-            for sample, result in zip(samples, groups, strict=True):
-                hypotheses = result.hypotheses if result is not None else []  # a row without hypotheses keeps the join
-                shard.write(sample.key, rollout_member(hypotheses, tokenizer, opened, temperature))
+            peak = client.metrics().peak
             shard.figures |= figures([result for result in groups if result is not None], seconds)
+            shard.figures |= {"running_peak": peak.running, "queued_peak": peak.queued}
             shard.audio_s = audio_seconds(samples, opened) * (group if temperature > 0 else 1)
         note(f"rollout: {name}: {shard.figures['groups']} groups, {shard.figures['tokens_per_s']:.0f} tokens/s")
+    if copy is not None and run.skipped:
+        send_file(run.path(matched[0][0]), copy)
+
+
+def pipe_for(n_shards: int) -> int:
+    """The descriptor of standard output for --tee. UsageError for a terminal, and for more than one shard."""
+    from arl.errors import UsageError
+
+    if n_shards != 1:
+        raise UsageError(f"--tee: standard output is one shard, these are {n_shards}; name one")
+    if sys.stdout.isatty():
+        raise UsageError("--tee: standard output is a terminal, a shard belongs into a pipe: | arl reward --shards -")
+    return sys.stdout.fileno()
+
+
+def send_file(path: Path, descriptor: int) -> None:
+    """A finished shard to a pipe; where nobody reads it, that is no failure."""
+    from arl.shards.writer import write_all
+
+    with suppress(BrokenPipeError):
+        write_all(descriptor, path.read_bytes())
 
 
 def policy_of_embeddings(shards: Sequence[str]) -> Path:
@@ -143,20 +177,32 @@ def hypothesis_seeds(seed: int, key: str, group: int) -> list[int]:
 
 def generate(
     client: "Engine", policy: "Policy", samples: "Sequence[Sample]", group: int, sampling: dict[str, Any], seed: int,
-    budget: "FailureBudget", bar: "Progress",
+    budget: "FailureBudget", bar: "Progress", done: "Callable[[Sample, Group | None], None] | None" = None,
 ) -> "list[Group | None]":  # fmt: skip
     """The group of each sample, all in flight at once; None for a sample whose requests failed twice, and, without a
     request, for one that `arl encode` has counted as failed.
 
-    Temperature 0 is greedy decoding: one hypothesis, whatever `group` says.
+    done: called with each sample and its group in the samples' order, as soon as that group and all before it are
+    there, while the engine works on the rest. Temperature 0 is greedy decoding: one hypothesis, whatever `group` says.
     """
     import asyncio
 
     from arl.encode import failed_to_encode
     from arl.engine.client import GroupFailed
+    from arl.engine.load import watched
     from arl.shards import columns
 
     greedy = sampling["temperature"] == 0
+
+    results: dict[int, Group | None] = {}
+    handed_out = 0
+
+    async def answered(index: int) -> None:
+        nonlocal handed_out
+        results[index] = await one(samples[index])
+        while done is not None and handed_out in results:
+            done(samples[handed_out], results[handed_out])
+            handed_out += 1
 
     async def one(sample: "Sample") -> "Group | None":
         seeds = hypothesis_seeds(seed, sample.key, group)
@@ -172,11 +218,12 @@ def generate(
         finally:
             bar.advance()
 
-    async def everything() -> "list[Group | None]":
-        async with client:
-            return list(await asyncio.gather(*(one(sample) for sample in samples)))
+    async def everything() -> None:
+        async with client, watched(client):
+            await asyncio.gather(*map(answered, range(len(samples))))
 
-    return asyncio.run(everything())
+    asyncio.run(everything())
+    return [results[index] for index in range(len(samples))]
 
 
 def rollout_member(hypotheses: list[Any], tokenizer: Any, policy: "Policy", temperature: float) -> dict[str, bytes]:

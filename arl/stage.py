@@ -24,6 +24,7 @@ from typing import Any
 from arl.console import note
 from arl.errors import ArlError
 from arl.process import age_s
+from arl.shards.growing import growth_of, wait_until_whole
 from arl.shards.marker import read_marker
 from arl.shards.paths import SPOOL
 from arl.shards.writer import ShardWriter
@@ -69,15 +70,18 @@ class Phases:
 
     def __init__(self) -> None:
         self.seconds = {"load": seconds_since_start(), "wake": 0.0, "run": 0.0, "sleep": 0.0, "write": 0.0}
+        self._inside = 0.0  # seconds of the phases inside the present one
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Adds the block's wall seconds to one of them."""
-        start = time.monotonic()
+        """Adds the block's wall seconds to one of them; those of a phase inside it count for that one only."""
+        start, before, self._inside = time.monotonic(), self._inside, 0.0
         try:
             yield
         finally:
-            self.seconds[name] += time.monotonic() - start
+            seconds = time.monotonic() - start
+            self.seconds[name] += seconds - self._inside
+            self._inside = before + seconds
 
     def rounded(self) -> dict[str, float]:
         """For a record."""
@@ -131,6 +135,7 @@ class StageRun:
         """Names the result: equal stage, arguments, policy and input contents give an equal fingerprint."""
         digests = []
         for path in inputs:
+            wait_until_whole(path)
             marker = read_marker(path)
             if marker is None:
                 raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
@@ -153,14 +158,19 @@ class StageRun:
         return self.out / f"{name}.tar"
 
     @contextmanager
-    def shard(self, name: str, inputs: Sequence[Path]) -> Iterator["OpenShard"]:
-        """Opens the output shard; at the end of the block it is recorded and published, on an exception removed."""
-        made = self.fingerprint(inputs)
-        writer = ShardWriter(self.path(name), made)
+    def shard(self, name: str, inputs: Sequence[Path], copy: int | None = None) -> Iterator["OpenShard"]:
+        """Opens the output shard; at the end of the block it is recorded and published, on an exception removed.
+
+        copy: descriptor of a pipe that gets the same bytes as they come.
+        """
+        grows = any(growth_of(path) for path in inputs)
+        writer = ShardWriter(self.path(name), "" if grows else self.fingerprint(inputs), copy)
         with writer:
             shard = OpenShard(self, writer)
             yield shard
-            self.record(name, made, shard)
+            if grows:  # what it was made from is known only now
+                writer.made = self.fingerprint(inputs)
+            self.record(name, writer.made, shard)
         self.phases.clear()
 
     def record(self, name: str, made: str, shard: "OpenShard") -> None:
@@ -178,7 +188,8 @@ class StageRun:
 
     def relative_sources(self) -> list[str]:
         """The input folders relative to the output folder, so that a run can be moved as a whole."""
-        return [os.path.relpath(Path(source).resolve(), self.out.resolve()) for source in self.sources]
+        kept = [Path(source).resolve() for source in self.sources if growth_of(Path(source)) is None]
+        return [os.path.relpath(source, self.out.resolve()) for source in kept]
 
 
 @dataclass

@@ -1,11 +1,13 @@
 """`arl update`: rollouts and rewards (or transcripts) + a policy → the next policy.
 
     arl update --shards emb/ --shards rollout/ --shards reward/ --policy policy -o next      # GRPO
+    arl update --loss mwer --beta 0 --shards emb/ --shards rollout/ --shards reward/ --policy policy -o next
     arl update --loss sft --shards feat/ --shards data/train --train-projector --policy p -o q
 
-One shard is one batch and one optimizer step. With a single update per rollout the ratio of eq. 2 is one by
-construction; with more (several shards, or --epochs), the log-probabilities before the first are kept. The
-policy in `--policy` is never changed; the next one is written whole, with its optimizer state, or not at all.
+One shard is one batch and one optimizer step; with --gather all shards are one batch. With a single update per
+rollout the ratio of eq. 2 is one by construction; with more (several shards, or --epochs), the log-probabilities
+before the first are kept. The policy in `--policy` is never changed; the next one is written whole, with its
+optimizer state, or not at all. arl/losses/README.md has a page per loss, and says what is logged.
 """
 
 from pathlib import Path
@@ -14,17 +16,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from arl import options
+from arl.losses import CLIPS, NAMES, RISKS
 
 if TYPE_CHECKING:
     from arl.policy import Policy
 
 CHOICES = {
-    "--loss": ("grpo", "dapo", "sft"),
+    "--loss": NAMES,
     "--kl": ("k1", "k2", "k3"),
+    "--risk": RISKS,
+    "--importance": ("none", "truncate", "mask"),
+    "--importance-level": ("token", "sequence"),
     "--schedule": ("constant", "cosine"),
     "--autocast": ("none", "bfloat16"),
 }
-OF_GRPO, OF_SFT, OF_OPTIMIZER, OF_COMPUTE = "GRPO", "Supervised training", "Optimizer", "Computation"
+OF_RL, OF_SFT, OF_OPTIMIZER = "Reinforcement learning", "Supervised training", "Optimizer"
+OF_COMPUTE = "Computation"
 
 
 def flag(panel: str | None, name: str, text: str, **limits: Any) -> Any:
@@ -33,21 +40,46 @@ def flag(panel: str | None, name: str, text: str, **limits: Any) -> Any:
 
 
 Loss = Annotated[
-    str, flag(None, "--loss", "grpo, dapo (every token weighs the same), or sft (teacher forcing on the transcripts).")
+    str,
+    flag(None, "--loss", "grpo, dr_grpo, dapo, gspo or mwer on rollouts; sft: teacher forcing on the transcripts."),
 ]
 Epochs = Annotated[int, flag(None, "--epochs", "Passes over the shards.", min=1)]
 Reference = Annotated[
-    Path | None, flag(OF_GRPO, "--reference", "Reference policy of the KL. Default: --policy at step 0.")
+    Path | None, flag(OF_RL, "--reference", "Reference policy of the KL. Default: --policy at step 0.")
 ]
-Beta = Annotated[float, flag(OF_GRPO, "--beta", "Weight of the KL; 0 loads no reference.", min=0.0)]
-Kl = Annotated[str, flag(OF_GRPO, "--kl", "KL estimator: k1, k2 or k3.")]
-ClipLow = Annotated[float, flag(OF_GRPO, "--clip-low", "ε below 1 of the ratio.", min=0.0)]
+Beta = Annotated[float, flag(OF_RL, "--beta", "Weight of the KL; 0: no KL, and no reference is loaded.", min=0.0)]
+Kl = Annotated[str, flag(OF_RL, "--kl", "KL estimator: k1, k2 or k3.")]
+KlRatio = Annotated[
+    bool, flag(OF_RL, "--kl-ratio", "Multiply the KL by the ratio: the unbiased gradient of KL(policy ‖ reference).")
+]
+ClipLow = Annotated[
+    float | None, flag(OF_RL, "--clip-low", "ε below 1 of the ratio. Default: 0.2; gspo: 3e-4.", min=0.0)
+]
 ClipHigh = Annotated[
-    float | None, flag(OF_GRPO, "--clip-high", "ε above 1 of the ratio. Default: 0.2; dapo: 0.28.", min=0.0)
+    float | None, flag(OF_RL, "--clip-high", "ε above 1 of the ratio. Default: 0.2; dapo: 0.28; gspo: 4e-4.", min=0.0)
+]
+ClipDual = Annotated[
+    float, flag(OF_RL, "--clip-dual", "Bound of the ratio where the advantage is negative, above 1; 0: none.", min=0.0)
+]
+Divisor = Annotated[
+    float, flag(OF_RL, "--divisor", "dr_grpo: tokens that every hypothesis' sum is divided by.", min=1.0)
+]
+Risk = Annotated[
+    str, flag(OF_RL, "--risk", "mwer minimises: errors, the word errors that `wer` counted, or reward, negated.")
+]
+Gather = Annotated[
+    int, flag(OF_RL, "--gather", "One batch of the first N groups with spread in all shards; 0: a shard each.", min=0)
 ]
 AllowStale = Annotated[
-    bool, flag(OF_GRPO, "--allow-stale", "Accept rollouts of another policy version, by truncated importance sampling.")
+    bool, flag(OF_RL, "--allow-stale", "Accept rollouts of another policy version, by importance weights.")
 ]
+Importance = Annotated[
+    str,
+    flag(OF_RL, "--importance", "Weights of fresh rollouts too, trainer over engine: none, truncate or mask."),
+]
+ImportanceCap = Annotated[float, flag(OF_RL, "--importance-cap", "Largest importance weight.", min=0.0)]
+ImportanceFloor = Annotated[float, flag(OF_RL, "--importance-floor", "mask: the smallest one that is kept.", min=0.0)]
+ImportanceLevel = Annotated[str, flag(OF_RL, "--importance-level", "A weight per token, or per sequence.")]
 TrainProjector = Annotated[bool, flag(OF_SFT, "--train-projector", "Train the projector too, from feature shards.")]
 Ctc = Annotated[float, flag(OF_SFT, "--ctc", "Weight of the CTC loss on the embeddings.", min=0.0)]
 Lr = Annotated[float, flag(OF_OPTIMIZER, "--lr", "Learning rate.", min=0.0)]
@@ -81,9 +113,18 @@ def update(
     reference: Reference = None,
     beta: Beta = 0.1,
     kl: Kl = "k3",
-    clip_low: ClipLow = 0.2,
+    kl_ratio: KlRatio = False,
+    clip_low: ClipLow = None,
     clip_high: ClipHigh = None,
+    clip_dual: ClipDual = 0.0,
+    divisor: Divisor = 256.0,
+    risk: Risk = "errors",
+    gather: Gather = 0,
     allow_stale: AllowStale = False,
+    importance: Importance = "none",
+    importance_cap: ImportanceCap = 2.0,
+    importance_floor: ImportanceFloor = 0.5,
+    importance_level: ImportanceLevel = "token",
     train_projector: TrainProjector = False,
     ctc: Ctc = 0.0,
     lr: Lr = 1e-6,
@@ -118,11 +159,16 @@ def update(
 
     if policy is None:
         raise UsageError("arl update needs --policy (or ARL_POLICY)")
-    check_choices({"--loss": loss, "--kl": kl, "--schedule": schedule, "--autocast": autocast})
-    if clip_high is None:
-        clip_high = 0.28 if loss == "dapo" else 0.2
+    check_choices({
+        "--loss": loss, "--kl": kl, "--risk": risk, "--importance": importance, "--importance-level": importance_level,
+        "--schedule": schedule, "--autocast": autocast,
+    })  # fmt: skip
+    low, high = CLIPS.get(loss, CLIPS["grpo"])
     settings = {
-        "loss": loss, "beta": beta, "kl": kl, "clip_low": clip_low, "clip_high": clip_high, "epochs": epochs, "lr": lr,
+        "loss": loss, "beta": beta, "kl": kl, "kl_ratio": kl_ratio, "clip_low": low if clip_low is None else clip_low,
+        "clip_high": high if clip_high is None else clip_high, "clip_dual": clip_dual, "divisor": divisor, "risk": risk,
+        "gather": gather, "importance": importance, "importance_cap": importance_cap,
+        "importance_floor": importance_floor, "importance_level": importance_level, "epochs": epochs, "lr": lr,
         "warmup": warmup, "schedule": schedule, "total_steps": total_steps, "max_steps": max_steps,
         "weight_decay": weight_decay, "max_norm": max_norm, "fresh_optimizer": fresh_optimizer,
         "tokens": tokens, "autocast": autocast, "checkpointing": checkpointing, "offload": offload, "compile": compile,
@@ -130,6 +176,7 @@ def update(
     }  # fmt: skip
     opened = Policy.open(policy)
     check_supervised(loss, train_projector, ctc, opened)
+    check_reinforced(settings)
     anchor = reference_policy(opened, reference) if loss != "sft" and beta > 0 else None
     job = Job(opened, anchor, joined_shards(shards), out or default_out("update", shards), settings)
     if not force and job.is_done():
@@ -157,6 +204,21 @@ def check_supervised(loss: str, train_projector: bool, ctc: float, policy: "Poli
         raise UsageError("--ctc trains the projector: give --train-projector and feature shards")
     if ctc and policy.fields.get("text") != "characters":
         raise UsageError(f"--ctc needs a policy over characters; {policy.path} has its LLM's own vocabulary")
+
+
+def check_reinforced(settings: dict[str, Any]) -> None:
+    """UsageError where the flags of reinforcement learning would be ignored, or contradict each other."""
+    from arl.errors import UsageError
+
+    loss, importance = settings["loss"], settings["importance"]
+    if loss == "sft" and settings["gather"]:
+        raise UsageError("--gather chooses rollouts by the spread of their rewards: --loss sft has none")
+    if loss in ("mwer", "sft") and importance != "none":
+        raise UsageError(f"--importance {importance}: --loss {loss} has no use for importance weights")
+    if 0 < settings["clip_dual"] <= 1:
+        raise UsageError(f"--clip-dual {settings['clip_dual']:g}: above 1, 3 for instance, or 0 for none")
+    if importance == "mask" and settings["importance_floor"] > settings["importance_cap"]:
+        raise UsageError("--importance-floor is above --importance-cap: every weight would be masked")
 
 
 def reference_policy(policy: "Policy", reference: Path | None) -> "Policy":

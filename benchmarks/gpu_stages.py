@@ -132,10 +132,10 @@ def update(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> di
     learner.sleep()
     wake_s = wall(lambda: wake(learner, device), device)
     batch, loss = TrainingBatch(list(groups)), Grpo(beta=0.1)
-    first_s = wall(lambda: learner.grpo_step(batch, loss), device)
+    first_s = wall(lambda: learner.policy_step(batch, loss), device)
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
-    seconds = wall(lambda: learner.grpo_step(batch, loss), device)
+    seconds = wall(lambda: learner.policy_step(batch, loss), device)
     peak = torch.cuda.max_memory_allocated() / 1e9 if device != "cpu" else 0.0
     compared = against_rows(learner, groups[: PER_ROW.get(shape.name, len(groups))], device)
     sleep_s = wall(learner.sleep, device)
@@ -182,13 +182,13 @@ def against_rows(learner: Any, groups: Sequence[Any], device: str) -> dict[str, 
     import torch
 
     from arl.losses.grpo import Grpo
-    from arl.train.step import grpo_backward
+    from arl.train.step import policy_backward
     from benchmarks.per_row import row_backward
 
     loss, model, compute = Grpo(beta=0.1), learner.model, learner.compute
 
     def shared() -> None:
-        grpo_backward(model, groups, loss, learner.reference, compute)
+        policy_backward(model, groups, loss, learner.reference, compute)
 
     def rows() -> None:
         row_backward(model, groups, loss, learner.reference, compute.audio_token_id, compute.token_budget)

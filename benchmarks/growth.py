@@ -67,7 +67,7 @@ def measure_axis(axis: Axis, repeats: int) -> Result:
 def step(shape: Shape, sizes: dict[str, int]) -> Callable[[], measure.Figures]:
     """A side that runs one step of fresh gradients. The models of a point are made once."""
     from arl.losses.grpo import Grpo
-    from arl.train.step import Compute, grpo_backward
+    from arl.train.step import Compute, policy_backward
 
     policy, reference = make_pair(shape)
     groups = make_groups(shape, **sizes)
@@ -75,7 +75,7 @@ def step(shape: Shape, sizes: dict[str, int]) -> Callable[[], measure.Figures]:
     def side() -> measure.Figures:
         policy.zero_grad(set_to_none=True)
         compute = Compute(shape.audio_token_id)
-        return measure.timed(lambda: grpo_backward(policy, groups, Grpo(beta=0.1), reference, compute))
+        return measure.timed(lambda: policy_backward(policy, groups, Grpo(beta=0.1), reference, compute))
 
     return side
 

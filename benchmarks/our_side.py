@@ -1,6 +1,6 @@
 """Our side of benchmarks/trl_step.py: one on-policy step per line on standard input, answered by a JSON line.
 
-The stages' own functions in one warm process: the engine's groups, rewards, `Learner.grpo_step`, `Learner.save`, the
+The stages' own functions in one warm process: the engine's groups, rewards, `Learner.policy_step`, `Learner.save`, the
 engine's weight update with its proof. The line `check` instead computes the gradient of the step that TRL has dumped.
 
     python -m benchmarks.our_side settings.json < steps
@@ -28,7 +28,7 @@ from arl.train.data import Batch
 from arl.train.groups import Group
 from arl.train.learner import Learner, load_llm
 from arl.train.optimizer import Schedule
-from arl.train.step import Compute, grpo_backward
+from arl.train.step import Compute, policy_backward
 from benchmarks.measure import Figures, Stopwatch
 
 TRL_EPS = 1e-4  # TRL's in the advantages
@@ -59,7 +59,7 @@ class OurSide:
                 rolled = asyncio.run(self.generate())
                 groups = [self.group(index, result) for index, result in enumerate(rolled)]
             with Stopwatch() as update:
-                self.learner.grpo_step(Batch(groups), self.loss)
+                self.learner.policy_step(Batch(groups), self.loss)
             self.steps += 1
             with Stopwatch() as save:
                 out = self.folder / f"next-{self.steps % 2}"
@@ -103,7 +103,7 @@ class OurSide:
             values = dumped["advantages"][start : start + size].tolist()
             groups.append(self.made(str(start), dumped["prompt_ids"][start].tolist(), tokens, values))
         model = self.learner.model
-        grpo_backward(model, groups, self.loss, self.learner.reference, self.learner.compute)
+        policy_backward(model, groups, self.loss, self.learner.reference, self.learner.compute)
         worst = 0.0
         for name, parameter in model.named_parameters():
             theirs = dumped[f"gradient/{name}"]

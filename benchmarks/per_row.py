@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from arl.losses.grpo import Grpo
+from arl.losses.part import Part
 from arl.train.groups import Group, embed_prompt
 from arl.train.logprobs import response_scores
 
@@ -75,7 +76,7 @@ def row_backward(
     model: nn.Module, groups: Sequence[Group], loss: Grpo, reference: nn.Module | None, audio_token_id: int,
     token_budget: int = 8192, chunk: int = 512, autocast: torch.dtype | None = None,
 ) -> float:  # fmt: skip
-    """`arl.train.step.grpo_backward`, per row: adds the gradient to the parameters, returns the loss."""
+    """`arl.train.step.policy_backward`, per row: adds the gradient to the parameters, returns the loss."""
     total = 0.0
     device = next(model.parameters()).device
     for rows in row_batches(rows_of(groups), token_budget):
@@ -88,7 +89,7 @@ def row_backward(
         lengths = torch.tensor([len(row.response) for row in rows])
         weights = torch.tensor([row.weight for row in rows]).repeat_interleave(lengths).to(log_probs)
         advantages = torch.tensor([row.advantage for row in rows]).repeat_interleave(lengths).to(log_probs)
-        value, _ = loss(log_probs, None, anchor, advantages, weights)
+        value, _ = loss(Part(log_probs, None, anchor, advantages, weights))
         value.backward()
         total += float(value.detach())
     return total

@@ -6,8 +6,9 @@ Two runs of the Makefile's loop from the same policy and clips, with a process p
 stages: a policy of the demo's sizes (Whisper tiny's encoder, Qwen2 256 x 4 layers over characters) with random weights,
 32 clips of 2 to 9 s of noise a step, G=12. Seconds are wall, by stage and phase from stage.jsonl; a step's own seconds
 are from one stamp of make to the next, so that whatever no stage records (make, shells, the process's start) is in it.
-Switching is everything but the stages' own run and write: load, wake, sleep, sync, and what is between. The first step
-of each run is left out. Threads are the stages' own choice, as in the demo, unless --threads says otherwise.
+Switching is everything but the run and write of rollout and update: load, wake, sleep, sync, and what is between. The
+rewards are computed beside the rollout: what of them comes after its end counts as between. The first step of each
+run is left out. Threads are the stages' own choice, as in the demo, unless --threads says otherwise.
 """
 
 import json
@@ -111,6 +112,7 @@ def loop(run: Path, steps: int, tokens: int, extra: list[str]) -> None:
     if code:
         end = "\n".join((run / "make.log").read_text().splitlines()[-15:])
         subprocess.run(["arl", "engine", "stop", "--engine", str(run / "engine")], env=kept, check=False)
+        subprocess.run(["arl", "warm", "stop", "--warm", str(run / "warm")], env=kept, check=False)
         raise RuntimeError(f"make loop failed in the {run.name} run:\n{end}")
 
 
@@ -123,7 +125,7 @@ def read_run(run: Path, steps: int) -> Result:
         folder, before = run / f"step-{step:06d}", run / f"step-{step - 1:06d}"
         seconds = {stage: read_record(folder / stage)[-1]["seconds"] for stage in STAGES}
         whole = (folder / "loop.done").stat().st_mtime - (before / "loop.done").stat().st_mtime
-        own = sum(seconds[stage][phase] for stage in STAGES[:3] for phase in OWN)
+        own = sum(seconds[stage][phase] for stage in ("rollout", "update") for phase in OWN)
         rows.append(seconds)
         step_s.append(whole)
         share.append(1 - own / whole)
@@ -150,7 +152,7 @@ def page(result: Result) -> str:
             [stage, *(number(seconds[phase]) for phase in PHASES), number(sum(seconds.values()))]
             for stage, seconds in ((stage, run["stages"][stage]) for stage in STAGES)
         ]
-        recorded = sum(sum(stage.values()) for stage in run["stages"].values())
+        recorded = sum(sum(seconds.values()) for stage, seconds in run["stages"].items() if stage != "reward")
         rows.append(["between", "", "", "", "", "", number(run["step_s"]["median"] - recorded)])
         whole = with_spread(run["step_s"], " s")
         percent = {name: 100 * value if name != "n" else value for name, value in run["share"].items()}

@@ -93,7 +93,7 @@ def make_sides(
 ) -> dict[str, Callable[[], measure.Figures]]:
     """{"rows", "shared"}: each adds the gradient of the same step and says what it cost."""
     from arl.losses.grpo import Grpo
-    from arl.train.step import Compute, grpo_backward
+    from arl.train.step import Compute, policy_backward
     from benchmarks.per_row import row_backward
 
     groups = make_groups(shape, one.n, one.prompt, one.response, one.group)
@@ -101,7 +101,7 @@ def make_sides(
     timed_reference = ReferenceTimer(reference)
 
     def shared() -> None:
-        grpo_backward(policy, groups, loss, timed_reference.model, Compute(shape.audio_token_id, budget))
+        policy_backward(policy, groups, loss, timed_reference.model, Compute(shape.audio_token_id, budget))
 
     def rows() -> None:
         row_backward(policy, groups, loss, timed_reference.model, shape.audio_token_id, budget)

@@ -12,7 +12,7 @@ import torch
 
 from arl.losses.grpo import Grpo
 from arl.shards.reader import read_shard
-from arl.train.step import Compute, grpo_backward
+from arl.train.step import Compute, policy_backward
 from benchmarks import gpu, growth, machine, measure, memory, rewards, rollout, run, shards, steps, trl_step, update
 from benchmarks.command import rounded, target
 from benchmarks.models import QWEN2_05B, QWEN2_7B, TINY, make_groups, make_model, make_pair, make_policy
@@ -38,7 +38,7 @@ def test_the_per_row_side_is_the_same_step(budget: int) -> None:
     policy, reference = make_pair(TINY)
     groups = make_groups(TINY, 2, 12, 5, 3)
     groups[0].responses[1] = groups[0].responses[1][:2]  # ragged
-    ours = grpo_backward(policy, groups, Grpo(), reference, Compute(TINY.audio_token_id))["loss"]
+    ours = policy_backward(policy, groups, Grpo(), reference, Compute(TINY.audio_token_id))["loss"]
     expected = gradients(policy)
     theirs = row_backward(policy, groups, Grpo(), reference, TINY.audio_token_id, token_budget=budget)
     assert theirs == pytest.approx(ours, abs=1e-5)

@@ -93,6 +93,33 @@ def test_against_leaves_out_what_a_test_set_holds(tmp_path: Path) -> None:
     assert "left out: 2 in --against" in result.stderr
 
 
+def test_concatenate_after_the_split_knows_its_sources(tmp_path: Path) -> None:
+    source, out = clips(tmp_path / "clips", [f"take {n % 15}" for n in range(60)]), tmp_path / "out"
+    soundfile.write(source / "u059.wav", np.zeros(16000, np.float32), 16000)
+    shares = ("--split", "test=0.5,train=0.5")
+    result = run("--folder", source, "-o", out, *shares, "--concatenate", "1-2", "--max-s", 0.5, "--shuffle")
+    assert "too short or long, or without neighbours" in result.stderr
+    parts = {
+        name: [(key, text) for sample in samples(out / name) for key, text in zip(*sources(sample), strict=True)]
+        for name in ("test", "train")
+    }
+    assert parts["test"] and parts["train"]
+    assert not {text for _, text in parts["test"]} & {text for _, text in parts["train"]}
+    assert all(f"take {int(key[1:]) % 15}" == text for part in parts.values() for key, text in part)
+    assert all(1 <= sample.json("json")["duration_s"] <= 2 for sample in samples(out / "test", out / "train"))
+    # a long test clip bans the texts of its parts, also from shards made of those shards
+    run("--shards", out / "test", "-o", tmp_path / "copy")
+    assert [sources(sample) for sample in samples(tmp_path / "copy")] == [sources(s) for s in samples(out / "test")]
+    run("--folder", source, "-o", tmp_path / "short", "--against", tmp_path / "copy")
+    assert not set(texts(tmp_path / "short")) & {text for _, text in parts["test"]}
+    run("--folder", source, "-o", tmp_path / "never", "--concatenate", "2-1", fails=UsageError)
+
+
+def sources(sample: Sample) -> tuple[list[str], list[str]]:
+    meta = sample.json("json")
+    return meta["concatenated"], meta["texts"]
+
+
 def test_limits(tmp_path: Path) -> None:
     source = clips(tmp_path / "clips", ["a", "b"])
     soundfile.write(source / "u001.wav", np.zeros(32000, np.float32), 16000)

@@ -12,6 +12,7 @@ from safetensors.torch import load as load_tensors
 
 from arl.audio.io import encode_flac
 from arl.encode import FailureBudget, encode, failed_to_encode, length_buckets
+from arl.engine.client import Metrics
 from arl.errors import ArlError, UsageError
 from arl.models.whisper_qwen2 import frontend as whisper
 from arl.policy import Policy
@@ -209,6 +210,10 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self._metrics = Metrics()
+
+    def metrics(self) -> Metrics:
+        return self._metrics
 
     async def __aenter__(self) -> "FakeEngine":
         return self

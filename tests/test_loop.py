@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,7 +48,10 @@ def make_run(folder: Path) -> Path:
     return folder
 
 
-def make_loop(run: Path, warm: str = "rollout reward update sync report") -> subprocess.Popen:
+def make_loop(
+    run: Path, warm: str = "rollout reward update sync report", *more: str, target: str = "loop"
+) -> subprocess.Popen:
+    """more: further variables of make."""
     values = [
         f"WARM={warm}",
         f"RUN={run}",
@@ -57,8 +61,9 @@ def make_loop(run: Path, warm: str = "rollout reward update sync report") -> sub
         "MAX_NEW_TOKENS=12",
         "LR=1e-2",
         "EVAL_EVERY=2",
+        *more,
     ]
-    command = ["make", "loop", *values]
+    command = ["make", target, *values]
     environment = {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
     log = (run / "make.log").open("a")
     return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment, start_new_session=True)
@@ -138,6 +143,35 @@ def test_the_loop_runs_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert server.status(calm / "engine") is None
 
 
+def test_dynamic_sampling_takes_shards_until_enough_groups_have_spread(tmp_path: Path) -> None:
+    """4 utterances a shard: 1 group with spread needs one, 5 need both; a step cut short makes the same batch again."""
+    run = make_run(tmp_path / "run")
+    first, second = run / "step-000001", run / "step-000002"
+
+    def make(step: Path, spread: int) -> None:
+        process = make_loop(run, "", "DYNAMIC=2", f"SPREAD={spread}", target=f"{step}/update.done")
+        assert process.wait() == 0, (run / "make.log").read_text()[-3000:]
+
+    try:
+        make(first, spread=1)
+        assert (first / "shards").read_text().split() == ["000000"] and (first / "next").read_text() == "1\n"
+        assert read_record(first / "update")[0]["groups"] == 1
+        make(second, spread=5)
+        assert (second / "shards").read_text().split() == ["000001", "000000"]  # the next, and round again
+        record, scored = read_record(second / "update")[0], read_record(second / "reward")
+        spread = sum(line["groups"] - line["zero_spread"] for line in scored)
+        assert len(scored) == 2 and record["groups"] == min(5, spread) and record["left_out"] == 8 - record["groups"]
+
+        version = Policy.open(second / "policy").version
+        for name in ("reward.done", "update.done", "rollout/000000.tar", "reward/000000.tar"):
+            (second / name).unlink()
+        shutil.rmtree(second / "policy")
+        make(second, spread=5)
+        assert Policy.open(second / "policy").version == version
+    finally:
+        server.stop(run / "engine")
+
+
 def arl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
     environment.pop("ARL_ENGINE", None)
@@ -161,7 +195,9 @@ def test_the_stages_by_hand(tmp_path: Path) -> None:
         stale = arl(run, "eval", "--shards", "emb/", "--policy", "next")
         assert stale.returncode == 1 and "run: arl sync --policy next" in stale.stderr
         assert arl(run, "sync", "--policy", "next").returncode == 0
-        assert greedy(run, "next", "eval-1") != before
+        after = greedy(run, "next", "eval-1")
+        assert after != before
+        check_sets_and_comparison(run, after)
         stale = arl(run, *update, "--policy", "next", "--reference", "policy", "-o", "later")
         assert stale.returncode == 1 and "roll out again" in stale.stderr and len(stale.stderr.splitlines()) == 1
 
@@ -170,6 +206,25 @@ def test_the_stages_by_hand(tmp_path: Path) -> None:
         assert broken.returncode == 1 and "half-copied" in broken.stderr
     finally:
         server.stop(run / ".arl" / "engine")
+
+
+def check_sets_and_comparison(run: Path, hypotheses: list[str]) -> None:
+    """Two sets in one session give what one set gave; two finished evaluations compare without the engine."""
+    sets = ["--set", "one=emb/000000.tar", "--set", "two=emb/000001.tar", "--max-new-tokens", "12"]
+    done = arl(run, "eval", *sets, "--policy", "next", "-o", "eval-2", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert [summary["sets"][name]["utterances"] for name in ("one", "two")] == [len(TEXTS)] * 2
+    assert {name: summary[name] for name in ("wer", "wer_low", "keyword_f1", "hallucination_rate")} == {
+        name: json.loads((run / "eval-1" / "summary.json").read_text())[name]
+        for name in ("wer", "wer_low", "keyword_f1", "hallucination_rate")
+    }
+    assert summary["rtf"] > 0 and summary["policy"] == Policy.open(run / "next").version
+    rows = [json.loads(line) for line in (run / "eval-2" / "utterances.jsonl").read_text().splitlines()]
+    assert [row["hypothesis"] for row in rows] == hypotheses
+    assert [row["set"] for row in rows] == ["one"] * len(TEXTS) + ["two"] * len(TEXTS)
+    done = arl(run, "eval", "--compare", "eval-0", "eval-1", "--top", "1")
+    assert done.returncode == 0 and "A: eval-0" in done.stdout and "REF" in done.stdout, done.stderr
 
 
 def greedy(run: Path, policy: str, out: str) -> list[str]:

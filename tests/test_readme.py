@@ -10,10 +10,13 @@ import pytest
 import typer
 
 from arl.cli import make_app
+from arl.losses import ON_ROLLOUTS
 from arl.programs.checker import check_program
+from arl.update import OF_RL
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "examples/asr/README.md"]
+LOSSES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "arl" / "losses").glob("*.md"))
+PAGES = ["README.md", "examples/asr/README.md", "arl/evaluation/README.md", *LOSSES]
 
 
 def shell_lines(page: str) -> list[str]:
@@ -21,10 +24,22 @@ def shell_lines(page: str) -> list[str]:
     return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
+def commands_of(words: list[str]) -> list[list[str]]:
+    """The commands of a pipeline."""
+    commands: list[list[str]] = [[]]
+    for word in words:
+        if word == "|":
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return commands
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
     command = typer.main.get_command(make_app())
-    shown = [shlex.split(line, comments=True) for line in shell_lines(page) if line.startswith("arl ")]
+    lines = [shlex.split(line, comments=True) for line in shell_lines(page) if line.startswith("arl ")]
+    shown = [command for words in lines for command in commands_of(words)]
     assert shown
     for words in shown:
         with command.make_context("arl", words[1:], resilient_parsing=True):
@@ -41,6 +56,14 @@ def test_every_make_target_shown_exists() -> None:
     text = "".join((ROOT / page).read_text() for page in PAGES)
     shown = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
     assert shown and shown <= targets
+
+
+def test_every_loss_has_a_page_and_every_flag_of_theirs_is_named() -> None:
+    assert {f"arl/losses/{name}.md" for name in (*ON_ROLLOUTS, "rloo", "README")} == set(LOSSES)
+    text = "".join((ROOT / page).read_text() for page in LOSSES)
+    update = typer.main.get_command(make_app()).commands["update"]
+    flags = [p.opts[0] for p in update.params if getattr(p, "rich_help_panel", None) == OF_RL]
+    assert len(flags) > 10 and not [flag for flag in flags if flag not in text and flag != "--reference"]
 
 
 def test_the_ten_line_reward_runs(tmp_path: Path) -> None:

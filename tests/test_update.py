@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from arl.errors import ArlError, UsageError
+from arl.losses import importance
 from arl.losses.kl import ESTIMATORS
 from arl.update import CHOICES, update
 from tests.tiny import make_tiny_policy
@@ -19,8 +20,15 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"loss": "ppo"}, "--loss ppo: one of grpo, dapo, sft"),
+        ({"loss": "ppo"}, "--loss ppo: one of grpo, dr_grpo, dapo, gspo, mwer, sft"),
         ({"kl": "k4"}, "--kl k4: one of k1, k2, k3"),
+        ({"risk": "wer"}, "--risk wer: one of errors, reward"),
+        ({"importance": "clip"}, "--importance clip: one of none, truncate, mask"),
+        ({"importance_level": "word"}, "--importance-level word: one of token, sequence"),
+        ({"loss": "mwer", "importance": "mask"}, "--loss mwer has no use for importance weights"),
+        ({"importance": "mask", "importance_floor": 3.0}, "--importance-floor is above --importance-cap"),
+        ({"clip_dual": 1.0}, "--clip-dual 1: above 1"),
+        ({"loss": "sft", "gather": 8}, "--gather chooses rollouts"),
         ({"schedule": "linear"}, "--schedule linear: one of constant, cosine"),
         ({"autocast": "float16"}, "--autocast float16: one of none, bfloat16"),
         ({"train_projector": True}, "belong to --loss sft"),
@@ -42,5 +50,7 @@ def test_a_policy_and_shards_are_needed(policy, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_flag_knows_the_estimators():
+def test_the_flags_know_what_the_losses_know():
     assert CHOICES["--kl"] == ESTIMATORS
+    assert CHOICES["--importance"] == importance.KINDS
+    assert CHOICES["--importance-level"] == importance.LEVELS

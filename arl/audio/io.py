@@ -81,16 +81,21 @@ def is_plain(content: bytes, sample_rate: int = SAMPLE_RATE) -> str | None:
 
 
 def encode_flac(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
-    """float [n] in [-1, 1) as 16-bit mono FLAC; louder values are clipped. Samples read from 16 bits come back exact.
+    """float [n] in [-1, 1) as 16-bit mono FLAC, louder values clipped. Samples read from 16 bits come back exact."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, to_int16(samples), rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def to_int16(samples: np.ndarray) -> np.ndarray:
+    """float [n] in [-1, 1) as int16 [n]; louder values are clipped.
 
     The scaling is done here because libsndfile writes floats times 32767 and reads them divided by 32768.
     """
-    import soundfile
-
     whole = np.clip(np.rint(np.asarray(samples, dtype=np.float64) * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-    buffer = io.BytesIO()
-    soundfile.write(buffer, whole.astype(np.int16), rate, format="FLAC", subtype="PCM_16")
-    return buffer.getvalue()
+    return whole.astype(np.int16)
 
 
 def _handle(source: bytes | Path) -> Any:

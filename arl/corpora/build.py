@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from arl.console import progress, warn
 from arl.corpora import publish, split
+from arl.corpora.concatenate import concatenate, duration_s
 from arl.corpora.prepare import Limits, Prepared, prepare_all
 from arl.corpora.utterance import Bad, Corpus, Utterance, unique
 from arl.errors import ArlError
@@ -30,7 +32,8 @@ FIGURES = ("utterances", "texts", "seconds", "shards")
 
 @dataclass(frozen=True)
 class Options:
-    """What shapes the output. batch: utterances a shard. against: shards whose texts must not come up again."""
+    """What shapes the output. batch: utterances a shard. against: shards whose texts must not come up again.
+    concatenate: join neighbours into clips of so many seconds; `limits` are then those of what is joined."""
 
     lang: str = "en"
     batch: int = 32
@@ -39,6 +42,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     split: Mapping[str, float] = field(default_factory=dict)
     against: Sequence[str] = ()
+    concatenate: tuple[float, float] | None = None
 
 
 @dataclass
@@ -81,10 +85,12 @@ def build(
         fresh.mkdir()
         utterances, banned = _listed(corpus, scratch, options, counts)
         seconds = {}
-        with progress("data", len(utterances)) as bar:
-            for name, part in _parts(utterances, options).items():
+        parts = _parts(utterances, options, counts)
+        limits = Limits() if options.concatenate else options.limits
+        with progress("data", sum(map(len, parts.values()))) as bar:
+            for name, part in parts.items():
                 run = StageRun("data", fresh / folders[name], arguments)
-                prepared = _good(prepare_all(part, options.limits, jobs), counts, bar)
+                prepared = _good(prepare_all(part, limits, jobs), counts, bar)
                 seconds[name] = _write(prepared, run, made, options.batch)
         record = {
             "made": made,
@@ -110,7 +116,7 @@ def fingerprint(corpus: Corpus, options: Options) -> str:
         asdict(options),
         [_state(path) for path in [*corpus.files, *against]],
     ]
-    return publish.MADE + hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+    return publish.DATA.made + hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _state(path: Path) -> tuple[str, int, int]:
@@ -138,14 +144,33 @@ def _listed(corpus: Corpus, scratch: Path, options: Options, counts: Counts) -> 
     return list(unique(kept)), banned
 
 
-def _parts(utterances: list[Utterance], options: Options) -> dict[str, list[Utterance]]:
+def _parts(utterances: list[Utterance], options: Options, counts: Counts) -> dict[str, list[Utterance]]:
     parts = {WHOLE: utterances}
     if options.split:
         parts = split.deal(utterances, options.split, split.normalised, options.seed)
+    if options.concatenate:
+        parts = {name: _joined(part, options, counts) for name, part in parts.items()}
     if options.shuffle:
         for part in parts.values():
             random.Random(options.seed).shuffle(part)
     return parts
+
+
+def _joined(utterances: list[Utterance], options: Options, counts: Counts) -> list[Utterance]:
+    """Long clips; utterances outside the limits, or in none of them, are counted."""
+    assert options.concatenate is not None
+    sources = [utterance for utterance in utterances if _allowed(utterance, options.limits)]
+    joined = list(unique(concatenate(sources, *options.concatenate, seed=options.seed)))
+    counts.outside += len(utterances) - sum(max(1, len(clip.parts)) for clip in joined)
+    return joined
+
+
+def _allowed(utterance: Utterance, limits: Limits) -> bool:
+    if limits == Limits():
+        return True
+    with suppress(ArlError, OSError):  # what cannot be read is a bad sample, found when it is prepared
+        return limits.allow(duration_s(utterance))
+    return True
 
 
 def _good(results: Iterable[Prepared | Bad], counts: Counts, bar: Any) -> Iterator[Prepared]:

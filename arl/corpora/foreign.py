@@ -13,7 +13,7 @@ from typing import Any
 
 from arl.corpora.folder import AUDIO_SUFFIXES
 from arl.corpora.manifest import LANG, SPEAKER, TEXT, keywords, pick
-from arl.corpora.utterance import Bad, Corpus, Entry, Utterance, one_line
+from arl.corpora.utterance import Bad, Corpus, Entry, Part, Utterance, one_line
 from arl.shards.paths import expand
 
 
@@ -49,7 +49,16 @@ def _entries(paths: list[Path], scratch: Path) -> Iterator[Entry]:
                     str(pick(fields, SPEAKER)),
                     name=where,
                     keywords=keywords(fields.get("keywords")),
+                    parts=_parts(fields),
                 )
+
+
+def _parts(fields: dict[str, Any]) -> tuple[Part, ...]:
+    """What a sample of ours says it was joined from; () for one that says nothing, or something else."""
+    keys, texts = fields.get("concatenated"), fields.get("texts")
+    if not isinstance(keys, list) or not isinstance(texts, list) or len(keys) != len(texts):
+        return ()
+    return tuple(Part(str(key), str(text)) for key, text in zip(keys, texts, strict=True))
 
 
 def _fields(members: dict[str, bytes]) -> dict[str, Any] | str:

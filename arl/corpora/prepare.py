@@ -52,7 +52,7 @@ class Prepared:
 def prepare(utterance: Utterance, limits: Limits) -> Prepared | Bad:
     """Load, convert and describe one utterance; what is wrong with it comes back as a `Bad`."""
     try:
-        content, samples = _read(utterance)
+        content, samples = read(utterance)
         duration_s = len(samples) / SAMPLE_RATE
         if not limits.allow(duration_s):
             return Prepared(utterance.key, {}, duration_s)
@@ -63,6 +63,9 @@ def prepare(utterance: Utterance, limits: Limits) -> Prepared | Bad:
             meta["speaker"] = utterance.speaker
         if utterance.keywords:
             meta["keywords"] = list(utterance.keywords)
+        if utterance.parts:
+            meta["concatenated"] = [part.key for part in utterance.parts]
+            meta["texts"] = [part.text for part in utterance.parts]
         return Prepared(utterance.key, {**audio, META: dumps(meta)}, duration_s)
     except (ArlError, OSError) as error:
         return Bad(utterance.label, " ".join(str(error).split()))
@@ -105,7 +108,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _read(utterance: Utterance) -> tuple[bytes | None, np.ndarray]:
+def read(utterance: Utterance) -> tuple[bytes | None, np.ndarray]:
     """The file's content if it may be kept as it is, and its samples: float32 [n] at 16 kHz."""
     audio = utterance.audio() if callable(utterance.audio) else utterance.audio
     if isinstance(audio, np.ndarray):

@@ -1,9 +1,9 @@
-"""The output folder of `arl data`: shards appear in it all at once or not at all.
+"""The output folder of `arl data` and `arl mine`: shards appear in it all at once or not at all.
 
-Everything is written to a hidden folder inside OUT; when it is complete and checked, the earlier shards of `arl data`
-there are removed and the new ones moved into place, `data.json` last. Only shards that `arl data` has written are ever
-replaced. One `arl data` at a time works on a folder: it holds a lock (flock) on it, so that what a killed one left
-behind is known to be nobody's.
+Everything is written to a hidden folder inside OUT; when it is complete and checked, the command's earlier shards
+there are removed and the new ones moved into place, its record (`data.json`) last. Only shards that the command has
+written are ever replaced. One at a time works on a folder: it holds a lock (flock) on it, so that what a killed one
+left behind is known to be nobody's.
 """
 
 import fcntl
@@ -13,21 +13,44 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arl.errors import ArlError
 from arl.shards.marker import read_marker
 
-RECORD = "data.json"
-MADE = "data-"  # how the fingerprint in our shards' end markers starts
 PART = ".part-"
 
 
-def is_current(out: Path, made: str) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Kind:
+    """Whose folder it is. beside: the files that lie beside the folders of shards and are replaced with them."""
+
+    command: str
+    beside: tuple[str, ...]
+
+    @property
+    def record(self) -> str:
+        """The file that says what the folder holds; written last."""
+        return f"{self.command}.json"
+
+    @property
+    def made(self) -> str:
+        """How the fingerprint in the shards' end markers starts."""
+        return f"{self.command}-"
+
+
+DATA = Kind("data", ("splits.json", "LICENSE.txt"))
+MINE = Kind("mine", ("manifest.jsonl",))
+
+
+def is_current(out: Path, made: str, kind: Kind = DATA) -> dict[str, Any] | None:
     """The record of what `out` holds, if that was made as `made` says and is whole; else None."""
-    record = _record(out)
+    record = _record(out, kind)
     if record is None or record.get("made") != made:
+        return None
+    if not all((out / name).is_file() for name in record.get("beside", [])):
         return None
     for name in record["shards"]:
         marker = read_marker(out / name)
@@ -36,18 +59,22 @@ def is_current(out: Path, made: str) -> dict[str, Any] | None:
     return record
 
 
-def _record(out: Path) -> dict[str, Any] | None:
+def _record(out: Path, kind: Kind) -> dict[str, Any] | None:
     """None: no record, as before the first run."""
     try:
-        record = json.loads((out / RECORD).read_text())
+        record = json.loads((out / kind.record).read_text())
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("shards"), list) else None
 
 
 @contextmanager
-def staging(out: Path) -> Iterator[Path]:
-    """An empty folder inside `out`, which is made and locked; removed at the end, with all that is still in it."""
+def staging(out: Path, kind: Kind = DATA, resume: str = "") -> Iterator[Path]:
+    """A folder inside `out`, which is made and locked; removed at the end, with all that is still in it.
+
+    It is empty, unless a run with the same `resume` (a fingerprint) was interrupted or killed: then it holds what
+    that one had made.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -57,53 +84,69 @@ def staging(out: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ArlError(f"{out}: another `arl data` is writing to it") from error
+            raise ArlError(f"{out}: another `arl {kind.command}` is writing to it") from error
+        kept = out / f"{PART}{resume}" if resume else None
         for left in out.glob(f"{PART}*"):
-            shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(dir=out, prefix=PART) as folder:
-            yield Path(folder)
+            if left != kept:
+                shutil.rmtree(left)
+        if kept is None:
+            with tempfile.TemporaryDirectory(dir=out, prefix=PART) as folder:
+                yield Path(folder)
+        else:
+            yield from _kept_if_interrupted(kept)
     finally:
         os.close(lock)
         with suppress(OSError):  # not empty, as it should be: a failure leaves no empty folder behind
             out.rmdir()
 
 
-def require_ours(out: Path, folders: Sequence[str]) -> None:
-    """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by `arl data`."""
-    recorded = _recorded(out)
-    for shard in _replaced(out, folders):
+def _kept_if_interrupted(folder: Path) -> Iterator[Path]:
+    """Yields the folder, and removes it unless Ctrl-C or a signal ended the work in it."""
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+    except Exception:
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
+
+
+def require_ours(out: Path, folders: Sequence[str], kind: Kind = DATA) -> None:
+    """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by the command."""
+    recorded = _recorded(out, kind)
+    for shard in _replaced(out, folders, kind):
         marker = read_marker(shard)
         # one of ours that was cut is known by the record only
-        if not (marker.made.startswith(MADE) if marker else shard in recorded):
-            raise ArlError(f"{shard}: not written by arl data, and would be replaced; choose another --out")
+        if not (marker.made.startswith(kind.made) if marker else shard in recorded):
+            raise ArlError(f"{shard}: not written by arl {kind.command}, and would be replaced; choose another --out")
 
 
-def publish(staged: Path, out: Path, folders: Sequence[str], record: dict[str, Any]) -> None:
-    """Move the files of `staged` to the same places in `out`, in place of earlier ones; `record` becomes data.json.
+def publish(staged: Path, out: Path, folders: Sequence[str], record: dict[str, Any], kind: Kind = DATA) -> None:
+    """Move the files of `staged` to the same places in `out`, in place of earlier ones; `record` is written last.
 
     Killed in between, `out` is seen to be incomplete by its old record, and the next run clears it up.
     """
-    require_ours(out, folders)
-    for name in ("splits.json", "LICENSE.txt"):
+    require_ours(out, folders, kind)
+    for name in kind.beside:
         (out / name).unlink(missing_ok=True)
-    for old in _replaced(out, folders):
+    for old in _replaced(out, folders, kind):
         old.unlink()
         (old.parent / "stage.jsonl").unlink(missing_ok=True)
     for file in sorted(path for path in staged.rglob("*") if path.is_file()):
         target = out / file.relative_to(staged)
         target.parent.mkdir(parents=True, exist_ok=True)
         file.replace(target)
-    temporary = out / f".{RECORD}.new"
+    temporary = out / f".{kind.record}.new"
     temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
-    temporary.replace(out / RECORD)
+    temporary.replace(out / kind.record)
 
 
-def _replaced(out: Path, folders: Sequence[str]) -> list[Path]:
-    """The shards in `out` that a new corpus replaces: those in its folders, and those that the last record names."""
-    found = _recorded(out) | {path for folder in folders for path in (out / folder).glob("*.tar")}
+def _replaced(out: Path, folders: Sequence[str], kind: Kind) -> list[Path]:
+    """The shards in `out` that new ones replace: those in their folders, and those that the last record names."""
+    found = _recorded(out, kind) | {path for folder in folders for path in (out / folder).glob("*.tar")}
     return sorted(path for path in found if path.is_file())
 
 
-def _recorded(out: Path) -> set[Path]:
-    record = _record(out)
+def _recorded(out: Path, kind: Kind) -> set[Path]:
+    record = _record(out, kind)
     return {out / name for name in record["shards"]} if record else set()

@@ -8,7 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from arl.corpora.utterance import Utterance
 from arl.errors import ArlError, UsageError
@@ -76,13 +76,18 @@ def deal(items: Sequence[T], shares: Mapping[str, float], text: Callable[[T], st
     return {name: [items[index] for index in sorted(indices)] for name, indices in chosen.items()}
 
 
+def texts_of(meta: Mapping[str, Any]) -> set[str]:
+    """The normalised text of a sample, and those of the clips that it was joined from."""
+    return {same_text(text, meta.get("lang", "")) for text in [meta["text"], *meta.get("texts", [])]}
+
+
 def texts_in(specs: Iterable[str | Path]) -> set[str]:
     """The normalised texts in existing shards, of which only the JSON is read."""
     texts = set()
     for shard in expand(list(specs)):
         for sample in scan_shard(shard, lambda extension: extension == META):
             meta = sample.json(META)
-            texts.add(same_text(meta["text"], meta.get("lang", "")))
+            texts.update(texts_of(meta))
     return texts
 
 
@@ -92,15 +97,15 @@ def read_back(shards: Sequence[Path]) -> tuple[int, set[str]]:
     for shard in shards:
         for sample in read_shard(shard):
             meta = sample.json(META)
-            texts.add(same_text(meta["text"], meta["lang"]))
+            texts.update(texts_of(meta))
             n_samples += 1
     return n_samples, texts
 
 
-def check_disjoint(texts: Mapping[str, set[str]]) -> None:
-    """Raises ArlError naming a text that two of the sets share."""
+def check_disjoint(texts: Mapping[str, set[str]], what: str = "texts") -> None:
+    """Raises ArlError naming a text (or `what` they hold) that two of the sets share."""
     names = list(texts)
     for index, first in enumerate(names):
         for second in names[index + 1 :]:
             if shared := sorted(texts[first] & texts[second]):
-                raise ArlError(f"{first} and {second} share {len(shared)} texts, such as {shared[0]!r}: not written")
+                raise ArlError(f"{first} and {second} share {len(shared)} {what}, such as {shared[0]!r}: not written")

@@ -9,11 +9,18 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 Audio = Path | bytes | np.ndarray | Callable[[], "bytes | np.ndarray"]
+
+
+class Part(NamedTuple):
+    """One of the clips that a long one was joined from."""
+
+    key: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,8 @@ class Utterance:
     audio: a file, a file's content, samples (float32 [n] at 16 kHz), or a function that makes one of the two latter
     (it must pickle: it may be called in another process). start_s/end_s: the segment of a longer recording, in
     seconds. key: names the sample; made safe and unique by `unique`. name: the audio's name in errors, whose
-    extension tells a headerless format. keywords: what a keyword reward looks for.
+    extension tells a headerless format. keywords: what a keyword reward looks for. parts: what
+    it was joined from, if it was (`arl.corpora.concatenate`).
     """
 
     key: str
@@ -35,6 +43,7 @@ class Utterance:
     end_s: float | None = None
     name: str = ""
     keywords: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     @property
     def label(self) -> str:

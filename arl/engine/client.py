@@ -12,11 +12,12 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from arl.engine.connection import Connection, EngineGone, Refused
+from arl.engine.load import Load
 from arl.engine.state import EngineInfo, last_info, record_awake, record_served
 from arl.engine.weights import MODEL_FILE, check_same
 from arl.errors import ArlError
@@ -56,13 +57,15 @@ class Group:
 
 @dataclass
 class Metrics:
-    """Sums over a client's requests, from the engine's own figures."""
+    """Sums over a client's requests, from the engine's own figures. peak: the highest load seen in the last `watched`
+    block."""
 
     groups: int = 0
     failed: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
+    peak: Load = field(default_factory=Load)
 
     @property
     def prefilled_tokens(self) -> int:
@@ -105,6 +108,10 @@ class Engine:
     def metrics(self) -> Metrics:
         """Token counts of this client so far."""
         return self._metrics
+
+    async def load(self) -> Load:
+        """How many requests it works on and how many wait, now."""
+        return Load.of(await self._connection.get("/v1/loads"))
 
     def flush_cache(self) -> None:
         """Forget all cached prompts, as soon as no request runs. Refused if some still do after IDLE_S."""

@@ -42,10 +42,17 @@ class Connection:
 
     async def post(self, path: str, body: Any) -> Any:
         """Like `call`, without blocking the event loop and over kept connections."""
+        return await self._request("POST", path, body)
+
+    async def get(self, path: str) -> Any:
+        """`post` without a body."""
+        return await self._request("GET", path, None)
+
+    async def _request(self, method: str, path: str, body: Any) -> Any:
         import httpx
 
         try:
-            return self._read(path, await self._open().post(path, json=body))
+            return self._read(path, await self._open().request(method, path, json=body))
         except httpx.TransportError as error:
             raise self._gone(error) from error
 

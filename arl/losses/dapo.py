@@ -1,26 +1,28 @@
-"""DAPO's aggregation of the GRPO loss (arXiv 2503.14476, section 3.3): every token of the batch weighs the same.
+"""DAPO's aggregation of the GRPO loss (arXiv 2503.14476, eqs. 8 and 12): every token of the batch weighs the same.
 
 Equation 2 of arXiv 2509.18569 divides each hypothesis by its own length. That lets a long wrong hypothesis, a loop of
 repetitions for instance, off lightly, and makes a one-word utterance count as much as a long one, while a corpus' WER
-counts words. Here the sum over all tokens is divided by their number. With it goes "clip higher": ε_high 0.28.
-Advantages, KL and clipping are those of grpo.py. Left out: dynamic sampling and the length penalty of the same paper.
+counts words. Here the sum over all tokens is divided by their number. With it goes "clip higher" (eq. 10): ε_high 0.28.
+Advantages, KL and clipping are those of grpo.py; dynamic sampling (eq. 11) is `--gather` of `arl update` and `DYNAMIC`
+of the loop, for any loss. Left out: the length penalty of the same paper (eq. 13), which would be a reward program.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from arl.losses.grpo import Grpo, Totals
+from arl.losses import CLIPS
+from arl.losses.grpo import Grpo
+from arl.losses.part import Lengths, Totals, token_mean
 
 
 @dataclass(frozen=True)
 class Dapo(Grpo):
     """The parameters of `Grpo`."""
 
-    clip_high: float = 0.28
+    clip_low: float = CLIPS["dapo"][0]
+    clip_high: float = CLIPS["dapo"][1]
 
-    def token_weights(self, lengths: Sequence[Sequence[int]], batch: Totals) -> Tensor:
+    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor:
         """1 / the batch's response tokens, float64 [N]."""
-        return torch.full((sum(map(sum, lengths)),), 1.0 / batch.tokens, dtype=torch.float64)
+        return token_mean(lengths, batch)

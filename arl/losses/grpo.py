@@ -5,63 +5,59 @@ of the mean over a hypothesis' tokens of
 
     min(r·A, clip(r, 1−ε_low, 1+ε_high)·A) − β·KL,     r = exp(log p − log p_old),
 
-with KL estimated per token against the reference (k3 by default) and not multiplied by r. The three means
+with KL estimated per token against the reference (k3 by default) and not multiplied by r unless told. The three means
 are in per-token weights (`token_weights`) of the whole batch, so that the sum over any split into micro-batches is
 the same loss. On-policy, with one update per rollout, p_old is p itself: pass `old=None`, then r = 1 exactly and
 only its gradient matters. Rollouts of another policy are reweighted by `importance`, the first term only.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from arl.losses.kl import kl_estimate
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What the means of a loss divide by: the whole batch's groups and response tokens."""
-
-    groups: int
-    tokens: int
+from arl.losses import CLIPS
+from arl.losses.kl import kl_penalty
+from arl.losses.part import Lengths, Part, Totals, sequence_mean
 
 
 @dataclass(frozen=True)
 class Grpo:
-    """clip_low, clip_high: ε of eq. 2. beta: weight of the KL in the loss; 0 needs no reference. kl: k1, k2 or k3."""
+    """clip_low, clip_high: ε of eq. 2. beta: weight of the KL in the loss; 0 needs no reference. kl: k1, k2 or k3.
+    kl_ratio: the KL is multiplied by r. clip_dual: where A < 0 the first term is at least clip_dual·A; 0 is off."""
 
-    clip_low: float = 0.2
-    clip_high: float = 0.2
+    clip_low: float = CLIPS["grpo"][0]
+    clip_high: float = CLIPS["grpo"][1]
     beta: float = 0.1
     kl: str = "k3"
+    kl_ratio: bool = False
+    clip_dual: float = 0.0
 
-    def token_weights(self, lengths: Sequence[Sequence[int]], batch: Totals) -> Tensor:
-        """Eq. 2's means as one weight per token, float64 [N]: 1 / (groups · the group's hypotheses · its tokens).
+    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor:
+        """Eq. 2's means as one weight per token, float64 [N]: 1 / (groups · the group's hypotheses · its tokens)."""
+        return sequence_mean(lengths, batch)
 
-        lengths: per group the tokens of each hypothesis, of any part of the batch.
-        """
-        weights = [1.0 / (batch.groups * len(group) * n) for group in lengths for n in group]
-        counts = torch.tensor([n for group in lengths for n in group])
-        return torch.tensor(weights, dtype=torch.float64).repeat_interleave(counts)
+    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor:
+        return self.token_weights(lengths, batch)
 
-    def __call__(
-        self, log_probs: Tensor, old: Tensor | None, reference: Tensor | None, advantages: Tensor, weights: Tensor,
-        importance: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, float]]:  # fmt: skip
-        """All [N], one entry per response token → (scalar loss to minimise, weighted sums of the logged metrics)."""
-        ratio = (log_probs - (log_probs.detach() if old is None else old)).exp()
+    def ratio(self, part: Part) -> Tensor:
+        """r of each token [N]."""
+        return part.log_ratio.exp()
+
+    def __call__(self, part: Part) -> tuple[Tensor, dict[str, float]]:
+        ratio, advantages = self.ratio(part), part.advantages
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         objective = torch.minimum(ratio * advantages, clipped * advantages)
-        is_clipped = (clipped * advantages < ratio * advantages).to(weights)
-        metrics = {"clip_fraction": float((weights * is_clipped).sum())}
-        if importance is not None:
-            objective = importance * objective
-            metrics["importance"] = float((weights * importance).sum())
-        if self.beta and reference is not None:
-            kl = kl_estimate(log_probs, reference, self.kl)
-            objective = objective - self.beta * kl
-            metrics["kl"] = float((weights * kl.detach()).sum())
-        loss = -(weights * objective).sum()
-        return loss, metrics
+        is_clipped = clipped * advantages < ratio * advantages
+        logged = {"clip_low": is_clipped & (advantages < 0), "clip_high": is_clipped & (advantages > 0)}
+        if self.clip_dual:
+            floor = self.clip_dual * advantages
+            logged["clip_dual"] = (advantages < 0) & (objective < floor)
+            objective = torch.where(logged["clip_dual"], floor, objective)
+        logged |= {"clip_fraction": is_clipped, "old_kl": part.log_ratio.exp() - part.log_ratio - 1}
+        if part.importance is not None:
+            objective = part.importance * objective
+            logged["importance"] = part.importance
+        penalty, metrics = kl_penalty(part, self.beta, self.kl, self.kl_ratio)
+        loss = penalty - (part.weights * objective).sum()
+        return loss, metrics | part.means(**logged) | {"ratio_max": float(ratio.detach().max())}

@@ -2,9 +2,15 @@
 
 With d = log p_ref − log p:  k1 = −d (unbiased, high variance),  k2 = d²/2 (biased, low variance),
 k3 = exp(d) − d − 1 (unbiased for sampled tokens, never negative; the paper's eq. 4).
+
+In a loss their values estimate the KL, but their gradients differ: k1's has mean zero, k2's is that of
+KL(policy ‖ reference), k3's that of KL(reference ‖ policy). Multiplied by the ratio p / p_old (`with_ratio`), k1 and
+k3 have the gradient of KL(policy ‖ reference), also after several updates on one rollout.
 """
 
 from torch import Tensor
+
+from arl.losses.part import Part
 
 ESTIMATORS = ("k1", "k2", "k3")
 
@@ -19,3 +25,12 @@ def kl_estimate(log_probs: Tensor, reference: Tensor, kind: str = "k3") -> Tenso
     if kind == "k3":
         return d.exp() - d - 1
     raise ValueError(f"unknown KL estimator {kind!r}; one of {', '.join(ESTIMATORS)}")
+
+
+def kl_penalty(part: Part, beta: float, kind: str, with_ratio: bool) -> tuple[Tensor | float, dict[str, float]]:
+    """β times the weighted KL to the reference as a term of the loss, and its metric; (0, {}) without either."""
+    if not beta or part.reference is None:
+        return 0.0, {}
+    kl = kl_estimate(part.log_probs, part.reference, kind)
+    term = part.log_ratio.exp() * kl if with_ratio else kl
+    return beta * (part.weights * term).sum(), part.means(kl=kl)

@@ -14,15 +14,16 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import orjson
 
 from arl.errors import ArlError, UsageError
+from arl.shards.growing import GrowingStream, growth_of
 from arl.shards.marker import END, MAX_MARKER, parse_marker, read_marker, update_digest
 from arl.shards.names import content_problem, extension_problem, key_problem, split_name
 from arl.shards.paths import STDIN, joined_shards
@@ -133,6 +134,10 @@ def _merged(row: Sequence[Sample]) -> Sample:
 def _opened(path: Path) -> Iterator[BinaryIO]:
     if str(path) == STDIN:
         yield sys.stdin.buffer
+        return
+    if (growth := growth_of(path)) is not None:
+        with closing(GrowingStream(growth)) as growing:
+            yield cast(BinaryIO, growing)
         return
     try:
         stream = open(path, "rb", buffering=BUFFER)  # noqa: SIM115 (closed below; only opening is guarded)

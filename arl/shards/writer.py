@@ -34,14 +34,18 @@ NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # file systems mounte
 class ShardWriter:
     """Context manager that writes one shard, atomically; its folder is made if it is not there.
 
-    path: the final name. made: fingerprint of stage, arguments and inputs, stored in the end marker.
+    path: the final name. made: fingerprint of stage, arguments and inputs, stored in the end marker. copy: a pipe's
+    descriptor that gets the same bytes, sample by sample; if nobody reads it any more, the shard is written all the
+    same.
     Raises ArlError for keys and members that a reader would refuse (nothing of such a sample is written),
     and when the file cannot be written.
     """
 
-    def __init__(self, path: Path, made: str = "") -> None:
+    def __init__(self, path: Path, made: str = "", copy: int | None = None) -> None:
         self.path = Path(path)
         self.made = made
+        self._copy = copy
+        self._to_copy: list[bytes] = []
         self.samples = 0
         self._temp = self.path.parent / f".{self.path.name}.tmp-{os.getpid()}"
         self._stream: BinaryIO | None = None
@@ -69,6 +73,7 @@ class ShardWriter:
             self._append(name, data)
         self._keys.add(key)
         self.samples += 1
+        self._send_copy()
 
     def _refuse(self, key: str, members: Mapping[str, bytes]) -> None:
         problem = key_problem(key)
@@ -83,13 +88,22 @@ class ShardWriter:
 
     def _append(self, name: str, data: bytes) -> None:
         stream = self._opened()
+        parts = member_header(name, len(data)), data, bytes(padding(len(data)))
         try:
-            stream.write(member_header(name, len(data)))
-            stream.write(data)
-            stream.write(bytes(padding(len(data))))
+            stream.writelines(parts)
         except OSError as error:
             self._failure = error
             raise self._unwritable(error) from error
+        if self._copy is not None:
+            self._to_copy += parts
+
+    def _send_copy(self) -> None:
+        if self._copy is not None:
+            try:
+                write_all(self._copy, b"".join(self._to_copy))
+            except BrokenPipeError:
+                self._copy = None
+        self._to_copy.clear()
 
     def _opened(self) -> BinaryIO:
         if self._stream is None:
@@ -124,6 +138,8 @@ class ShardWriter:
             sync(self.path.parent)
         except OSError as error:
             raise self._unwritable(error) from error
+        self._to_copy.append(bytes(CLOSING))
+        self._send_copy()
 
     def _discard(self) -> None:
         """Closes the temporary file and removes it, if it was not renamed."""
@@ -142,6 +158,13 @@ def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]], 
     with ShardWriter(path, made) as shard:
         for key, members in samples:
             shard.write(key, members)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """All of `data` to a pipe or file, however little each call takes."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def remove_stale(path: Path) -> list[Path]:

@@ -33,15 +33,18 @@ def read_clip(sample: Sample, member: str, name: str) -> torch.Tensor:
     return load_tensors(sample.members[member])[name]
 
 
-def rl_batch(samples: Iterable[Sample], version: str, allow_stale: bool) -> Batch:
+def rl_batch(
+    samples: Iterable[Sample], version: str, allow_stale: bool, *, correct: bool = False, risk: str = "",
+    gather: int = 0,
+) -> Batch:  # fmt: skip
     """Groups with advantages. Hypotheses without an advantage (null reward) are left out, and groups without any.
 
-    ArlError for rollouts of another policy version unless `allow_stale`, which keeps the log-probabilities they were
-    sampled with for truncated importance sampling.
+    ArlError for rollouts of another policy version unless `allow_stale`. Stale groups, and with `correct` all, keep the
+    log-probabilities they were sampled with, for importance weights. risk: what `mwer` minimises, see `risks`; it needs
+    no such weights. gather: keep the first so many groups that have spread, all groups where none has; 0 keeps all.
+    The figures on rewards are of all that was read.
     """
-    groups, rewards, temperatures = [], [], set()
-    components: dict[str, list[float]] = {}
-    n_zero = n_excluded = n_truncated = n_hyps = n_stale = 0
+    tally, groups = Tally(), []
     for sample in samples:
         rollout, reward = sample.json(columns.ROLLOUT), sample.json(columns.REWARD)
         is_stale = rollout["policy"] != version
@@ -51,41 +54,84 @@ def rl_batch(samples: Iterable[Sample], version: str, allow_stale: bool) -> Batc
         advantages, hyps = reward["advantages"], rollout["hyps"]
         if len(advantages) != len(hyps):
             raise ArlError(f"{sample.key}: {len(hyps)} hypotheses but {len(advantages)} advantages: score them again")
-        temperatures.add(rollout["temperature"])
-        kept = [(h, a) for h, a in zip(hyps, advantages, strict=True) if a is not None and h["tokens"]]
-        n_excluded += len(hyps) - len(kept)
-        n_hyps += len(kept)
-        n_truncated += sum(h["finish"] == "length" for h, _ in kept)
-        rewards += [r for r in reward["rewards"] if r is not None]
-        for name, values in reward["components"].items():
-            components.setdefault(name, []).extend(v for v in values if v is not None)
-        if not kept:
-            continue
-        n_zero += all(a == 0 for _, a in kept)
-        n_stale += is_stale
-        groups.append(make_group(sample, [h for h, _ in kept], [a for _, a in kept], is_stale))
+        kept = [i for i, (hyp, a) in enumerate(zip(hyps, advantages, strict=True)) if a is not None and hyp["tokens"]]
+        tally.add(rollout, reward, kept, is_stale)
+        if kept:
+            groups.append(make_group(sample, rollout, reward, kept, (is_stale or correct) and not risk, risk))
     if not groups:
         raise ArlError("no group has a reward: every hypothesis of the batch is excluded; look at the reward programs")
-    if len(temperatures) > 1:
-        raise ArlError(f"the rollouts mix temperatures {sorted(temperatures)}: roll out again with one")
-    n_tokens = sum(group.n_tokens for group in groups)
+    if len(tally.temperatures) > 1:
+        raise ArlError(f"the rollouts mix temperatures {sorted(tally.temperatures)}: roll out again with one")
+    chosen = ([group for group in groups if group.has_spread][:gather] or groups) if gather else groups
+    n_tokens = sum(group.n_tokens for group in chosen)
     figures = {
-        "reward": sum(rewards) / len(rewards), "groups": len(groups), "zero_spread": n_zero, "excluded": n_excluded,
-        "truncated": n_truncated, "length": n_tokens / n_hyps, "tokens": n_tokens, "stale": n_stale,
-        **{f"reward_{name}": sum(v) / len(v) for name, v in components.items() if v},
+        **tally.figures(), "groups": len(chosen), "tokens": n_tokens,
+        "length": n_tokens / sum(len(group.responses) for group in chosen),
     }  # fmt: skip
-    return Batch(groups, figures, temperatures.pop() or 1.0)
+    if gather:
+        figures["left_out"] = len(groups) - len(chosen)
+    return Batch(chosen, figures, tally.temperatures.pop() or 1.0)
 
 
-def make_group(sample: Sample, hyps: Sequence[dict[str, Any]], advantages: list[float], is_stale: bool) -> Group:
+@dataclass
+class Tally:
+    """What the scored rollouts of a batch were like."""
+
+    rewards: list[float] = field(default_factory=list)
+    components: dict[str, list[float]] = field(default_factory=dict)
+    temperatures: set[float] = field(default_factory=set)
+    zero_spread: int = 0
+    excluded: int = 0
+    truncated: int = 0
+    stale: int = 0
+
+    def add(self, rollout: dict[str, Any], reward: dict[str, Any], kept: Sequence[int], is_stale: bool) -> None:
+        """One group; kept: the places of its hypotheses that are trained on."""
+        hyps = rollout["hyps"]
+        self.temperatures.add(rollout["temperature"])
+        self.excluded += len(hyps) - len(kept)
+        self.truncated += sum(hyps[i]["finish"] == "length" for i in kept)
+        self.rewards += [r for r in reward["rewards"] if r is not None]
+        for name, values in reward["components"].items():
+            self.components.setdefault(name, []).extend(v for v in values if v is not None)
+        self.zero_spread += bool(kept) and all(reward["advantages"][i] == 0 for i in kept)
+        self.stale += bool(kept) and is_stale
+
+    def figures(self) -> dict[str, float]:
+        """For the record. Means are over hypotheses, the empty ones included."""
+        return {
+            "reward": sum(self.rewards) / len(self.rewards), "zero_spread": self.zero_spread,
+            "excluded": self.excluded, "truncated": self.truncated, "stale": self.stale,
+            **{f"reward_{name}": sum(v) / len(v) for name, v in self.components.items() if v},
+        }  # fmt: skip
+
+
+def make_group(
+    sample: Sample, rollout: dict[str, Any], reward: dict[str, Any], kept: Sequence[int], with_sampled: bool, risk: str
+) -> Group:
+    """The hypotheses at the places `kept` of one utterance."""
+    hyps = [rollout["hyps"][i] for i in kept]
     return Group(
         key=sample.key,
         prompt=torch.tensor(sample.json(columns.PROMPT)["input_ids"]),
         clips=[read_clip(sample, columns.EMB, "emb")],
         responses=[torch.tensor(hyp["tokens"]) for hyp in hyps],
-        advantages=advantages,
-        sampled=[torch.tensor(hyp["logprobs"]) for hyp in hyps] if is_stale else [],
+        advantages=[reward["advantages"][i] for i in kept],
+        sampled=[torch.tensor(hyp["logprobs"]) for hyp in hyps] if with_sampled else [],
+        errors=risks(sample.key, reward, kept, risk) if risk else [],
     )
+
+
+def risks(key: str, reward: dict[str, Any], kept: Sequence[int], kind: str) -> list[float]:
+    """What `mwer` minimises, per hypothesis: "errors", the word errors that the `wer` program counted, or "reward", the
+    total reward negated. ArlError where the errors are not in the shard."""
+    if kind == "reward":
+        return [-reward["rewards"][i] for i in kept]
+    counts = [reward.get("metrics", {}).get(f"wer.{name}") for name in ("substitutions", "deletions", "insertions")]
+    if any(count is None or any(count[i] is None for i in kept) for count in counts):
+        raise ArlError(f"{key}: no word errors beside the rewards: score again with --with wer (=0 records them "
+                       "without rewarding them), or say --risk reward")  # fmt: skip
+    return [float(sum(count[i] for count in counts)) for i in kept]
 
 
 def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: str, from_features: bool) -> Batch:

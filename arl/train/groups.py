@@ -23,7 +23,8 @@ class Group:
     prompt: int64 [p], token ids with one placeholder per clip. clips: per clip [T, H] embeddings.
     responses: per hypothesis int64 [R_i], the stop token included when it was sampled; R_i ≥ 1.
     advantages: float per hypothesis (supervised training: 0). sampled: per hypothesis the log-probabilities [R_i] it
-    was sampled with, where another policy version sampled it; else empty.
+    was sampled with, where that is to be corrected for; else empty. errors: per hypothesis what `mwer` minimises; else
+    empty.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Group:
     responses: list[Tensor]
     advantages: list[float] = field(default_factory=list)
     sampled: list[Tensor] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.responses or any(len(response) == 0 for response in self.responses):
@@ -48,8 +50,18 @@ class Group:
         return self.prompt_length + sum(len(response) - 1 for response in self.responses)
 
     @property
+    def lengths(self) -> list[int]:
+        """Tokens of each response."""
+        return [len(response) for response in self.responses]
+
+    @property
     def n_tokens(self) -> int:
-        return sum(len(response) for response in self.responses)
+        return sum(self.lengths)
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether the group says which hypothesis is better."""
+        return any(self.advantages)
 
 
 def micro_batches(groups: Sequence[Group], token_budget: int, packed: bool = False) -> Iterator[list[Group]]:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from arl import resident
 from arl.device import quiet_transformers
 from arl.errors import ArlError
-from arl.losses.grpo import Grpo
+from arl.losses.importance import Correction
+from arl.losses.part import Loss
 from arl.models import family
 from arl.policy import Policy, link_tree, write_policy
 from arl.train.attention import use_shared_attention
@@ -26,7 +27,7 @@ from arl.train.groups import Group
 from arl.train.optimizer import Schedule, load_state, make_adamw, restore, save_state, state_tensors
 from arl.train.probe import make_probe
 from arl.train.shared_prefix import check_decoder, self_check
-from arl.train.step import Compute, apply_gradient, grpo_backward, sft_backward
+from arl.train.step import Compute, apply_gradient, policy_backward, sft_backward
 
 COPIED = "*.json", "*.txt", "*.model", "*.jinja"  # tokenizer and configuration files of an LLM folder
 OF_ONE_UPDATE = "made", "steps_done"  # fields of arl.json that the next policy does not inherit
@@ -101,10 +102,14 @@ class Learner:
         model = self.model if model is None else model
         return {group.key: self.compute.frozen_scores(model, [group]) for group in batch.groups}
 
-    def grpo_step(self, batch: Batch, loss: Grpo, old: Mapping[str, Tensor] | None = None) -> dict[str, float]:
+    def policy_step(
+        self, batch: Batch, loss: Loss, old: Mapping[str, Tensor] | None = None, correction: Correction | None = None
+    ) -> dict[str, float]:
+        """One step on rollouts. old: as `old_log_probs` gave it, None for the first step on-policy."""
         self.compute.temperature = batch.temperature
-        groups = batch.groups
-        metrics = grpo_backward(self.model, groups, loss, self.reference, self.compute, dict(old) if old else None)
+        metrics = policy_backward(
+            self.model, batch.groups, loss, self.reference, self.compute, dict(old) if old else None, correction
+        )
         return metrics | self._apply()
 
     def sft_step(self, batch: Batch) -> dict[str, float]:

@@ -2,6 +2,10 @@
 
 The forward saves only the log-sum-exp of each position; the backward recomputes each chunk's logits and
 accumulates the gradients of the hidden states, the head and its bias in place.
+
+Left out: liger-kernel 0.8.5. LigerFusedLinearCrossEntropyFunction(reduction="none") weighs each token in its backward,
+but gives no entropies, and in bfloat16 rounds the gradient of the logits; LigerFusedLinearScaledCrossEntropyFunction
+gives them, but is fused on compute capability 9.0 in bfloat16 without bias only, and else chunked PyTorch as here.
 """
 
 from dataclasses import dataclass

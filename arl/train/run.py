@@ -1,7 +1,8 @@
 """The steps of one `arl update`: from a policy folder and shards to the next policy folder.
 
-One shard is one batch and one optimizer step. A run writes nothing but its checkpoint until the next policy is whole;
-killed, it goes on from the checkpoint and ends with the same bits. Left out: the command's flags (arl/update.py).
+One shard is one batch and one optimizer step; with `gather` all shards are one batch. A run writes nothing but its
+checkpoint until the next policy is whole; killed, it goes on from the checkpoint and ends with the same bits. Left
+out: the command's flags (arl/update.py).
 
     train(Job(Policy.open("policy"), None, joined_shards(["feat", "data"]), Path("next"), settings), "cpu", threads=1)
 """
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +27,19 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from arl.shards.reader import Sample
     from arl.stage import Phases
     from arl.train.data import Batch
     from arl.train.learner import Learner
 
 Shard = tuple[str, Sequence[Path]]  # a name, and the path of each joined column
+Shards = tuple[str, Sequence[Sequence[Path]]]  # those of one batch: its name, and each one's paths
 
 
 @dataclass(frozen=True)
 class Job:
-    """One update. start: the policy to train; anchor: the reference of the KL, if any; shards: one per batch;
-    settings: everything else that changes the result, JSON-serialisable (`arl/update.py` makes it)."""
+    """One update. start: the policy to train; anchor: the reference of the KL, if any; settings: everything else that
+    changes the result, JSON-serialisable (`arl/update.py` makes it)."""
 
     start: Policy
     anchor: Policy | None
@@ -48,6 +52,13 @@ class Job:
         """Names the next policy: equal policy, reference, settings and shard contents give equal weights."""
         policies = [self.start.version, self.start.frontend_id, self.anchor.version if self.anchor else None]
         return fingerprint(policies, self.settings, self.shards)
+
+    @property
+    def batches(self) -> list[Shards]:
+        """The shards of each batch: one, or with `gather` all of them."""
+        if self.settings["gather"]:
+            return [(self.shards[-1][0], [paths for _, paths in self.shards])]
+        return [(name, [paths]) for name, paths in self.shards]
 
     @property
     def checkpoint(self) -> Path:
@@ -101,7 +112,7 @@ def train_awake(
     """Wake, run, write and sleep, under the device lease; the next policy and the last step's metrics."""
     from arl.stage import peak_memory_mb
 
-    schedule = step_order(job.shards, job.settings["epochs"], job.settings["seed"])
+    schedule = step_order(job.batches, job.settings["epochs"], job.settings["seed"])
     schedule = schedule[: job.settings.get("max_steps") or None]
     with phases.phase("wake"):
         learner, done = make_learner(job, len(schedule), where)
@@ -190,63 +201,85 @@ def load_learner(policy: Policy, job: Job, where: "torch.device") -> "Learner":
     )  # fmt: skip
 
 
-def step_order(shards: Sequence[Shard], epochs: int, seed: int) -> list[Shard]:
-    """The shards of every optimizer step: in order for one epoch, shuffled afresh (seeded) in each later one."""
-    order = list(shards)
+def step_order(batches: Sequence[Shards], epochs: int, seed: int) -> list[Shards]:
+    """The batch of every optimizer step: in order for one epoch, shuffled afresh (seeded) in each later one."""
+    order = list(batches)
     for epoch in range(1, epochs):
-        again = list(shards)
+        again = list(batches)
         random.Random(f"{seed}/{epoch}").shuffle(again)
         order += again
     return order
 
 
-def steps(learner: "Learner", job: Job, schedule: Sequence[Shard], done: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def samples_of(shards: Sequence[Sequence[Path]]) -> "Iterator[Sample]":
+    """The joined samples of a batch's shards, one shard after the other."""
+    from arl.shards.reader import read_joined
+
+    return chain.from_iterable(map(read_joined, shards))
+
+
+def steps(learner: "Learner", job: Job, schedule: Sequence[Shards], done: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Makes each optimizer step from the `done`-th on and yields (its index, its metrics)."""
-    make = sft_steps if job.settings["loss"] == "sft" else grpo_steps
+    make = sft_steps if job.settings["loss"] == "sft" else policy_steps
     return make(learner, job, schedule, done)
 
 
 def sft_steps(
-    learner: "Learner", job: Job, schedule: Sequence[Shard], done: int
+    learner: "Learner", job: Job, schedule: Sequence[Shards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Teacher forcing: each shard is read when its step comes."""
+    from arl.ahead import ahead
     from arl.rollout import load_tokenizer
-    from arl.shards.reader import read_joined
     from arl.train.data import sft_batch
 
     tokenizer = load_tokenizer(job.start.llm_dir)
     kind = job.start.fields.get("text", "plain")
-    for index in range(done, len(schedule)):
-        samples = read_joined(schedule[index][1])
-        batch = sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
+
+    def read(shards: Shards) -> "Batch":
+        samples = samples_of(shards[1])
+        return sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
+
+    for index, batch in enumerate(ahead(map(read, schedule[done:])), done):
         yield index, batch.figures | learner.sft_step(batch)
 
 
-def grpo_steps(
-    learner: "Learner", job: Job, schedule: Sequence[Shard], done: int
+def policy_steps(
+    learner: "Learner", job: Job, schedule: Sequence[Shards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """GRPO: all batches are read first, and checked, as their old log-probabilities are those of the start."""
-    from arl.losses.dapo import Dapo
-    from arl.losses.grpo import Grpo
-    from arl.shards.reader import read_joined
-    from arl.train.data import rl_batch
+    """Rollouts: all batches are read first, and checked, as their old log-probabilities are those of the start."""
+    from arl.losses import make_loss
+    from arl.losses.importance import Correction
 
-    settings, version = job.settings, job.start.version
-    kind = {"grpo": Grpo, "dapo": Dapo}[settings["loss"]]
-    loss = kind(settings["clip_low"], settings["clip_high"], settings["beta"], settings["kl"])
-    batches = {name: rl_batch(read_joined(paths), version, settings["allow_stale"]) for name, paths in job.shards}
+    settings = job.settings
+    loss = make_loss(settings)
+    kind = "mask" if settings["importance"] == "mask" else "truncate"
+    low, high, level = (settings[f"importance_{name}"] for name in ("floor", "cap", "level"))
+    batches = {name: read_batch(job, shards) for name, shards in job.batches}
     difference = learner.check(next(iter(batches.values())))
     old = old_log_probs(learner, job, batches, done) if len(schedule) > 1 else {}
     for index in range(done, len(schedule)):
         name = schedule[index][0]
-        metrics = learner.grpo_step(batches[name], loss, old.get(name))
+        metrics = learner.policy_step(batches[name], loss, old.get(name), Correction(kind, low, high, level))
         yield index, batches[name].figures | metrics | {"self_check": difference}
+
+
+def read_batch(job: Job, shards: Sequence[Sequence[Path]]) -> "Batch":
+    """A batch of rollouts with what the settings want of it."""
+    from arl.train.data import rl_batch
+
+    settings = job.settings
+    return rl_batch(
+        samples_of(shards), job.start.version, settings["allow_stale"],
+        correct=settings["importance"] != "none",
+        risk=settings["risk"] if settings["loss"] == "mwer" else "",
+        gather=settings["gather"],
+    )  # fmt: skip
 
 
 def old_log_probs(
     learner: "Learner", job: Job, batches: "Mapping[str, Batch]", done: int
 ) -> "dict[str, dict[str, Tensor]]":
-    """By shard and key, the log-probabilities under the weights of the start, also where a checkpoint is resumed."""
+    """By batch and key, the log-probabilities under the weights of the start, also where a checkpoint is resumed."""
     from arl.train.learner import load_llm
 
     model = learner.model

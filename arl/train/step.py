@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from arl.errors import ArlError
-from arl.losses.grpo import Grpo, Totals
+from arl.losses.importance import Correction
+from arl.losses.mwer import first_equal
+from arl.losses.part import Loss, Part, Totals
 from arl.losses.sft import sft
 from arl.train.decoder import set_checkpointing, set_compiled
 from arl.train.groups import Group, micro_batches
@@ -22,7 +24,6 @@ from arl.train.optimizer import gradient_of
 from arl.train.shared_prefix import is_packed, shared_log_probs
 
 TOKENS = {"cpu": 1024, "cuda": 8192}  # positions that keep the device busy and, on a CPU, stay in its cache
-TRUNCATION = 2.0  # of the importance weights of stale rollouts (Ionides 2008)
 
 
 @dataclass
@@ -72,18 +73,15 @@ class Compute:
 
 @dataclass
 class Sums:
-    """Weighted sums over a batch; `mean` of what was added with weights that sum to one."""
+    """Metrics over the parts of a batch: sums of what was added with weights that sum to one; `…_max`: the largest."""
 
     values: dict[str, float] = field(default_factory=dict)
 
     def add(self, **values: float) -> None:
         for name, value in values.items():
-            self.values[name] = self.values.get(name, 0.0) + value
-
-
-def response_lengths(groups: Sequence[Group]) -> list[list[int]]:
-    """Per group the tokens of each hypothesis."""
-    return [[len(response) for response in group.responses] for group in groups]
+            before = self.values.get(name)
+            both = max if name.endswith("_max") else float.__add__
+            self.values[name] = float(value) if before is None else both(before, float(value))
 
 
 def token_advantages(groups: Sequence[Group]) -> Tensor:
@@ -95,48 +93,69 @@ def token_advantages(groups: Sequence[Group]) -> Tensor:
     ])  # fmt: skip
 
 
-def truncated_importance(groups: Sequence[Group], before: Tensor) -> Tensor:
-    """min(p_before / p_sampled, TRUNCATION) of each token [N] where another version sampled it, 1 elsewhere.
+def importance_weights(groups: Sequence[Group], before: Tensor, correction: Correction) -> tuple[Tensor, Tensor]:
+    """(importance weight, whether its bound changed it) of each token, [N]; 1 for groups that need no correction.
 
     before: log-probabilities [N] under the weights that the update starts from.
     """
-    ratios, start = [], 0
-    for group in groups:
-        own = before[start : start + group.n_tokens]
-        start += group.n_tokens
+    pieces = []
+    for group, own in zip(groups, before.split([group.n_tokens for group in groups]), strict=True):
         sampled = torch.cat(group.sampled).to(own) if group.sampled else own
-        ratios.append((own - sampled).exp().clamp(max=TRUNCATION))
-    return torch.cat(ratios)
+        pieces.append(correction(own, sampled, group.lengths))
+    return torch.cat([weights for weights, _ in pieces]), torch.cat([is_cut for _, is_cut in pieces])
 
 
-def grpo_backward(
+def policy_backward(
     model: nn.Module,
     groups: Sequence[Group],
-    loss: Grpo,
+    loss: Loss,
     reference: nn.Module | None,
     compute: Compute,
     old: dict[str, Tensor] | None = None,
+    correction: Correction | None = None,
 ) -> dict[str, float]:
-    """Adds the gradient of the GRPO loss over `groups` to the parameters; returns the loss and its metrics.
+    """Adds the gradient of a loss on rollouts to the parameters; returns the loss and its metrics.
 
     old: log-probabilities [N of the group] by key, from before the first of several updates; None on-policy.
+    correction: of groups that carry the log-probabilities they were sampled with (default: truncation at 2).
     """
     sums = Sums()
     totals = Totals(len(groups), sum(group.n_tokens for group in groups))
-    is_stale = any(group.sampled for group in groups)
+    is_corrected = any(group.sampled for group in groups)
     cut = compute.micro_batches(model, groups)
     device = next(model.parameters()).device
     anchors = compute.reference_scores(reference, cut, device) if reference is not None else [None] * len(cut)
     for micro, anchor in zip(cut, anchors, strict=True):
         log_probs, entropies = compute.scores(model, micro)
         before = torch.cat([old[group.key] for group in micro]) if old is not None else None
-        weights = loss.token_weights(response_lengths(micro), totals).to(log_probs)
         start = log_probs.detach() if before is None else before
-        importance = truncated_importance(micro, start) if is_stale else None
-        value, metrics = loss(log_probs, before, anchor, token_advantages(micro).to(log_probs), weights, importance)
+        importance = importance_weights(micro, start, correction or Correction()) if is_corrected else None
+        part = make_part(loss, micro, totals, log_probs, before, anchor, importance[0] if importance else None)
+        value, metrics = loss(part)
         value.backward()
-        sums.add(loss=float(value.detach()), entropy=float((weights * entropies).sum()), **metrics)
+        sums.add(loss=float(value.detach()), **metrics, **part.means(entropy=entropies))
+        if importance:
+            sums.add(**part.means(importance_cut=importance[1]), importance_max=float(importance[0].max()))
     return sums.values
+
+
+def make_part(
+    loss: Loss, groups: Sequence[Group], totals: Totals, log_probs: Tensor, old: Tensor | None,
+    reference: Tensor | None, importance: Tensor | None,
+) -> Part:  # fmt: skip
+    """A micro-batch as its loss sees it."""
+    lengths = [group.lengths for group in groups]
+    return Part(
+        log_probs, old, reference,
+        advantages=token_advantages(groups).to(log_probs),
+        weights=loss.token_weights(lengths, totals).to(log_probs),
+        importance=importance,
+        shares=loss.token_shares(lengths, totals).to(log_probs),
+        lengths=lengths,
+        totals=totals,
+        errors=[group.errors for group in groups],
+        first=[first_equal(group.responses) for group in groups],
+    )  # fmt: skip
 
 
 def sft_backward(

@@ -24,6 +24,17 @@ def test_mean_and_rloo():
     assert advantages([1.0, 2.0, 6.0], "rloo") == pytest.approx([1 - 4, 2 - 3.5, 6 - 1.5])
 
 
+@given(st.lists(st.none() | st.floats(-10, 10), max_size=8))
+def test_rloo_is_the_reward_minus_the_mean_of_the_others(rewards):
+    for i, (reward, advantage) in enumerate(zip(rewards, advantages(rewards, "rloo"), strict=True)):
+        others = [other for j, other in enumerate(rewards) if j != i and other is not None]
+        if reward is None:
+            assert advantage is None
+        else:
+            expected = reward - sum(others) / len(others) if has_spread(rewards) else 0.0
+            assert advantage == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_excluded_rewards_leave_the_group(kind):
     whole = advantages([0.2, 0.8, 0.5], kind)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from arl.text import bootstrap
-from arl.text.bootstrap import drawn_sums, paired_relative, rate_interval
+from arl.text.bootstrap import drawn_sums, interval_of, paired_relative, rate_interval
 
 
 def corpus(n: int = 300, rate: float = 0.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -81,3 +81,9 @@ def test_a_baseline_without_errors():
     assert paired_relative(none, none) == bootstrap.Interval(0.0, 0.0, 0.0)
     change = paired_relative(some, none)
     assert change.value > 1e9 and change.low == 0 and np.isfinite(change.high)
+
+
+def test_a_statistic_that_nothing_or_not_every_draw_defines():
+    assert interval_of(float("nan"), np.full(10, np.nan)) is None
+    drawn = np.concatenate([np.linspace(0, 1, 101), np.full(50, np.nan)])
+    assert interval_of(0.5, drawn) == bootstrap.Interval(0.5, pytest.approx(0.025), pytest.approx(0.975))

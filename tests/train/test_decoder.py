@@ -12,7 +12,7 @@ from arl.train import decoder
 from arl.train.decoder import layers_of, set_checkpointing, set_compiled
 from arl.train.groups import Group
 from arl.train.packing import Packing
-from arl.train.step import Compute, grpo_backward
+from arl.train.step import Compute, policy_backward
 from tests.train.exact import AUDIO, float64_layers, gradients, largest_difference, make_decoder, make_group
 
 
@@ -27,7 +27,7 @@ def groups() -> list[Group]:
 
 
 def step(model: Any, **settings: Any) -> dict[str, torch.Tensor]:
-    grpo_backward(model, groups(), Grpo(beta=0.0), None, Compute(AUDIO, token_budget=30, **settings))
+    policy_backward(model, groups(), Grpo(beta=0.0), None, Compute(AUDIO, token_budget=30, **settings))
     return gradients(model)
 
 

@@ -19,7 +19,7 @@ from arl.shards.reader import Sample
 from arl.train.data import rl_batch
 from arl.train.groups import Group, micro_batches
 from arl.train.shared_prefix import per_row_log_probs
-from arl.train.step import Compute, apply_gradient, grpo_backward, sft_backward
+from arl.train.step import Compute, apply_gradient, policy_backward, sft_backward
 from tests.train.exact import AUDIO, float64_layers, gradients, largest_difference, make_decoder, make_group
 
 BUDGETS = [1, 60, 10_000]  # one group at a time, some, all that PADDING lets together
@@ -69,9 +69,9 @@ def test_text_is_looked_up_once_a_pass():
 @pytest.mark.parametrize("flags", [{"checkpointing": True}, {"offload": True}, {"token_budget": 0}])
 def test_how_it_is_computed_changes_nothing(flags):
     model, reference = make_decoder(seed=0), make_decoder(seed=1)
-    plain = grpo_backward(model, make_groups(), Grpo(), reference, Compute(AUDIO, token_budget=60))
+    plain = policy_backward(model, make_groups(), Grpo(), reference, Compute(AUDIO, token_budget=60))
     expected = gradients(model)
-    found = grpo_backward(model, make_groups(), Grpo(), reference, Compute(AUDIO, **{"token_budget": 60, **flags}))
+    found = policy_backward(model, make_groups(), Grpo(), reference, Compute(AUDIO, **{"token_budget": 60, **flags}))
     assert found == pytest.approx(plain, rel=1e-12)
     assert largest_difference(gradients(model), expected) < 1e-12
 
@@ -86,7 +86,7 @@ def test_grpo_does_not_depend_on_the_token_budget(with_old, with_stale):
         groups[2].sampled = [torch.full((len(r),), -3.0, dtype=torch.float64) for r in groups[2].responses]
     found = []
     for budget in BUDGETS:
-        metrics = grpo_backward(model, groups, Grpo(), reference, Compute(AUDIO, token_budget=budget, chunk=5), old)
+        metrics = policy_backward(model, groups, Grpo(), reference, Compute(AUDIO, token_budget=budget, chunk=5), old)
         found.append((metrics, gradients(model)))
     first_metrics, first = found[0]
     assert {"loss", "kl", "entropy", "clip_fraction"} <= set(first_metrics)
@@ -194,7 +194,7 @@ def test_equals_the_papers_equations_written_out(with_old):
     }  # fmt: skip
     old = old_log_probs(model, batch.groups) if with_old else None
     compute = Compute(AUDIO, token_budget=60, temperature=batch.temperature)
-    metrics = grpo_backward(model, batch.groups, Grpo(), reference, compute, old)
+    metrics = policy_backward(model, batch.groups, Grpo(), reference, compute, old)
     found = gradients(model)
     expected = literal_loss(model, reference, samples, old, eps=0.2, beta=0.1)
     expected.backward()
@@ -207,9 +207,9 @@ def test_old_of_none_equals_old_of_the_present_policy():
     model, groups = make_decoder(), make_groups()
     compute = Compute(AUDIO, token_budget=60)
     now = {group.key: compute.frozen_scores(model, [group]) for group in groups}
-    without = grpo_backward(model, groups, Grpo(beta=0.0), None, compute, None)
+    without = policy_backward(model, groups, Grpo(beta=0.0), None, compute, None)
     expected = gradients(model)
-    given = grpo_backward(model, groups, Grpo(beta=0.0), None, compute, now)
+    given = policy_backward(model, groups, Grpo(beta=0.0), None, compute, now)
     assert given == pytest.approx(without, rel=1e-12, abs=1e-15)
     assert largest_difference(gradients(model), expected) < 1e-12
 
@@ -218,7 +218,7 @@ def test_zero_advantages_without_kl_teach_nothing():
     model, groups = make_decoder(), make_groups()
     for group in groups:
         group.advantages = [0.0] * len(group.responses)
-    grpo_backward(model, groups, Grpo(beta=0.0), None, Compute(AUDIO))
+    policy_backward(model, groups, Grpo(beta=0.0), None, Compute(AUDIO))
     assert all(float(gradient.abs().max()) == 0 for gradient in gradients(model).values())
 
 
@@ -230,7 +230,7 @@ def test_stale_rollouts_are_weighted_by_truncated_importance():
     assert (fresh.figures["stale"], stale.figures["stale"]) == (0, 4)
     assert not any(group.sampled for group in fresh.groups)
     model, compute = make_decoder(), Compute(AUDIO, token_budget=60, temperature=0.8)
-    metrics = grpo_backward(model, stale.groups, Grpo(beta=0.0), None, compute)
+    metrics = policy_backward(model, stale.groups, Grpo(beta=0.0), None, compute)
     weights = {g.key: (compute.frozen_scores(model, [g]) + 4.0).exp().clamp(max=2.0) for g in stale.groups}
     expected = 0.0
     for group in stale.groups:  # on-policy the ratio is 1, so each token's objective is its weight times its advantage
@@ -299,7 +299,7 @@ def test_two_threads_give_the_same_bits_every_time(packed: bool) -> None:
     torch.set_num_threads(2)
     try:
         for _ in range(4):
-            grpo_backward(model, groups, Grpo(beta=0.0), None, Compute(AUDIO, token_budget=8192))
+            policy_backward(model, groups, Grpo(beta=0.0), None, Compute(AUDIO, token_budget=8192))
             seen.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
             model.zero_grad(set_to_none=True)
     finally:

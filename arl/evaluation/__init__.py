@@ -1,0 +1,1 @@
+"""What `arl eval` is made of: sets, decoding or given transcripts, scores, figures with intervals, comparisons."""

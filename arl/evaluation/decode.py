@@ -1,0 +1,91 @@
+"""Rows of an evaluation from the engine's greedy hypotheses, or from transcripts that another system has written.
+
+Every utterance of every set is in flight at once, in one engine session. Left out: sampling; greedy decoding is what
+a policy is judged by.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arl.evaluation.score import score
+from arl.evaluation.sets import read_sets
+
+if TYPE_CHECKING:
+    from arl.engine.client import Engine
+    from arl.policy import Policy
+
+Rows = list[dict[str, Any]]
+
+
+def decode(
+    client: "Engine", policy: "Policy", sets: Mapping[str, Sequence[str]], max_new_tokens: int, max_failed: int
+) -> tuple[Rows, dict[str, float]]:
+    """One row per utterance of all sets that did not fail; how many failed, and how long the engine took."""
+    from arl.console import progress
+    from arl.encode import FailureBudget
+    from arl.rollout import audio_seconds, awake, generate, load_tokenizer
+    from arl.shards.columns import META
+
+    named = list(read_sets(sets))
+    samples = [sample for _, sample in named]
+    tokenizer = load_tokenizer(policy.llm_dir)
+    sampling = {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": max_new_tokens}
+    with progress("eval", len(samples)) as bar, awake(client, policy, "eval"):
+        start = time.monotonic()
+        groups = generate(client, policy, samples, 1, sampling, 0, FailureBudget(max_failed), bar)
+        seconds = time.monotonic() - start
+    rows = []
+    for (name, sample), group in zip(named, groups, strict=True):
+        if group is not None:
+            text = tokenizer.decode(group.hypotheses[0].tokens, skip_special_tokens=True)
+            meta = sample.json(META)
+            duration_s = duration_of(meta) or audio_seconds([sample], policy) or None
+            rows.append(score(name, sample.key, meta, text, duration_s))
+    audio_s = audio_seconds(samples, policy)
+    timing = {"failed": len(samples) - len(rows), "seconds": round(seconds, 2), "audio_s": round(audio_s, 1)}
+    return rows, timing | ({"rtf": round(seconds / audio_s, 5)} if audio_s else {})
+
+
+def transcribed(
+    transcripts: Mapping[str, str], sets: Mapping[str, Sequence[str]], max_failed: int
+) -> tuple[Rows, dict[str, float]]:
+    """One row per utterance of all sets that `transcripts` (key → text) has; a missing one has failed."""
+    from arl.encode import FailureBudget
+    from arl.shards.columns import META
+
+    rows, budget = [], FailureBudget(max_failed)
+    for name, sample in read_sets(sets):
+        text = transcripts.get(sample.key)
+        if text is None:
+            budget.spend(f"{sample.key}: no transcript of this utterance")
+        else:
+            meta = sample.json(META)
+            rows.append(score(name, sample.key, meta, text, duration_of(meta)))
+    return rows, {"failed": budget.count}
+
+
+def duration_of(meta: Mapping[str, Any]) -> float | None:
+    """Seconds of audio as the corpus states them; None where it does not."""
+    value = meta.get("duration_s")
+    return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
+def read_transcripts(path: Path) -> dict[str, str]:
+    """Key → text of lines `key<TAB>text`; an empty text is an empty transcript. ArlError for any other line."""
+    from arl.errors import ArlError
+
+    if not path.is_file():
+        raise ArlError(f"{path}: no such file of transcripts")
+    texts: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
+        key, tab, text = line.rstrip("\r").partition("\t")
+        if not tab or not key:
+            raise ArlError(f"{path}:{number}: not key<TAB>text")
+        if key in texts:
+            raise ArlError(f"{path}:{number}: a second transcript of {key!r}")
+        texts[key] = text
+    return texts

@@ -1,0 +1,33 @@
+"""Dr. GRPO (arXiv 2503.20783, section 3.2): the GRPO loss without its two normalisations.
+
+A hypothesis' tokens are summed and divided by a constant, the same for all hypotheses, instead of by its own length;
+and the advantage is R − mean, without the standard deviation: `arl reward --advantage mean` makes it, this file does
+not. The sum is then an unbiased policy gradient: long wrong hypotheses are not let off, and groups that are nearly
+solved or nearly hopeless do not weigh more. The constant only scales the loss against β·KL (which it divides as well)
+and `--max-norm`. Left out: refusing advantages of another kind.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from arl.losses import CLIPS
+from arl.losses.grpo import Grpo
+from arl.losses.part import Lengths, Totals, constant_mean, token_mean
+
+
+@dataclass(frozen=True)
+class DrGrpo(Grpo):
+    """The parameters of `Grpo`, and divisor: tokens that a hypothesis' sum is divided by, the paper's MAX_TOKENS."""
+
+    clip_low: float = CLIPS["dr_grpo"][0]
+    clip_high: float = CLIPS["dr_grpo"][1]
+    divisor: float = 256.0
+
+    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor:
+        """1 / (groups · the group's hypotheses · divisor), float64 [N]."""
+        return constant_mean(lengths, batch, self.divisor)
+
+    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor:
+        """The weights do not sum to 1, so what is logged is a mean over the batch's tokens."""
+        return token_mean(lengths, batch)

@@ -1,0 +1,1 @@
+"""Training sets out of a corpus: random, hard, long, with special vocabulary. `arl mine` is the command."""

@@ -1,0 +1,79 @@
+"""What one or more systems heard, by key: rollout shards of our engine, or a table of any outside system.
+
+    base=run/rollout        .rollout.json shards: the first hypothesis of each group, or all of them
+    whisper=whisper.tsv     key<TAB>text, one utterance a line, UTF-8, no header
+
+An empty text is a transcript (the system heard nothing); a key without a line, and a group without hypotheses, is an
+utterance without one. Keys of other utterances are passed over.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from arl.errors import ArlError, UsageError
+from arl.shards.columns import ROLLOUT
+from arl.shards.paths import SUFFIX, expand
+from arl.shards.reader import scan_shard
+
+FIRST, ALL = "first", "all"
+HYPS = (FIRST, ALL)
+Transcripts = Mapping[str, Sequence[str]]  # key to the texts of one system, at least one
+
+
+def parse(specs: Sequence[str]) -> dict[str, str]:
+    """['base=run/rollout'] → {'base': 'run/rollout'}. Raises UsageError."""
+    systems: dict[str, str] = {}
+    for spec in specs:
+        name, equals, where = spec.partition("=")
+        if not re.fullmatch(r"\w[\w-]*", name) or not equals or not where:
+            raise UsageError(f"--system {spec}: write NAME=rollout/ or NAME=file.tsv")
+        if name in systems:
+            raise UsageError(f"--system {spec}: {name!r} is {systems[name]} already; give it another name")
+        systems[name] = where
+    return systems
+
+
+def is_table(where: str) -> bool:
+    """Whether a system's transcripts are in a table, not in shards."""
+    return not Path(where).is_dir() and not where.endswith((SUFFIX, "}"))
+
+
+def read(name: str, where: str, hyps: str = FIRST) -> dict[str, Sequence[str]]:
+    """The transcripts of one system. Raises ArlError naming the file and line, or the shard and sample."""
+    pairs = _table(Path(where)) if is_table(where) else _rollouts(name, where, hyps)
+    found: dict[str, Sequence[str]] = {}
+    for place, key, texts in pairs:
+        if key in found:
+            raise ArlError(f"{place}: system {name!r} has {key!r} twice; keep one of them")
+        found[key] = texts
+    return found
+
+
+def _table(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ArlError(f"{path}: not UTF-8 text") from error
+    except OSError as error:
+        what = "a system is rollout/, or a file of key<TAB>text"
+        raise ArlError(f"{path}: cannot be read ({error.strerror}); {what}") from error
+    for number, line in enumerate(lines, 1):
+        key, tab, text = line.partition("\t")
+        if not line.strip():
+            continue
+        if not tab:
+            raise ArlError(f"{path}:{number}: no tab; a line is key<TAB>text")
+        yield f"{path}:{number}", key.strip(), (text.strip(),)
+
+
+def _rollouts(name: str, where: str, hyps: str) -> Iterator[tuple[str, str, Sequence[str]]]:
+    for shard in expand([where]):
+        for sample in scan_shard(shard, lambda extension: extension == ROLLOUT):
+            rollout = sample.json(ROLLOUT)
+            try:
+                texts = [str(hyp["text"]) for hyp in rollout["hyps"]]
+            except (KeyError, TypeError) as error:
+                raise ArlError(f"{sample.where}: {ROLLOUT} is malformed ({error!r}); `arl check` says more") from error
+            if texts:  # a row without hypotheses is an utterance that failed
+                yield sample.where, sample.key, texts if hyps == ALL else texts[:1]
