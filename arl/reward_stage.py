@@ -14,8 +14,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,9 +77,10 @@ def reward(
     todo = {name: every[name] for name, _ in run.pending((name, job.all_inputs) for name, job in every.items())}
     scoring = Scoring(run.out, arguments, shards, panel, advantage, eps, max_failed)
     total, failed = Tally(), 0
-    for tally, bad in _scored(run, scoring, todo, jobs_for(jobs, panel, list(todo.values()))):
-        total += tally
-        failed += bad
+    with closing(_scored(run, scoring, todo, jobs_for(jobs, panel, list(todo.values())))) as scored:
+        for tally, bad in scored:
+            total += tally
+            failed += bad
     figures = total.figures() | {"failed": failed, "skipped": run.skipped, "out": str(run.out)}
     if todo:
         note(summary(figures))
@@ -89,10 +90,10 @@ def reward(
 
 def _scored(
     run: "StageRun", scoring: "Scoring", todo: "Mapping[str, Job]", n_jobs: int
-) -> "Iterator[tuple[Tally, int]]":
+) -> "Generator[tuple[Tally, int], None, None]":
     """Scores the shards here or in processes; yields (counts, bad samples) of each."""
     from arl.encode import FailureBudget
-    from arl.reward_jobs import score_in_processes
+    from arl.reward_jobs import score_in_processes, seldom_collecting
 
     if n_jobs > 1:
         yield from score_in_processes(scoring, n_jobs, todo)
@@ -101,6 +102,7 @@ def _scored(
         with ExitStack() as stack:
             with run.phase("wake"):
                 programs = scoring.panel.open(stack)
+            stack.enter_context(seldom_collecting())
             for tally in write_scores(run, todo, scoring, programs, budget):
                 yield tally, budget.count - before
                 before = budget.count
