@@ -24,7 +24,8 @@ from arl.programs.compose import Panel
 from arl.stage import StageRun
 
 if TYPE_CHECKING:
-    from arl.reward_stage import Job, Tally
+    from arl.reward_stage import Job
+    from arl.reward_tally import Tally
 
 WORTH_BYTES = 16_000_000  # of rollouts: a second's work or two
 

@@ -12,7 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from arl.errors import ArlError, UsageError
-from arl.reward_stage import Tally, reward, summary
+from arl.reward_stage import reward
+from arl.reward_tally import Tally, summary
 from arl.shards.checks import shard_problems
 from arl.shards.columns import ROLLOUT, dumps
 from arl.shards.reader import read_shard
