@@ -13,9 +13,8 @@ because `arl.reward` is the decorator. Left out: running several programs at a t
 import json
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from arl.programs.resolve import Program
     from arl.programs.utterance import Hypothesis, Utterance
     from arl.reward_jobs import Scoring
+    from arl.reward_tally import Tally
     from arl.shards.reader import Sample
     from arl.stage import StageRun
 
@@ -65,6 +65,7 @@ def reward(
     from arl.programs.compose import Panel
     from arl.programs.references import find_column
     from arl.reward_jobs import Scoring, jobs_for
+    from arl.reward_tally import Tally, summary
     from arl.shards.columns import META
     from arl.shards.paths import joined_shards
     from arl.stage import StageRun, default_out
@@ -77,9 +78,10 @@ def reward(
     todo = {name: every[name] for name, _ in run.pending((name, job.all_inputs) for name, job in every.items())}
     scoring = Scoring(run.out, arguments, shards, panel, advantage, eps, max_failed)
     total, failed = Tally(), 0
-    for tally, bad in _scored(run, scoring, todo, jobs_for(jobs, panel, list(todo.values()))):
-        total += tally
-        failed += bad
+    with closing(_scored(run, scoring, todo, jobs_for(jobs, panel, list(todo.values())))) as scored:
+        for tally, bad in scored:
+            total += tally
+            failed += bad
     figures = total.figures() | {"failed": failed, "skipped": run.skipped, "out": str(run.out)}
     if todo:
         note(summary(figures))
@@ -89,10 +91,10 @@ def reward(
 
 def _scored(
     run: "StageRun", scoring: "Scoring", todo: "Mapping[str, Job]", n_jobs: int
-) -> "Iterator[tuple[Tally, int]]":
+) -> "Generator[tuple[Tally, int], None, None]":
     """Scores the shards here or in processes; yields (counts, bad samples) of each."""
     from arl.encode import FailureBudget
-    from arl.reward_jobs import score_in_processes
+    from arl.reward_jobs import score_in_processes, seldom_collecting
 
     if n_jobs > 1:
         yield from score_in_processes(scoring, n_jobs, todo)
@@ -101,6 +103,7 @@ def _scored(
         with ExitStack() as stack:
             with run.phase("wake"):
                 programs = scoring.panel.open(stack)
+            stack.enter_context(seldom_collecting())
             for tally in write_scores(run, todo, scoring, programs, budget):
                 yield tally, budget.count - before
                 before = budget.count
@@ -114,6 +117,7 @@ def write_scores(
     budget: "FailureBudget",
 ) -> "Iterator[Tally]":
     """Scores the shards one after another and writes them; yields the counts of each."""
+    from arl.reward_tally import Tally
     from arl.shards.columns import REWARD, dumps
     from arl.shards.growing import growth_of
 
@@ -240,66 +244,3 @@ def utterance_of(sample: "Sample", hyps: "list[Hypothesis]") -> "Utterance":
     place = next((sample.offsets[name] for name in AUDIO if name in sample.offsets), None)
     audio = Clip(str(place[0].resolve()), *place[1:]) if place else None
     return Utterance(sample.key, meta["text"], lang, hyps, keywords, rest, audio)
-
-
-@dataclass
-class Tally:
-    """Counts over groups, for `stage.jsonl` and the closing line. Tallies add up."""
-
-    groups: int = 0
-    hypotheses: int = 0
-    excluded: int = 0
-    zero_spread: int = 0
-    sums: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    @classmethod
-    def of(cls, rows: "Iterable[dict[str, Any]]") -> "Tally":
-        """Tallies the contents of `reward.json`."""
-        from arl.losses.advantages import has_spread
-
-        tally = cls()
-        for row in rows:
-            tally.groups += 1
-            tally.hypotheses += len(row["rewards"])
-            tally.excluded += row["rewards"].count(None)
-            tally.zero_spread += not has_spread(row["rewards"])
-            for name, values in {**row["components"], "": row["rewards"]}.items():
-                tally.sums[name] += sum(value for value in values if value is not None)
-                tally.counts[name] += len(values) - values.count(None)
-        return tally
-
-    def __add__(self, other: "Tally") -> "Tally":
-        sums, counts = Counter(self.sums), Counter(self.counts)
-        sums.update(other.sums)
-        counts.update(other.counts)
-        return Tally(
-            self.groups + other.groups,
-            self.hypotheses + other.hypotheses,
-            self.excluded + other.excluded,
-            self.zero_spread + other.zero_spread,
-            sums,
-            counts,
-        )
-
-    def figures(self) -> dict[str, Any]:
-        """Counts, and the mean reward and components over the hypotheses that have one (None if none has)."""
-        means = {name: self.sums[name] / n if n else None for name, n in self.counts.items()}
-        return {
-            "groups": self.groups, "hypotheses": self.hypotheses, "excluded": self.excluded,
-            "zero_spread": self.zero_spread, "reward_mean": means.pop("", None), "component_means": means,
-        }  # fmt: skip
-
-
-def summary(figures: dict[str, Any]) -> str:
-    """The closing line on stderr."""
-
-    def shown(mean: float | None) -> str:
-        return "none" if mean is None else f"{mean:.4f}"
-
-    means = ", ".join(f"{name} {shown(mean)}" for name, mean in figures["component_means"].items())
-    return (
-        f"reward: {figures['groups']} groups, {figures['hypotheses']} hypotheses, "
-        f"mean reward {shown(figures['reward_mean'])} ({means}), {figures['zero_spread']} groups without spread, "
-        f"{figures['excluded']} hypotheses excluded"
-    )

@@ -22,7 +22,7 @@ from typing import Any
 
 from arl.corpora.telephone import NOUNS, VERBS, prompt
 from benchmarks import measure
-from benchmarks.command import Result, main, number, scratch, table, target, with_spread
+from benchmarks.command import Result, main, scratch, table, target, with_spread
 
 GROUP, SHARD, TOKENS = 12, 32, 50
 WANTED = 20_000  # hypotheses a second
@@ -61,7 +61,7 @@ def measure_in(folder: Path, groups: list[Any], repeats: int) -> Result:
     return {
         "hypotheses": n, "cores": os.cpu_count(), "targets": [wanted],
         "rates": {name: measure.column(turns, name, "rate") for name in ("both", "one", "jiwer")},
-        "cpu_s": {name: measure.column(turns, name, "cpu_s") for name in ("both", "one")},
+        "cpu_rates": {name: measure.column(turns, name, "cpu_rate") for name in ("both", "one", "jiwer")},
         "gain": measure.ratios(turns, "one", "jiwer", "cpu_rate"),
     }  # fmt: skip
 
@@ -145,12 +145,14 @@ def by_jiwer(groups: list[Any]) -> None:
 
 def page(result: Result) -> str:
     names = {"both": f"{result['cores']} cores", "one": "one process", "jiwer": "jiwer, WER alone, in a loop"}
-    cpu = {name: number(figure["median"]) for name, figure in result["cpu_s"].items()}
-    rows = [[names[name], with_spread(figure), cpu.get(name, "")] for name, figure in result["rates"].items()]
+    rows = [
+        [name, with_spread(result["rates"][side]), with_spread(result["cpu_rates"][side])]
+        for side, name in names.items()
+    ]  # fmt: skip
     gain = f"Per CPU second one process has {with_spread(result['gain'])} times as many as jiwer alone."
     text = f"{result['hypotheses']} hypotheses. {gain}"
     about = __doc__.split("\n\n")[2].strip()
-    return "\n\n".join(["## g: rewards", about, text, table(["", "hypotheses/s", "CPU, s"], rows)])
+    return "\n\n".join(["## g: rewards", about, text, table(["", "hypotheses/s", "per CPU second"], rows)])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,11 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import typer
@@ -73,6 +78,35 @@ def test_a_program_that_crashes_fails_the_stage(shards, tmp_path):
     with pytest.raises(ArlError, match=r"crash: line \d+ \(key 'u31'\): ZeroDivisionError"):
         invoke(*shards, "--with", tmp_path / "crash.py", "--jobs", 2, "-o", tmp_path / "r")
     assert not (tmp_path / "r" / "000003.tar").exists()
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_its_processes_end_with_it(shards, tmp_path, signal_number, code):
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import pathlib, os, time\nfrom arl import reward\n@reward(pure=True)\ndef slow(u):\n"
+        f"    (pathlib.Path({str(tmp_path)!r}) / f'{{os.getpid()}}.pid').touch()\n    time.sleep(1)\n"
+        "    return [0.0] * len(u.hyps)\n"
+    )
+    command = [sys.executable, "-c", "from arl.entry import main; main()", "reward", *map(str, shards)]
+    command += ["--with", str(slow), "--jobs", "2", "-o", str(tmp_path / "r")]
+    running = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    wait_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    if signal_number == signal.SIGINT:
+        os.killpg(running.pid, signal_number)  # as a terminal does
+    else:
+        running.kill()
+    assert running.wait(20) == code
+    processes = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    wait_for(lambda: not any(Path(f"/proc/{process}").exists() for process in processes))
+    assert len(list((tmp_path / "r").glob("*.tar"))) < 5
+
+
+def wait_for(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_one_process_for_little_text_and_for_programs_that_run_once(shards, tmp_path):

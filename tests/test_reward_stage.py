@@ -12,7 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from arl.errors import ArlError, UsageError
-from arl.reward_stage import Tally, reward, summary
+from arl.reward_stage import reward
+from arl.reward_tally import Tally, summary
 from arl.shards.checks import shard_problems
 from arl.shards.columns import ROLLOUT, dumps
 from arl.shards.reader import read_shard
@@ -286,6 +287,7 @@ def test_a_stream_that_breaks_off_leaves_nothing(run, tmp_path):
     process = piped("--shards", "-", "--shards", audio, "--with", "wer", "-o", tmp_path / "piped")
     _, errors = process.communicate(given[: len(given) // 2 // 512 * 512])
     assert process.returncode == 1 and len(errors.splitlines()) == 1, errors
+    assert errors.startswith(b"arl: standard input: cut "), errors
     assert not list((tmp_path / "piped").glob("*.tar*"))
 
 

@@ -137,7 +137,10 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         return
     if (growth := growth_of(path)) is not None:
         with closing(GrowingStream(growth)) as growing:
-            yield cast(BinaryIO, growing)
+            try:
+                yield cast(BinaryIO, growing)
+            except ArlError as error:
+                raise ArlError(str(error).replace(str(path), "standard input")) from error
         return
     try:
         stream = open(path, "rb", buffering=BUFFER)  # noqa: SIM115 (closed below; only opening is guarded)

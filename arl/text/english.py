@@ -31,14 +31,16 @@ class EnglishByWords:
         alone = re.compile(r"\\b\(?([a-z|]+)\)?\\b")  # the patterns \bmr\b and \b(hmm|mm|…)\b
         patterns = [original.ignore_patterns, *original.replacers]
         named = [found[1].split("|") for pattern in patterns if (found := alone.fullmatch(pattern))]
-        self.active = frozenset().union(*named, original.standardize_numbers.words, PARTNERS)
+        rewritten = PARTNERS.union(*named)
+        self.numbers: frozenset[str] = frozenset(original.standardize_numbers.words) - rewritten
+        self.active = rewritten | self.numbers
         self.inert = _Inert(self)
-        self.run = functools.lru_cache(maxsize=CACHED)(self._run)
+        self.run = functools.lru_cache(maxsize=CACHED)(self._run_of_words)
 
     def __call__(self, text: str) -> str:
         lower = text.lower()
         if not PLAIN.fullmatch(lower) or _looks_beyond_its_word(lower):
-            return self._run(text)
+            return " ".join(self.original(text).split())
         words = lower.split()
         plain = list(map(self.inert.__getitem__, words))
         begin = None  # of a run of words that are not inert
@@ -50,8 +52,15 @@ class EnglishByWords:
                 begin = None
         return " ".join(filter(None, plain))
 
-    def _run(self, text: str) -> str:
-        return " ".join(self.original(text).split())
+    def _run_of_words(self, text: str) -> str:
+        """Words that are not inert. Number words alone need the original's last passes only."""
+        matches = [WORD.fullmatch(word) for word in text.split()]
+        words = [match[1] for match in matches if match]
+        if len(words) < len(matches) or not self.numbers.issuperset(words):
+            return " ".join(self.original(text).split())
+        passes: Any = self.original
+        spelled = passes.standardize_spellings(passes.standardize_numbers(" ".join(words)))
+        return " ".join(re.sub(r"([^0-9])%", r"\1 ", re.sub(r"[.$¢€£]([^0-9])", r" \1", spelled)).split())
 
 
 class _Inert(dict[str, str | None]):

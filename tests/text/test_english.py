@@ -77,6 +77,13 @@ def test_equals_the_original_on_words_the_passes_look_for(text):
     assert by_words()(text) == whole(text)
 
 
+@settings(max_examples=800, deadline=None)
+@given(st.lists(st.sampled_from(sorted(by_words().numbers)), max_size=6).map(" ".join), ends)
+def test_equals_the_original_on_number_words(text, end):
+    for said in (text + end, f"the {text} cats", f"{text}. {text}"):
+        assert by_words()(said) == whole(said)
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.text(alphabet="abost 0125.,'-?!$%and", max_size=40))
 def test_equals_the_original_on_any_characters(text):
