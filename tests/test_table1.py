@@ -139,7 +139,7 @@ def test_the_full_table_is_planned(tmp_path: Path) -> None:
     assert len(runs) == 7 * 3 and sum(" control " in line for line in runs) == 3
     whole = next(line for line in runs if "Rall-Dall/2 " in line)
     assert " SEED=2 " in whole and "D1+D2+D3" in whole and "LOSS=dapo" in whole
-    assert 'REWARD="--with wer --with keyword --gate hallucination=-1"' in whole
+    assert 'REWARD="--with wer --with keyword=0.5 --gate hallucination=-1"' in whole
     assert all("LOSS=mwer" in line for line in runs if "MWER-Dall" in line)
     trained = {word for line in runs for word in line.split() if word.startswith("TRAIN=")}
     assert trained == {f"TRAIN={tmp_path}/sets/{name}" for name in ("D0", "D0+D2", "D1+D2", "D1+D2+D3")}
