@@ -194,6 +194,7 @@ def test_the_quick_table_runs_and_is_resumed(tmp_path: Path) -> None:
         f"T1_SIZES={sizes}",
         "T1_TOKENS=12",
         "T1_LR=1e-2",
+        "T1_TEMPERATURE=1",
     ]
     try:
         for _ in range(2):
