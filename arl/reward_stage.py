@@ -124,11 +124,14 @@ def write_scores(
     groups_of = score_shards(list(todo.values()), scoring.panel, programs, budget)
     for name, job in todo.items():
         with run.shard(name, job.all_inputs) as shard:
+            growths = [growth for path in job.all_inputs if (growth := growth_of(path)) is not None]
+            before_s = sum(growth.waited_s for growth in growths)
             with run.phase("run"):
                 rows = [(key, group.finished(scoring.advantage, scoring.eps)) for key, group in next(groups_of)]
-            waited_s = sum(growth.waited_s for path in job.all_inputs if (growth := growth_of(path)) is not None)
-            run.phases.seconds["run"] -= waited_s  # for standard input: the time of the stage that writes it
-            shard.figures |= {"waited_s": round(waited_s, 4)} if waited_s else {}
+            if growths:  # waiting for standard input is the time of the stage that writes it
+                waited_s = sum(growth.waited_s for growth in growths)
+                run.phases.seconds["run"] -= waited_s - before_s
+                shard.figures["waited_s"] = round(waited_s, 4)
             for key, row in rows:
                 shard.write(key, {REWARD: dumps(row)})
             tally = Tally.of(row for _, row in rows)

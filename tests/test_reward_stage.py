@@ -278,7 +278,8 @@ def test_a_shard_is_scored_while_it_is_still_being_made(run, tmp_path):
     assert not (tmp_path / "piped" / "000000.tar").exists()
     _, errors = process.communicate(given[some:])
     assert process.returncode == 0, errors
-    assert read_record(tmp_path / "piped")[0]["waited_s"] > 0
+    (line,) = read_record(tmp_path / "piped")
+    assert line["waited_s"] > 0 and line["seconds"]["run"] >= 0
     assert len((tmp_path / "seen").read_text().split()) == len(list(read_shard(tmp_path / "piped" / "000000.tar")))
 
 
