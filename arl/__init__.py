@@ -6,7 +6,7 @@ Importing it is cheap: nothing is imported with it.
     from arl import reward          # the decorator of a reward program, see stages/README.md
 """
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # true for type checkers; importing typing would double the time of a warm command line
 
 if TYPE_CHECKING:
     from arl.programs.decorator import reward
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "reward"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "reward":
         from arl.programs.decorator import reward
 

@@ -13,8 +13,8 @@ import sys
 import typer
 
 from arl import __version__
-from arl.device import make_threads_patient
 from arl.errors import ArlError
+from arl.openmp import make_threads_patient
 
 STAGES = "Stages, in the data's order"
 AROUND = "Around the loop"

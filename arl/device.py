@@ -1,17 +1,7 @@
-"""Choosing the device and the number and manner of CPU threads, in one place."""
+"""Choosing the device and the number of CPU threads, in one place."""
 
 import os
 from typing import Any
-
-# OpenMP threads that wait by spinning keep each other from running where another program has a core: on two busy
-# cores an update took 38 s so, and 7 with these. Read when torch is loaded.
-PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
-
-
-def make_threads_patient() -> None:
-    """Has OpenMP threads sleep while they wait, unless the environment says otherwise. Before torch is loaded."""
-    for name, value in PATIENT_THREADS.items():
-        os.environ.setdefault(name, value)
 
 
 def pick_device(device: str = "auto", threads: int = 0) -> Any:

@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from arl.device import PATIENT_THREADS
 from arl.engine.platform import STARTED_BY_ARL
 from arl.engine.weights import read_config
 from arl.errors import ArlError, UsageError
+from arl.openmp import PATIENT_THREADS
 from arl.policy import Policy
 
 ARCHITECTURES = {

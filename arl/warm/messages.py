@@ -1,17 +1,24 @@
-"""What a client and a worker say to each other over the Unix socket: length-prefixed JSON, and one byte per signal.
+"""What a client and a worker say to each other over the Unix socket: a length and a marshalled dict; a byte per signal.
 
 A request carries the client's standard streams as file descriptors. Stream sockets, both ends on one machine and of
-one user (the socket has mode 0600). Light: imported by every command line.
+one user (the socket has mode 0600, so what marshal reads is that user's own). Light: imported by every command line,
+hence marshal, which is built in: json takes 9 ms to import.
 """
 
-import json
+from __future__ import annotations
+
+import marshal
 import os
 import socket
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 LENGTH_BYTES = 8
 STREAMS = 3  # stdin, stdout, stderr
 MOST_BYTES = 64 << 20
+FORMAT = 2  # of marshal: the same in every Python 3
 
 
 class Closed(Exception):
@@ -20,7 +27,7 @@ class Closed(Exception):
 
 def send(connection: socket.socket, message: dict[str, Any], streams: tuple[int, ...] = ()) -> None:
     """Sends one message; `streams` are file descriptors that go with it. Closed when nobody listens."""
-    text = json.dumps(message).encode()
+    text = marshal.dumps(message, FORMAT)
     try:
         head = len(text).to_bytes(LENGTH_BYTES, "little")
         if streams:
@@ -45,7 +52,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
         length = int.from_bytes(head, "little")
         if length > MOST_BYTES:
             raise Closed
-        return json.loads(_exactly(connection, length)), streams
+        return marshal.loads(_exactly(connection, length)), streams
     except BaseException:
         for stream in streams:
             os.close(stream)

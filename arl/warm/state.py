@@ -1,14 +1,19 @@
 """Where the workers of a run are: STAGE.json and STAGE.sock in the warm folder, written by the worker itself.
 
 The folder is `--warm`, else ARL_WARM, else `.arl/warm`; ARL_WARM set to nothing means that there is none. It has mode
-0700. A worker whose process is gone is treated as absent. Light: no pathlib, no typer.
+0700. A worker whose process is gone is treated as absent. Light: no pathlib, no typer, no typing,
+json where it is used.
 """
 
-import json
+from __future__ import annotations
+
 import os
-from typing import Any
 
 from arl.process import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 FOLDER = ".arl/warm"
 ENVIRONMENT = "ARL_WARM"
@@ -36,6 +41,8 @@ def log_path(folder: str, stage: str) -> str:
 
 def read_worker(folder: str, stage: str) -> dict[str, Any] | None:
     """{"pid", "started", "identity"} of the stage's worker, or None when there is none alive."""
+    import json
+
     try:
         with open(os.path.join(folder, f"{stage}.json")) as stream:
             worker = json.load(stream)
@@ -46,6 +53,8 @@ def read_worker(folder: str, stage: str) -> dict[str, Any] | None:
 
 def write_worker(folder: str, stage: str, identity: str) -> None:
     """Says that this process is the stage's worker; atomic."""
+    import json
+
     path = os.path.join(folder, f"{stage}.json")
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "w") as stream:
@@ -55,6 +64,8 @@ def write_worker(folder: str, stage: str, identity: str) -> None:
 
 def forget_worker(folder: str, stage: str, pid: int) -> None:
     """Removes the traces of the stage's worker if they are those of `pid`."""
+    import json
+
     path = os.path.join(folder, f"{stage}.json")
     try:
         with open(path) as stream:

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from arl.device import make_threads_patient
+from arl.openmp import make_threads_patient
 from arl.warm.identity import identity
 from arl.warm.messages import Closed, open_socket, receive, send
 from arl.warm.state import forget_worker, socket_name, write_worker
@@ -116,7 +116,7 @@ class Worker:
             send(connection, {"state": "busy", "pid": busy.request["pid"] if busy else 0})
             self.turn.acquire()
         try:
-            send(connection, {"state": "begun"})
+            send(connection, {"state": "begun", "worker": os.getpid()})
             self.jobs.put(job)
             threading.Thread(target=self._pass_signals_on, args=(connection, job), daemon=True).start()
             job.done.wait()
@@ -254,6 +254,8 @@ def main() -> None:
         from arl import resident
 
         resident.keep_between_jobs()
+    gc.collect()
+    gc.freeze()  # what is imported stays: the collection after each job need not look at it
     print(f"{stage}: ready after {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
     worker.serve()
 
