@@ -40,7 +40,7 @@ https://wordnet.princeton.edu/license-and-commercial-use
 
 
 def corpus(spec: str, seed: int = 1) -> Corpus:
-    """spec: 'EXAMPLES,TELEPHONE,WORDS', how many texts of each kind; with ',clean' behind for speech that is not varied.
+    """spec: 'EXAMPLES,TELEPHONE,WORDS', how many texts of each kind; ',clean' behind it: not varied.
 
     Raises UsageError, and ArlError without hibari.
     """

@@ -60,13 +60,8 @@ def codec(shards: Shards, out: Out, steps: Steps = 3000, seed: Seed = 0) -> None
     trained = train_codec([mel for mel, _ in kept], [text for _, text in kept], steps, seed)
     codecs.save(trained, out)
     held = found[::HELD_OUT]
-    errors = sum(
-        (
-            word_errors(text, said, "en")
-            for (_, text), said in zip(held, heard(trained, [m for m, _ in held]), strict=True)
-        ),
-        Errors(),
-    )
+    said = heard(trained, [mel for mel, _ in held])
+    errors = sum((word_errors(text, words, "en") for (_, text), words in zip(held, said, strict=True)), Errors())
     used = torch.cat(trained.encode([mel for mel, _ in held])).unique()
     print(f"codec: held-out WER {100 * errors.rate:.1f} % of {errors.length} words; {len(used)} codes in use")
 
