@@ -5,6 +5,7 @@
     arl data --manifest cv/en/train.tsv --against data/test -o data/train
     arl data --synthetic 14000,3500,1500 --against data/test -o data/synthetic
     arl data --asterisk --max-s 10 --concatenate 20-28 -o data/long
+    arl data --texts prompts.txt -o texts                                # for synthesis
 
 One sample is `.flac` or `.wav` (mono, 16 kHz) and `.json` {"text", "lang", "duration_s", "speaker"?, "keywords"?};
 joined ones also have "concatenated" (keys) and "texts". One shard is one training batch. Left out: voice activity
@@ -52,6 +53,9 @@ def data(
     synthetic: Annotated[
         str | None,
         typer.Option(metavar="N,N,N[,clean]", help="Made speech: sentences, prompts, words.", rich_help_panel=SOURCES),
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Texts to speak, a line each; no recordings.", rich_help_panel=SOURCES)
     ] = None,
     audio_root: Annotated[
         Path | None, typer.Option(help="Where relative paths in --kaldi or --manifest start.", rich_help_panel=SOURCES)
@@ -104,18 +108,20 @@ def data(
     from arl.shards.columns import dumps
 
     given = {"--folder": folder, "--kaldi": kaldi, "--manifest": manifest, "--shards": shards,
-             "--asterisk": asterisk, "--synthetic": synthetic}  # fmt: skip
+             "--asterisk": asterisk, "--synthetic": synthetic, "--texts": texts}  # fmt: skip
     chosen = [flag for flag, value in given.items() if value]
     if len(chosen) != 1:
         raise UsageError(f"arl data takes one of {', '.join(given)}; given: {', '.join(chosen) or 'none'}")
     _refuse_stray(chosen[0], audio_root, allow_pipes)
+    if texts and (min_s is not None or max_s is not None or concatenate):
+        raise UsageError("--min-s, --max-s and --concatenate are of recordings; --texts has none")
     if min_s is not None and max_s is not None and min_s > max_s:
         raise UsageError(f"--min-s {min_s} is above --max-s {max_s}")
     wanted = Options(
         lang, batch, shuffle, seed, Limits(min_s, max_s), parse(split) if split else {}, against or (),
         parse_seconds(concatenate) if concatenate else None,
     )  # fmt: skip
-    source = _corpus(folder, kaldi, manifest, shards, synthetic, audio_root, allow_pipes, seed)
+    source = _corpus(folder, kaldi, manifest, shards, synthetic, texts, audio_root, allow_pipes, seed)
     record = build(source, out, wanted, jobs or len(os.sched_getaffinity(0)), max_failed, force)
     if json:
         print(dumps({"out": str(out), **record}).decode())
@@ -144,6 +150,7 @@ def _corpus(
     manifest: Path | None,
     shards: list[str] | None,
     synthetic: str | None,
+    texts: Path | None,
     audio_root: Path | None,
     allow_pipes: bool,
     seed: int,
@@ -154,6 +161,7 @@ def _corpus(
     from arl.corpora import kaldi as kaldi_folder
     from arl.corpora import manifest as manifest_file
     from arl.corpora import synthetic as synthetic_speech
+    from arl.corpora import texts as texts_to_speak
 
     if folder:
         return folder_of_files.corpus(folder)
@@ -163,4 +171,6 @@ def _corpus(
         return manifest_file.corpus(manifest, audio_root)
     if shards:
         return foreign.corpus(shards)
+    if texts:
+        return texts_to_speak.corpus(texts)
     return synthetic_speech.corpus(synthetic, seed) if synthetic else asterisk_prompts.corpus()

@@ -210,3 +210,19 @@ def test_unreadable_recording_is_a_bad_sample(tmp_path: Path) -> None:
     (source / "u000.wav").chmod(0)
     run("--folder", source, "-o", tmp_path / "out", "--max-failed", 1)
     assert texts(tmp_path / "out") == ["b"]
+
+
+def test_texts_to_speak_are_shards_without_audio(tmp_path: Path) -> None:
+    source = tmp_path / "prompts.txt"
+    source.write_text("good morning\n\nbee-2\tpress  one\n")
+    run("--texts", source, "-o", tmp_path / "texts")
+    found = samples(tmp_path / "texts")
+    assert [sample.key for sample in found] == ["prompts-000001", "bee-2"]
+    assert [set(sample.members) for sample in found] == [{"json"}] * 2
+    assert found[1].json("json") == {"lang": "en", "text": "press one"}
+    run("--texts", source, "--max-s", 2, "-o", tmp_path / "other", fails=UsageError)
+    source.write_text("\tno key\n")
+    failed = run("--texts", source, "-o", tmp_path / "other", fails=ArlError)
+    assert "prompts.txt:1" in str(failed.exception)
+    source.write_text("\n \n")
+    run("--texts", source, "-o", tmp_path / "other", fails=ArlError)

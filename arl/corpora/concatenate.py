@@ -140,4 +140,6 @@ def duration_s(utterance: Utterance) -> float:
     audio = utterance.audio() if callable(utterance.audio) else utterance.audio
     if isinstance(audio, np.ndarray):
         return len(audio) / SAMPLE_RATE
+    if audio is None:
+        raise ArlError("no recording")
     return duration(audio, utterance.name) - utterance.start_s

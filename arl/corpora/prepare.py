@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,13 +53,16 @@ class Prepared:
 def prepare(utterance: Utterance, limits: Limits) -> Prepared | Bad:
     """Load, convert and describe one utterance; what is wrong with it comes back as a `Bad`."""
     try:
-        content, samples = read(utterance)
-        duration_s = len(samples) / SAMPLE_RATE
-        if not limits.allow(duration_s):
-            return Prepared(utterance.key, {}, duration_s)
-        kind = is_plain(content) if content is not None else None
-        audio = {kind: content} if kind and content is not None else {"flac": encode_flac(samples)}
-        meta = {"text": utterance.text, "lang": utterance.lang, "duration_s": round(duration_s, 4)}
+        meta: dict[str, Any] = {"text": utterance.text, "lang": utterance.lang}
+        audio, duration_s = {}, 0.0
+        if utterance.audio is not None:
+            content, samples = read(utterance)
+            duration_s = len(samples) / SAMPLE_RATE
+            if not limits.allow(duration_s):
+                return Prepared(utterance.key, {}, duration_s)
+            kind = is_plain(content) if content is not None else None
+            audio = {kind: content} if kind and content is not None else {"flac": encode_flac(samples)}
+            meta["duration_s"] = round(duration_s, 4)
         if utterance.speaker:
             meta["speaker"] = utterance.speaker
         if utterance.keywords:
@@ -113,6 +117,8 @@ def read(utterance: Utterance) -> tuple[bytes | None, np.ndarray]:
     audio = utterance.audio() if callable(utterance.audio) else utterance.audio
     if isinstance(audio, np.ndarray):
         return None, audio
+    if audio is None:
+        raise ArlError("no recording")
     if isinstance(audio, Path) and not audio.is_file():
         raise ArlError("no such audio file")
     whole = utterance.start_s == 0 and utterance.end_s is None

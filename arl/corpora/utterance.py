@@ -28,15 +28,15 @@ class Utterance:
     """One clip and its reference transcript.
 
     audio: a file, a file's content, samples (float32 [n] at 16 kHz), or a function that makes one of the two latter
-    (it must pickle: it may be called in another process). start_s/end_s: the segment of a longer recording, in
-    seconds. key: names the sample; made safe and unique by `unique`. name: the audio's name in errors, whose
-    extension tells a headerless format. keywords: what a keyword reward looks for. parts: what
-    it was joined from, if it was (`arl.corpora.concatenate`).
+    (it must pickle: it may be called in another process); None for a text to speak. start_s/end_s: the segment of a
+    longer recording, in seconds. key: names the sample; made safe and unique by `unique`. name: the audio's name in
+    errors, whose extension tells a headerless format. keywords: what a keyword reward looks for. parts: what it was
+    joined from, if it was (`arl.corpora.concatenate`).
     """
 
     key: str
     text: str
-    audio: Audio
+    audio: Audio | None
     lang: str = ""
     speaker: str = ""
     start_s: float = 0.0
