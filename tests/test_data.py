@@ -223,6 +223,6 @@ def test_texts_to_speak_are_shards_without_audio(tmp_path: Path) -> None:
     run("--texts", source, "--max-s", 2, "-o", tmp_path / "other", fails=UsageError)
     source.write_text("\tno key\n")
     failed = run("--texts", source, "-o", tmp_path / "other", fails=ArlError)
-    assert "prompts.txt:1" in str(failed.exception)
+    assert "prompts.txt:1" in failed.output
     source.write_text("\n \n")
     run("--texts", source, "-o", tmp_path / "other", fails=ArlError)
