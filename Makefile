@@ -104,6 +104,13 @@ SPREAD_OF := python -c 'import sys; from arl.stage import read_record; \
   print(sum(line["groups"] - line["zero_spread"] for line in read_record(sys.argv[1])))'
 divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
 
+# Rewards of tokens and texts are computed while the engine still works; those that listen (DECODE=1) after `arl decode`.
+SCORED_AS_THEY_COME = --tee | arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
+define SCORED_AS_SPOKEN
+$(Q)  arl decode --shards "$$$$shard" --shards $(S)/rollout/$$$$name --policy $(P)/policy --seed $(SEED) -o $(S)/wav
+	$(Q)  arl reward --shards $(S)/rollout/$$$$name --shards $(S)/wav/$$$$name --shards "$$$$audio" $(REWARD) -o $(S)/reward
+endef
+
 # $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp.
 # S/shards: the names of the step's shards, a line each; S/next: where the next step begins among all shards.
 define step
@@ -122,8 +129,8 @@ $(S)/reward.done: $(N) | engine
 	$(Q)  audio=$(TRAIN)/$$$$name; [[ -f $$$$audio ]] || audio=$$$$shard # its record leads to the references too
 	$(Q)  echo $$$${name%.tar} >> $(S)/shards
 	$(Q)  arl rollout --shards "$$$$shard" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
-	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT) --tee |
-	$(Q)    arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
+	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT) $(if $(DECODE),,$(SCORED_AS_THEY_COME))
+	$(if $(DECODE),$(SCORED_AS_SPOKEN))
 	$(Q)  (( used < $(DYNAMIC) && used < $$$${#shards[@]} )) && (( $$$$($(SPREAD_OF) $(S)/reward) < $(SPREAD) )) || break
 	$(Q)done
 	$(Q)echo $$$$((first + used)) > $(S)/next
