@@ -51,7 +51,7 @@ def data(
     ] = False,
     synthetic: Annotated[
         str | None,
-        typer.Option(metavar="N,N,N", help="Synthetic English: sentences, prompts, words.", rich_help_panel=SOURCES),
+        typer.Option(metavar="N,N,N[,clean]", help="Made speech: sentences, prompts, words.", rich_help_panel=SOURCES),
     ] = None,
     audio_root: Annotated[
         Path | None, typer.Option(help="Where relative paths in --kaldi or --manifest start.", rich_help_panel=SOURCES)

@@ -1,6 +1,7 @@
 """`arl encode`: audio shards → embedding shards, once per dataset.
 
     arl encode --shards data/train --policy policy -o emb
+    arl encode --shards texts/ --policy speaker -o emb            # a synthesis policy: see encode_speech.py
 
 The policy's frontend (frozen audio tower + projector) runs on length-bucketed batches; each utterance
 becomes `.emb.safetensors` [T, H] and `.prompt.json` with one placeholder for the clip. `--features` stops
@@ -45,6 +46,7 @@ def encode(
     from arl.ahead import ahead
     from arl.console import progress
     from arl.device import pick_device
+    from arl.encode_speech import encode_texts
     from arl.errors import UsageError
     from arl.lease import device_lease
     from arl.models import family
@@ -65,6 +67,10 @@ def encode(
     with run.phase("wake"):
         where = pick_device(device, threads)
     budget = FailureBudget(max_failed)
+    if opened.is_tts:
+        with device_lease("encode", str(where)), progress("encode", len(todo)) as bar:
+            encode_texts(run, todo, opened, batch_s, budget, bar, where)
+        return
     with device_lease("encode", str(where)), progress("encode", len(todo)) as bar:
         with run.phase("wake"):
             kept = resident.take(opened.frontend_dir)

@@ -29,10 +29,12 @@ def init(
     from arl.console import note
     from arl.device import quiet_transformers
     from arl.models import family
-    from arl.policy import MARKER
+    from arl.policy import MARKER, Policy
 
     quiet_transformers()
-    build = family("whisper-qwen2").build
     slim = Path(source)
-    policy = build.assemble(slim, out) if (slim / MARKER).is_file() else build.build(source, llm, stack, out, seed)
+    if (slim / MARKER).is_file():
+        policy = family(Policy.open(slim).family).build.assemble(slim, out)
+    else:
+        policy = family("whisper-qwen2").build.build(source, llm, stack, out, seed)
     note(f"init: {out}: policy {policy.version}, frontend {policy.frontend_id}")

@@ -67,6 +67,16 @@ class Policy:
         return self.fields["family"]
 
     @property
+    def is_tts(self) -> bool:
+        """Whether it speaks (texts in, acoustic tokens out) rather than recognises."""
+        return self.fields.get("task") == "tts"
+
+    @property
+    def acoustic(self) -> tuple[int, int]:
+        """(token id of code 0, number of codes) of a synthesis policy."""
+        return self.fields["acoustic_first"], self.fields["acoustic_codes"]
+
+    @property
     def prompt(self) -> list[int]:
         """Token ids of the instruction with one placeholder (`audio_token_id`) per clip."""
         return self.fields["prompt"]

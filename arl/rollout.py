@@ -1,4 +1,4 @@
-"""`arl rollout`: embeddings + instruction → a group of hypotheses per utterance, from the resident engine.
+"""`arl rollout`: prompts → a group of hypotheses per utterance, from the resident engine.
 
     arl rollout --shards emb/ --group 12
     arl rollout --shards emb/000003.tar --tee | arl reward --shards - --shards data/000003.tar --with wer -o reward
@@ -88,7 +88,10 @@ def rollout(
             peak = client.metrics().peak
             shard.figures |= figures([result for result in groups if result is not None], seconds)
             shard.figures |= {"running_peak": peak.running, "queued_peak": peak.queued}
-            shard.audio_s = audio_seconds(samples, opened) * (group if temperature > 0 else 1)
+            if opened.is_tts:
+                shard.audio_s = shard.figures["generated_tokens"] / opened.fields["token_rate_hz"]
+            else:
+                shard.audio_s = audio_seconds(samples, opened) * (group if temperature > 0 else 1)
         note(f"rollout: {name}: {shard.figures['groups']} groups, {shard.figures['tokens_per_s']:.0f} tokens/s")
     if copy is not None and run.skipped:
         send_file(run.path(matched[0][0]), copy)
@@ -192,7 +195,7 @@ def generate(
     from arl.engine.load import watched
     from arl.shards import columns
 
-    greedy = sampling["temperature"] == 0
+    greedy, longest = sampling["temperature"] == 0, sampling["max_new_tokens"]
 
     results: dict[int, Group | None] = {}
     handed_out = 0
@@ -209,9 +212,11 @@ def generate(
         try:
             if failed_to_encode(sample):
                 return None
-            prompt = sample.json(columns.PROMPT)["input_ids"]
-            audio = [columns.tensor_reference(sample, columns.EMB, columns.EMB_TENSOR)]
-            return await client.generate_group(prompt, audio, seeds=seeds, greedy=greedy, **sampling)
+            prompt = sample.json(columns.PROMPT)
+            kinds = [columns.EMB] if columns.EMB in sample.members or not policy.is_tts else []
+            audio = [columns.tensor_reference(sample, kind, columns.EMB_TENSOR) for kind in kinds]
+            own = sampling | {"max_new_tokens": min(longest, prompt.get("max_new_tokens", longest))}
+            return await client.generate_group(prompt["input_ids"], audio, seeds=seeds, greedy=greedy, **own)
         except GroupFailed as error:
             budget.spend(f"{sample.key}: {error}")
             return None

@@ -12,7 +12,7 @@ import functools
 import importlib.metadata
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -40,9 +40,14 @@ https://wordnet.princeton.edu/license-and-commercial-use
 
 
 def corpus(spec: str, seed: int = 1) -> Corpus:
-    """spec: 'EXAMPLES,TELEPHONE,WORDS', how many texts of each kind. Raises UsageError, and ArlError without hibari."""
+    """spec: 'EXAMPLES,TELEPHONE,WORDS', how many texts of each kind; ',clean' behind it: not varied.
+
+    Raises UsageError, and ArlError without hibari.
+    """
+    counts = spec.removesuffix(",clean")
+    say = clean_speech if counts != spec else speech
     try:
-        n_examples, n_telephone, n_words = (int(part) for part in spec.split(","))
+        n_examples, n_telephone, n_words = (int(part) for part in counts.split(","))
         if min(n_examples, n_telephone, n_words) < 0:
             raise ValueError
     except ValueError as error:
@@ -51,14 +56,19 @@ def corpus(spec: str, seed: int = 1) -> Corpus:
         ) from error
     identity = [WORDNET, spec, seed, _hibari_version(), *(importlib.metadata.version(p) for p in ("inflect", "scipy"))]
     return Corpus(
-        NAME, lambda scratch: utterances(seed, n_examples, n_telephone, n_words), identity=identity, licence=LICENCE
+        NAME,
+        lambda scratch: utterances(seed, n_examples, n_telephone, n_words, say),
+        identity=identity,
+        licence=LICENCE,
     )
 
 
-def utterances(seed: int, n_examples: int, n_telephone: int, n_words: int) -> Iterator[Utterance]:
+def utterances(
+    seed: int, n_examples: int, n_telephone: int, n_words: int, say: Callable[[str, int], np.ndarray]
+) -> Iterator[Utterance]:
     """The texts, each with the speech made when it is asked for; utterance i has seed i."""
     for index, text in enumerate(texts(seed, n_examples, n_telephone, n_words)):
-        yield Utterance(f"synthetic-{index:06d}", text, functools.partial(speech, text, index), "en", SPEAKER)
+        yield Utterance(f"synthetic-{index:06d}", text, functools.partial(say, text, index), "en", SPEAKER)
 
 
 def texts(seed: int, n_examples: int, n_telephone: int, n_lemmas: int) -> list[str]:
@@ -101,23 +111,40 @@ def plain(text: str) -> str:
 
 def speech(text: str, seed: int) -> np.ndarray:
     """float32 [n] at 16 kHz, a multiple of 1/32768: `text` said once. Raises ArlError when the voice fails at it."""
-    import scipy.signal
-
     rng = random.Random(seed)
     rate, speed = rng.uniform(0.84, 1.2), rng.uniform(0.85, 1.25)
     said = text.capitalize() + rng.choice([".", "", "?", "."])
     # played back `rate` times as fast, pitch included: the voice makes up for the speed
-    voice = _voice()(said, speed=min(2, max(0.5, speed / rate)), seed=seed)
+    wave = _said(text, said, min(2, max(0.5, speed / rate)), rate, seed) * rng.uniform(0.2, 0.95)
+    before, after = (np.zeros(int(rng.uniform(0, 0.25) * SAMPLE_RATE)) for _ in range(2))
+    wave = np.concatenate([before, wave, after])
+    wave = wave + np.random.default_rng(seed).normal(size=len(wave)) * 10 ** rng.uniform(-4.5, -2.2)
+    return _rounded(wave)
+
+
+def clean_speech(text: str, seed: int) -> np.ndarray:
+    """As `speech`, at the voice's own pitch and about its own speed, one level, without noise: what a synthesis policy
+    learns to say."""
+    wave = 0.6 * _said(text, text.capitalize() + ".", random.Random(seed).uniform(0.92, 1.08), 1.0, seed)
+    pause = np.zeros(SAMPLE_RATE // 25)
+    return _rounded(np.concatenate([pause, wave, pause]))
+
+
+def _said(text: str, said: str, speed: float, rate: float, seed: int) -> np.ndarray:
+    """The voice at 16 kHz, played back `rate` times as fast, peak 1. Raises ArlError when it fails at the text."""
+    import scipy.signal
+
+    voice = _voice()(said, speed=speed, seed=seed)
     n_samples = int(len(voice) * SAMPLE_RATE / HIBARI_RATE / rate)
     if len(voice) >= HIBARI_RATE * MAX_S or n_samples < SAMPLE_RATE // 10:
         raise ArlError(f"{text!r}: {len(voice) / HIBARI_RATE:.1f} s of speech; 0.1 to {MAX_S:.0f} s are wanted")
     wave = scipy.signal.resample(voice, n_samples)
-    wave = wave / np.abs(wave).max() * rng.uniform(0.2, 0.95)
-    before, after = (np.zeros(int(rng.uniform(0, 0.25) * SAMPLE_RATE)) for _ in range(2))
-    wave = np.concatenate([before, wave, after])
-    wave = wave + np.random.default_rng(seed).normal(size=len(wave)) * 10 ** rng.uniform(-4.5, -2.2)
-    whole = (np.clip(wave, -1, 1) * 32767).astype(np.int16)
-    return whole.astype(np.float32) / 32768
+    return wave / np.abs(wave).max()
+
+
+def _rounded(wave: np.ndarray) -> np.ndarray:
+    """As 16-bit samples are."""
+    return (np.clip(wave, -1, 1) * 32767).astype(np.int16).astype(np.float32) / 32768
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 
 from arl.errors import ArlError
 
-FAMILIES = {"whisper-qwen2": "arl.models.whisper_qwen2"}
+FAMILIES = {"whisper-qwen2": "arl.models.whisper_qwen2", "qwen2-flow": "arl.models.qwen2_flow"}
 
 
 class Family:

@@ -13,7 +13,19 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from arl.errors import ArlError
-from arl.shards.columns import AUDIO, EMB, EMB_TENSOR, FEAT, META, PROMPT, REWARD, ROLLOUT, read_tensor, tensor_headers
+from arl.shards.columns import (
+    AUDIO,
+    CODES,
+    EMB,
+    EMB_TENSOR,
+    FEAT,
+    META,
+    PROMPT,
+    REWARD,
+    ROLLOUT,
+    read_tensor,
+    tensor_headers,
+)
 from arl.shards.reader import Sample, read_joined
 
 WAVE = re.compile(rf"(?:(\d+)\.)?({'|'.join(AUDIO)})")
@@ -122,6 +134,18 @@ def _prompt(sample: Sample, extension: str) -> Iterator[str]:
     ids = fields.get("input_ids")
     if not _is_ids(ids) or not (ids or fields.get("error")):  # a clip that could not be encoded keeps its row
         yield "'input_ids' is not a list of token ids"
+    longest = fields.get("max_new_tokens", 1)
+    if type(longest) is not int or longest < 1:
+        yield f"'max_new_tokens' is {longest!r}, not a number of tokens"
+
+
+def _codes(sample: Sample, extension: str) -> Iterator[str]:
+    fields = _fields(sample, extension)
+    if not _is_ids(fields.get("codes")):
+        yield "'codes' is not a list of codes"
+    rate = fields.get("rate_hz")
+    if not is_number(rate) or rate <= 0:
+        yield f"'rate_hz' is {rate!r}, not a number of codes a second"
 
 
 def _hyps(sample: Sample) -> list[Any]:
@@ -188,6 +212,7 @@ CHECKS: dict[str, Callable[[Sample, str], Iterator[str]]] = {
     EMB: _emb,
     PROMPT: _prompt,
     FEAT: _feat,
+    CODES: _codes,
     ROLLOUT: _rollout,
     REWARD: _reward,
 }

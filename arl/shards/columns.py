@@ -24,6 +24,7 @@ EMB = "emb.safetensors"
 EMB_TENSOR = "emb"  # [T, H] in EMB
 PROMPT = "prompt.json"
 FEAT = "feat.safetensors"
+CODES = "codes.json"  # of a recording, by a synthesis policy's speech tokenizer
 ROLLOUT = "rollout.json"
 REWARD = "reward.json"
 

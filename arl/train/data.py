@@ -155,6 +155,24 @@ def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: st
     return Batch(groups, {"groups": len(groups), "tokens": n_tokens, "length": n_tokens / len(groups)})
 
 
+def speech_batch(samples: Iterable[Sample], first: int, eos: int) -> Batch:
+    """Groups of one response, the codes of the recording as tokens `first` + code, and the stop token.
+
+    Left out: samples without a recording, and texts that `arl encode` could not take.
+    """
+    groups = []
+    for sample in samples:
+        prompt = sample.json(columns.PROMPT)
+        if "error" in prompt or columns.CODES not in sample.members:
+            continue
+        tokens = torch.tensor([*(first + code for code in sample.json(columns.CODES)["codes"]), eos])
+        groups.append(Group(sample.key, torch.tensor(prompt["input_ids"]), [], [tokens], [0.0]))
+    if not groups:
+        raise ArlError("no sample of the batch has a recording to train on: encode shards that have audio and text")
+    n_tokens = sum(group.n_tokens for group in groups)
+    return Batch(groups, {"groups": len(groups), "tokens": n_tokens, "length": n_tokens / len(groups)})
+
+
 def training_text(text: str, kind: str) -> str:
     """`plain`: as it is. `characters`: lower-case letters, apostrophes and single spaces: the small vocabulary."""
     if kind == "plain":

@@ -230,13 +230,15 @@ def sft_steps(
     """Teacher forcing: each shard is read when its step comes."""
     from arl.ahead import ahead
     from arl.rollout import load_tokenizer
-    from arl.train.data import sft_batch
+    from arl.train.data import sft_batch, speech_batch
 
     tokenizer = load_tokenizer(job.start.llm_dir)
     kind = job.start.fields.get("text", "plain")
 
     def read(shards: Shards) -> "Batch":
         samples = samples_of(shards[1])
+        if job.start.is_tts:
+            return speech_batch(samples, job.start.acoustic[0], job.start.eos_token_id)
         return sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
 
     for index, batch in enumerate(ahead(map(read, schedule[done:])), done):

@@ -51,3 +51,11 @@ def test_texts_of_the_starting_policy() -> None:
         hashlib.sha256("\n".join(texts).encode()).hexdigest()
         == "1cd4c00b0f9971d6e286caf057eb061c83f3d2c40a292e98eef95da4b912c1ba"
     )
+
+
+@needs_voice
+def test_clean_speech_is_level_and_without_noise() -> None:
+    wave = synthetic.clean_speech("good morning", 4)
+    assert np.array_equal(wave, synthetic.clean_speech("good morning", 4))
+    assert np.abs(wave).max() == pytest.approx(0.6, abs=1e-3) and not wave[:600].any() and not wave[-600:].any()
+    assert np.abs(speech("good morning", 4)[:600]).max() > 0  # the varied one has a noise floor

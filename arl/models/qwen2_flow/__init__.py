@@ -1,1 +1,1 @@
-"""Speech synthesis: a Qwen2 over characters and acoustic tokens; conditional flow matching to mel; a vocoder."""
+"""A Qwen2 LM over acoustic tokens, a flow-matching decoder and a vocoder: speech synthesis of CosyVoice2's kind."""

@@ -1,0 +1,150 @@
+"""The speech tokenizer: log-mel → 25 codes a second, by finite scalar quantisation inside a small recogniser.
+
+CosyVoice2's kind of tokenizer (arXiv 2412.10117, section 2.1): an encoder trained to recognise speech, quantised in the
+middle, so that the codes carry what was said. Finite scalar quantisation (arXiv 2309.15505): each of `dims` numbers is
+rounded to one of `levels` steps, straight-through, and a code is their place in the grid: levels**dims codes, no
+codebook to collapse. A second head gives back the mel spectrogram, so that how it was said is not thrown away.
+
+Padding is masked in every layer: a batch gives what its clips give alone. Left out: training (codec_train.py).
+"""
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from arl.errors import ArlError
+
+N_MELS = 80
+FRAMES = 2  # mel frames per code
+CHARACTERS = " abcdefghijklmnopqrstuvwxyz'"  # of the recognition head; 0 is the blank
+CTC_RATE = 2  # recognition steps per code: fast speech has more characters than codes
+
+
+class Fsq(nn.Module):
+    """Finite scalar quantisation with an odd number of levels per dimension."""
+
+    def __init__(self, levels: int = 3, dims: int = 6) -> None:
+        super().__init__()
+        if levels < 3 or levels % 2 == 0:
+            raise ArlError(f"finite scalar quantisation with {levels} levels: an odd number from 3 on")
+        self.levels, self.dims = levels, dims
+        self.register_buffer("places", levels ** torch.arange(dims), persistent=False)
+
+    @property
+    def n_codes(self) -> int:
+        return self.levels**self.dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., dims] → the rounded steps, integers in ±(levels − 1) / 2, with the gradient of the bounded value."""
+        bounded = x.tanh() * (self.levels - 1) / 2
+        return bounded + (bounded.round() - bounded).detach()
+
+    def codes(self, steps: Tensor) -> Tensor:
+        """Steps [..., dims] → int64 [...] in 0 … n_codes − 1."""
+        return ((steps.round().long() + (self.levels - 1) // 2) * self.places).sum(-1)
+
+    def steps(self, codes: Tensor) -> Tensor:
+        """The other way: int64 [...] → [..., dims]."""
+        return (codes[..., None] // self.places % self.levels - (self.levels - 1) // 2).float()
+
+
+class Block(nn.Module):
+    """A depthwise convolution, attention and a feed-forward layer, each behind a norm and added; [B, T, W] → same."""
+
+    def __init__(self, width: int, heads: int, kernel: int = 9) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 3 * width), nn.Linear(3 * width, width)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """valid: bool [B, T, 1]."""
+        inside = self.norms[0](x) * valid
+        x = x + self.dropout(F.gelu(self.conv(inside.transpose(1, 2)).transpose(1, 2)))
+        batch, length, width = x.shape
+        qkv = self.qkv(self.norms[1](x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(*qkv, attn_mask=valid[:, None, None, :, 0])
+        x = x + self.dropout(self.out(attended.transpose(1, 2).reshape(batch, length, width)))
+        return x + self.dropout(self.down(F.gelu(self.up(self.norms[2](x)))))
+
+
+class Codec(nn.Module):
+    """before: layers in front of the codes; after: behind them. Where a clip ends the convolutions' depth gives places
+    their order: there are no position embeddings."""
+
+    def __init__(
+        self, width: int = 192, heads: int = 4, before: int = 4, after: int = 2, levels: int = 3, dims: int = 6
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "width": width, "heads": heads, "before": before, "after": after, "levels": levels, "dims": dims,
+        }  # fmt: skip
+        self.stem = nn.Conv1d(N_MELS, width, 5, padding=2)
+        self.halve = nn.Conv1d(width, width, 4, stride=FRAMES, padding=1)
+        self.before = nn.ModuleList(Block(width, heads) for _ in range(before))
+        self.to_steps = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dims))
+        self.fsq = Fsq(levels, dims)
+        self.from_steps = nn.Linear(dims, width)
+        self.after = nn.ModuleList(Block(width, heads) for _ in range(after))
+        self.ctc = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, CTC_RATE * (1 + len(CHARACTERS))))
+        self.mel = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, FRAMES * N_MELS))
+
+    def quantise(self, mels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """mels float32 [B, 2T, 80], lengths int64 [B] in codes → (steps [B, T, dims], valid bool [B, T, 1])."""
+        valid = self.valid(lengths, mels.shape[1] // FRAMES)
+        frames = valid.repeat_interleave(FRAMES, 1)
+        x = F.gelu(self.stem((mels * frames).transpose(1, 2))) * frames.transpose(1, 2)
+        x = F.gelu(self.halve(x)).transpose(1, 2)
+        for block in self.before:
+            x = block(x, valid)
+        return self.fsq(self.to_steps(x)), valid
+
+    def heads_of(self, steps: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """(log-probabilities of characters [B, 2T, 1 + 28], mels [B, 2T, 80]) from steps [B, T, dims]."""
+        x = self.from_steps(steps)
+        for block in self.after:
+            x = block(x, valid)
+        batch, length, _ = x.shape
+        log_probs = self.ctc(x).view(batch, CTC_RATE * length, -1).log_softmax(-1)
+        return log_probs, self.mel(x).view(batch, FRAMES * length, N_MELS)
+
+    @staticmethod
+    def valid(lengths: Tensor, longest: int) -> Tensor:
+        return (torch.arange(longest, device=lengths.device) < lengths[:, None])[..., None]
+
+    @torch.no_grad()
+    def encode(self, mels: list[Tensor]) -> list[Tensor]:
+        """Log-mels [2T_i, 80] → codes int64 [T_i]."""
+        lengths = torch.tensor([len(mel) // FRAMES for mel in mels])
+        padded = nn.utils.rnn.pad_sequence([mel[: FRAMES * n] for mel, n in zip(mels, lengths, strict=True)], True)
+        device = self.stem.weight.device
+        steps, _ = self.quantise(padded.to(device), lengths.to(device))
+        codes = self.fsq.codes(steps).cpu()
+        return [row[:n] for row, n in zip(codes, lengths.tolist(), strict=True)]
+
+
+def save(codec: Codec, folder: Path) -> None:
+    """Writes codec.json and codec.safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "codec.json").write_text(json.dumps(codec.config, indent=1, sort_keys=True) + "\n")
+    save_file(codec.state_dict(), folder / "codec.safetensors")
+
+
+def load(folder: Path) -> Codec:
+    """Reads what `save` wrote, in evaluation mode. ArlError for a missing or mismatching file."""
+    config, weights = folder / "codec.json", folder / "codec.safetensors"
+    if not config.is_file() or not weights.is_file():
+        raise ArlError(f"{folder}: no codec.json and codec.safetensors: this policy cannot tokenise speech")
+    codec = Codec(**json.loads(config.read_text()))
+    try:
+        codec.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
+    except RuntimeError as error:
+        raise ArlError(f"{weights}: not the weights of {config} ({str(error).splitlines()[0]})") from error
+    return codec.requires_grad_(False).eval()

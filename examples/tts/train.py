@@ -1,0 +1,105 @@
+"""Trains the parts of the embedded synthesis policy on shards of speech, each from those before it.
+
+    python examples/tts/train.py codec --shards speech/ -o parts                        # the speech tokenizer
+    python examples/tts/train.py policy --shards speech/ --parts parts -o policy        # with an LM that knows nothing
+    python examples/tts/train.py decoder --shards speech/ --shards codes/ -o parts      # flow matching and vocoder
+
+The LM is trained by `arl update --loss sft`, the token recogniser by `arl train-token-asr`. start.mk chains them all.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True)
+Shards = Annotated[list[str], typer.Option("--shards", help="Shards of speech with its texts.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained parts.")]
+Steps = Annotated[int, typer.Option("--steps", min=1)]
+Seed = Annotated[int, typer.Option("--seed")]
+HELD_OUT = 20  # one clip in so many is not trained on
+VOICE_S = (1.6, 2.4)
+
+
+def clips(shards: list[str]) -> Iterator[tuple[Any, dict[str, Any], Any]]:
+    """(sample, its .json, log-mel [2T, 80]) of every recording that has a text to speak."""
+    import torch
+    from arl.models.qwen2_flow.mel import SAMPLE_RATE, log_mel
+
+    from arl.audio.io import load
+    from arl.errors import ArlError
+    from arl.models.qwen2_flow.vocabulary import spoken
+    from arl.shards import columns
+    from arl.shards.paths import joined_shards
+    from arl.shards.reader import read_joined
+
+    for _, paths in joined_shards(shards):
+        for sample in read_joined(paths):
+            meta = sample.json(columns.META)
+            try:
+                meta["text"] = spoken(meta["text"])
+            except ArlError:
+                continue
+            audio = next(sample.members[kind] for kind in columns.AUDIO if kind in sample.members)
+            yield sample, meta, log_mel(torch.from_numpy(load(audio, SAMPLE_RATE)))
+
+
+@app.command()
+def codec(shards: Shards, out: Out, steps: Steps = 3000, seed: Seed = 0) -> None:
+    """The speech tokenizer; prints how well its recognition head reads held-out clips behind the codes."""
+    import torch
+
+    from arl.models.qwen2_flow import codec as codecs
+    from arl.models.qwen2_flow.codec_train import heard, train_codec
+    from arl.text.wer import Errors, word_errors
+
+    torch.set_num_threads(1)
+    found = [(mel, meta["text"]) for _, meta, mel in clips(shards)]
+    kept = [pair for index, pair in enumerate(found) if index % HELD_OUT]
+    trained = train_codec([mel for mel, _ in kept], [text for _, text in kept], steps, seed)
+    codecs.save(trained, out)
+    held = found[::HELD_OUT]
+    said = heard(trained, [mel for mel, _ in held])
+    errors = sum((word_errors(text, words, "en") for (_, text), words in zip(held, said, strict=True)), Errors())
+    used = torch.cat(trained.encode([mel for mel, _ in held])).unique()
+    print(f"codec: held-out WER {100 * errors.rate:.1f} % of {errors.length} words; {len(used)} codes in use")
+
+
+@app.command()
+def policy(
+    shards: Shards,
+    parts: Annotated[Path, typer.Option("--parts", help="Folder with the speech tokenizer.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Policy folder to write.")],
+    llm: Annotated[str, typer.Option("--llm", help="WIDTHxLAYERS.")] = "256x4",
+    seed: Seed = 0,
+) -> None:
+    """A policy with the parts there are and an untrained LM; the first clip of each speaker that fits is its voice."""
+    import shutil
+
+    import torch
+    from arl.models.qwen2_flow.mel import speaker_vector
+
+    from arl.models.qwen2_flow import build
+    from arl.models.qwen2_flow import codec as codecs
+    from arl.models.qwen2_flow.prompts import Voice, save_voices
+
+    tokenizer = codecs.load(parts)
+    voices: dict[str, Voice] = {}
+    for _, meta, mel in clips(shards):
+        seconds = len(mel) / codecs.FRAMES / build.TOKEN_RATE_HZ
+        if meta["speaker"] not in voices and VOICE_S[0] <= seconds <= VOICE_S[1]:
+            name, codes = meta["speaker"], tokenizer.encode([mel])[0].tolist()
+            voices[name] = Voice(name, meta["text"], codes, speaker_vector(mel).numpy())
+
+    def fill(folder: Path) -> None:
+        shutil.copytree(parts, folder)
+        save_voices(list(voices.values()), folder)
+
+    torch.manual_seed(seed)
+    made = build.write(out, build.new_llm(llm, tokenizer.fsq.n_codes, seed), tokenizer.fsq.n_codes, fill)
+    print(f"policy: {made.path}: voices {', '.join(voices)}")
+
+
+if __name__ == "__main__":
+    app()
