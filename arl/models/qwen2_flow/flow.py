@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arl.models.qwen2_flow.convnext import EPS, ConvNeXt, Depthwise, frames_inside, zero_outside
-from arl.models.qwen2_flow.mel import FRAMES_PER_CODE, N_MELS
+from arl.models.qwen2_flow.mel import FRAMES_PER_CODE, N_MELS, SPEAKER_DIM
 
 SIGMA = 1e-6  # the path's spread around the data at t = 1
 
@@ -30,7 +30,7 @@ class FlowConfig:
     encoder_layers: of the code encoder; hidden: inside feed-forward layers; kernel: frames, odd."""
 
     codes: int = 729
-    speaker_dim: int = 64
+    speaker_dim: int = SPEAKER_DIM
     width: int = 192
     layers: int = 6
     heads: int = 4
