@@ -51,7 +51,7 @@ def decode(
     """
     from arl import resident
     from arl.ahead import ahead
-    from arl.console import note, progress
+    from arl.console import progress
     from arl.device import pick_device
     from arl.encode import FailureBudget
     from arl.errors import UsageError
@@ -89,7 +89,6 @@ def decode(
                     shard.write(group.key, members_of(group, decoded, budget))
                 shard.audio_s = decoded.audio_s
                 shard.figures |= decoded.figures() | {"groups": len(groups), "hypotheses": n_clips}
-            note(f"decode: {name}: {n_clips} hypotheses, {decoded.audio_s:.0f} s of speech")
         resident.sleep([decoder])
         resident.keep(decoder, opened.frontend_dir)
 
