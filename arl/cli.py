@@ -25,6 +25,7 @@ COMMANDS = {  # name: (module, function, panel of the help)
     "init": ("arl.init", "init", AROUND),
     "encode": ("arl.encode", "encode", STAGES),
     "rollout": ("arl.rollout", "rollout", STAGES),
+    "decode": ("arl.decode", "decode", STAGES),
     "reward": ("arl.reward_stage", "reward", STAGES),
     "update": ("arl.update", "update", STAGES),
     "sync": ("arl.sync", "sync", STAGES),

@@ -19,7 +19,8 @@ from benchmarks.command import Result, rounded, scratch, table
 from benchmarks.machine import describe
 
 SCRIPTS = {
-    "a": "trl_step", "b": "update", "c": "rollout", "d": "steps", "e": "shards", "f": "growth", "g": "rewards"
+    "a": "trl_step", "b": "update", "c": "rollout", "d": "steps", "e": "shards", "f": "growth", "g": "rewards",
+    "h": "decode",
 }  # fmt: skip
 PAGE, RESULTS = "RESULTS.md", "results.json"
 

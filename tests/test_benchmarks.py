@@ -13,7 +13,21 @@ import torch
 from arl.losses.grpo import Grpo
 from arl.shards.reader import read_shard
 from arl.train.step import Compute, policy_backward
-from benchmarks import gpu, growth, machine, measure, memory, rewards, rollout, run, shards, steps, trl_step, update
+from benchmarks import (
+    decode,
+    gpu,
+    growth,
+    machine,
+    measure,
+    memory,
+    rewards,
+    rollout,
+    run,
+    shards,
+    steps,
+    trl_step,
+    update,
+)
 from benchmarks.command import rounded, target
 from benchmarks.models import QWEN2_05B, QWEN2_7B, TINY, make_groups, make_model, make_pair, make_policy
 from benchmarks.per_row import row_backward, row_batches, rows_of
@@ -97,6 +111,14 @@ def test_rewards(tmp_path: Path) -> None:
     assert "jiwer, WER alone" in rewards.page(found) and found["targets"][0]["wanted"] == "≥ 20000"
     columns = [sample.json("reward.json")["components"] for sample in read_shard(tmp_path / "reward" / "000000.tar")]
     assert all(row["wer"][0] == 1.0 and row["hallucination"][0] == 0.0 for row in columns)
+
+
+def test_decode() -> None:
+    from tests.tiny_tts import make_tiny_decoder
+
+    found = decode.measure_clips(make_tiny_decoder(), 4, 2.0, 1)
+    assert found["difference"] < 1e-5 and 0 <= found["padding"] < 0.2 and found["gain"]["median"] > 0
+    assert "one by one" in decode.page(found) and found["targets"][0]["wanted"] == "≥ 4"
 
 
 def test_the_gpu_script_without_an_engine() -> None:

@@ -20,6 +20,7 @@ from arl.shards.columns import (
     EMB_TENSOR,
     FEAT,
     META,
+    NO_WAVE,
     PROMPT,
     REWARD,
     ROLLOUT,
@@ -106,6 +107,11 @@ def _wave(sample: Sample, extension: str) -> Iterator[str]:
     number = extension.partition(".")[0]
     if number.isdecimal() and ROLLOUT in sample.members and int(number) >= len(_hyps(sample)):
         yield f"there are only {len(_hyps(sample))} hypotheses"
+
+
+def _no_wave(sample: Sample, extension: str) -> Iterator[str]:
+    if not isinstance(_fields(sample, extension).get("error"), str):
+        yield "'error' is missing, or is not a text"
 
 
 def _emb(sample: Sample, extension: str) -> Iterator[str]:
@@ -214,5 +220,6 @@ CHECKS: dict[str, Callable[[Sample, str], Iterator[str]]] = {
     FEAT: _feat,
     CODES: _codes,
     ROLLOUT: _rollout,
+    NO_WAVE: _no_wave,
     REWARD: _reward,
 }

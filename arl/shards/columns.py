@@ -26,6 +26,7 @@ PROMPT = "prompt.json"
 FEAT = "feat.safetensors"
 CODES = "codes.json"  # of a recording, by a synthesis policy's speech tokenizer
 ROLLOUT = "rollout.json"
+NO_WAVE = "wav.json"  # why a row of the wav column has no waveform: {"error"}
 REWARD = "reward.json"
 
 # safetensors' code: (torch's name, bytes an element)

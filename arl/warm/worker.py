@@ -31,6 +31,7 @@ GIVE_UP_S = 20.0  # after a job's client has gone and the job does not end
 PRELOADED = {
     "encode": ("arl.encode", "arl.models.whisper_qwen2.frontend", "arl.audio.io", "arl.shards.writer"),
     "rollout": ("arl.rollout", "arl.engine.client", "arl.engine.server", "httpx", "tokenizers", "arl.shards.writer"),
+    "decode": ("arl.decode", "arl.models.qwen2_flow.decoder", "torchaudio", "arl.audio.io", "arl.shards.writer"),
     "reward": (
         "arl.reward_stage",
         "arl.programs.inprocess",
@@ -42,7 +43,7 @@ PRELOADED = {
     "report": ("arl.report",),
     "sync": ("arl.sync", "arl.engine.client", "arl.engine.server", "httpx"),
 }
-KEEPING = ("encode", "update")  # models, between jobs
+KEEPING = ("encode", "decode", "update")  # models, between jobs
 
 
 @dataclass

@@ -1,0 +1,106 @@
+"""Acoustic tokens → waveforms: flow matching (flow.py), then the vocoder (vocoder.py). What `arl decode` runs.
+
+Files in `frontend/`: decoder.json ({"flow": sizes, "vocoder": {"kind": "vocos" or "griffin-lim", sizes}}),
+flow.safetensors, and vocoder.safetensors where the vocoder has weights. A batch gives what its clips give alone, up to
+the rounding of float32 sums: 1e-5 of full scale with vocos; see vocoder.py for Griffin-Lim. Left out: streaming.
+
+    decoder = load(policy.frontend_dir).to(device)
+    waves = decoder.decode(codes, speakers, [noise_of("0/utt-1", 2 * len(row)) for row in codes])
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from arl.errors import ArlError
+from arl.models.qwen2_flow.flow import Flow, FlowConfig
+from arl.models.qwen2_flow.mel import CODE_SAMPLES, FRAMES_PER_CODE, N_MELS, SAMPLE_RATE
+from arl.models.qwen2_flow.vocoder import GriffinLim, Vocos, make_vocoder
+
+CONFIG, FLOW, VOCODER = "decoder.json", "flow.safetensors", "vocoder.safetensors"
+
+
+class Decoder(nn.Module):
+    """Flow and vocoder, frozen, float32. Rates: codes at `token_rate_hz`, waves at `sample_rate` Hz."""
+
+    sample_rate = SAMPLE_RATE
+    token_rate_hz = SAMPLE_RATE / CODE_SAMPLES
+
+    def __init__(self, flow: Flow, vocoder: Vocos | GriffinLim) -> None:
+        super().__init__()
+        self.flow, self.vocoder = flow, vocoder
+        self.requires_grad_(False).eval()
+
+    @property
+    def device(self) -> torch.device:
+        return self.flow.mean.device
+
+    @torch.no_grad()
+    def decode(
+        self, codes: Sequence[Tensor], speakers: Tensor, noises: Sequence[Tensor],
+        nfe: int = 10, cfg: float = 0.7, dtype: torch.dtype = torch.float32,
+    ) -> list[Tensor]:  # fmt: skip
+        """Waves, float32 [640 n] on the CPU, one per clip.
+
+        codes: int64 [n] each, n > 0; speakers: float32 [B, S]; noises: float32 [2 n, 80] each; nfe, cfg: see Flow.
+        dtype: of the matrix products; the path, the norms and the inverse transform stay float32.
+        """
+        if not codes:
+            return []
+        lengths = torch.tensor([len(row) for row in codes], device=self.device)
+        padded, noise = (nn.utils.rnn.pad_sequence(list(rows), True).to(self.device) for rows in (codes, noises))
+        half = torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)
+        with half, torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            mels = self.flow.sample(padded, lengths, speakers.to(self.device), noise, nfe, cfg)
+            waves = self.vocoder(mels, FRAMES_PER_CODE * lengths)
+        return [wave[: CODE_SAMPLES * len(row)] for wave, row in zip(waves.cpu(), codes, strict=True)]
+
+
+def noise_of(name: str, n_frames: int) -> Tensor:
+    """Standard normal numbers, float32 [n_frames, 80]: with the same name, fewer frames are the first of more."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((n_frames, N_MELS), dtype=np.float32))
+
+
+def save(decoder: Decoder, folder: Path) -> None:
+    """Writes the decoder's files into `folder`, whose other files stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = {"flow": decoder.flow.config.as_dict(), "vocoder": decoder.vocoder.config.as_dict()}
+    save_file({name: t.contiguous() for name, t in decoder.flow.state_dict().items()}, folder / FLOW)
+    if weights := decoder.vocoder.state_dict():
+        save_file({name: t.contiguous() for name, t in weights.items()}, folder / VOCODER)
+    (folder / CONFIG).write_text(json.dumps(shapes, indent=1, sort_keys=True) + "\n")
+
+
+def load(folder: Path) -> Decoder:
+    """Reads what `save` wrote; weights saved in 16 bits become float32. ArlError for a missing or mismatching file."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ArlError(f"{path}: missing; this policy has no decoder (examples/tts/ trains one)")
+    try:
+        shapes = json.loads(path.read_text())
+        flow, vocoder = Flow(FlowConfig(**shapes["flow"])), make_vocoder(shapes["vocoder"])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ArlError(f"{path}: not a decoder's sizes ({error!r})") from error
+    _fill(flow, folder / FLOW)
+    if vocoder.state_dict():
+        _fill(vocoder, folder / VOCODER)
+    return Decoder(flow, vocoder)
+
+
+def _fill(module: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise ArlError(f"{path}: missing; take the frontend from its source again")
+    tensors: dict[str, Any] = {name: tensor.float() for name, tensor in load_file(path).items()}
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ArlError(f"{path}: does not fit {path.parent / CONFIG}: {reason}") from error
