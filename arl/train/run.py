@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from arl.losses.heads import HeadSpec
+    from arl.losses.part import Loss
     from arl.shards.reader import Sample
     from arl.stage import Phases
     from arl.train.data import Batch
@@ -39,13 +41,15 @@ Shards = tuple[str, Sequence[Sequence[Path]]]  # those of one batch: its name, a
 @dataclass(frozen=True)
 class Job:
     """One update. start: the policy to train; anchor: the reference of the KL, if any; settings: everything else that
-    changes the result, JSON-serialisable (`arl/update.py` makes it)."""
+    changes the result, JSON-serialisable (`arl/update.py` makes it). heads: what a loss on acoustic tokens maximises,
+    named in the settings by their content."""
 
     start: Policy
     anchor: Policy | None
     shards: Sequence[Shard]
     out: Path
     settings: Mapping[str, Any]
+    heads: "Sequence[HeadSpec]" = ()
 
     @cached_property
     def made(self) -> str:
@@ -145,7 +149,7 @@ def train_awake(
 
 def brief(metrics: Mapping[str, Any]) -> str:
     """The figures a person watches, in one line."""
-    shown = ("loss", "auxiliary", "reward", "kl", "entropy", "length", "grad_norm", "lr")
+    shown = ("loss", "auxiliary", "reward", "diffro_reward", "kl", "kl_codes", "entropy", "length", "grad_norm", "lr")
     return " ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
 
 
@@ -249,11 +253,10 @@ def policy_steps(
     learner: "Learner", job: Job, schedule: Sequence[Shards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rollouts: all batches are read first, and checked, as their old log-probabilities are those of the start."""
-    from arl.losses import make_loss
     from arl.losses.importance import Correction
 
     settings = job.settings
-    loss = make_loss(settings)
+    loss = load_loss(job, next(learner.model.parameters()).device)
     kind = "mask" if settings["importance"] == "mask" else "truncate"
     low, high, level = (settings[f"importance_{name}"] for name in ("floor", "cap", "level"))
     batches = {name: read_batch(job, shards) for name, shards in job.batches}
@@ -265,8 +268,20 @@ def policy_steps(
         yield index, batches[name].figures | metrics | {"self_check": difference}
 
 
+def load_loss(job: Job, where: "torch.device") -> "Loss":
+    """The loss, with its heads on the device where it has some."""
+    from arl.losses import ON_SPEECH, make_loss
+    from arl.losses.speech import Codebook
+
+    if job.settings["loss"] not in ON_SPEECH:
+        return make_loss(job.settings)
+    codebook = Codebook(*job.start.acoustic, job.start.eos_token_id)
+    return make_loss(job.settings, [spec.load(where) for spec in job.heads], codebook)
+
+
 def read_batch(job: Job, shards: Sequence[Sequence[Path]]) -> "Batch":
     """A batch of rollouts with what the settings want of it."""
+    from arl.losses import ON_SPEECH
     from arl.train.data import rl_batch
 
     settings = job.settings
@@ -275,6 +290,8 @@ def read_batch(job: Job, shards: Sequence[Sequence[Path]]) -> "Batch":
         correct=settings["importance"] != "none",
         risk=settings["risk"] if settings["loss"] == "mwer" else "",
         gather=settings["gather"],
+        with_clips=not job.start.is_tts,
+        with_text=settings["loss"] in ON_SPEECH,
     )  # fmt: skip
 
 
