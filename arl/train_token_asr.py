@@ -29,7 +29,7 @@ def train_token_asr(
     steps: Annotated[int, typer.Option("--steps", help="AdamW steps, with a cosine schedule.", min=1)] = 2000,
     lr: Annotated[float, typer.Option("--lr", help="Largest learning rate.", min=0.0)] = 2e-3,
     batch: Annotated[int, typer.Option("--batch", help="Utterances a step.", min=1)] = 32,
-    width: Annotated[int, typer.Option("--width", help="Of a layer; a multiple of 4.", min=4)] = 160,
+    width: Annotated[int, typer.Option("--width", help="Of a layer; a multiple of 4.", min=4)] = 144,
     layers: Annotated[int, typer.Option("--layers", help="Blocks of convolution and attention.", min=1)] = 3,
     noise: Annotated[
         float, typer.Option("--noise", help="Largest share of an utterance's codes that is replaced.", min=0.0, max=0.5)

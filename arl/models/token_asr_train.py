@@ -1,7 +1,8 @@
 """Training of the token recogniser on pairs of codes and text, with noise on the codes.
 
 A policy's samples are not recordings: codes are wrong, missing or doubled. So the recogniser hears its training pairs
-that way, too; what it hears clean is not worse for it, and its reward does not collapse at the first wrong code.
+that way, too, and its reward does not collapse at the first wrong code. Besides, codes are mixed with others: DiffRO
+asks what a little of another code would do, and a recogniser that has heard whole codes only does not know.
 
     asr = train_token_asr(pairs, codes=729, recipe=Recipe(steps=2000))
     figures = score(asr, held_out)                                                     # {"wer": …, "cer": …, …}
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from rapidfuzz.distance import Levenshtein
-from torch import nn
+from torch import Tensor, nn
 
 from arl.console import progress
 from arl.models.qwen2_flow.vocabulary import spoken
@@ -24,6 +25,7 @@ from arl.text.wer import Errors, word_errors
 
 Pair = tuple[list[int], str]  # codes, text
 WARM_UP = 0.1  # of the steps
+MIXED = 0.5  # share of the codes that are mixed with another
 JITTER = 0.2  # of a length, where batches of similar lengths are made
 
 
@@ -60,6 +62,14 @@ def noisy(pair: Pair, n_codes: int, noise: float, rng: random.Random) -> list[in
     return heard if len(heard) >= fewest_codes(pair[1]) else codes
 
 
+def mixed(asr: TokenAsr, codes: Tensor, generator: torch.Generator) -> Tensor:
+    """Rows of the table for codes int64 [B, T], [B, T, W]: a random half of them between theirs and another's."""
+    draws = torch.rand(3, *codes.shape, generator=generator).to(codes.device)
+    share = (draws[0] * (draws[1] < MIXED))[..., None]
+    others = (draws[2] * asr.n_codes).long().clamp_max(asr.n_codes - 1)
+    return (1 - share) * asr.table(codes) + share * asr.table(others)
+
+
 def batches(pairs: Sequence[Pair], size: int, rng: random.Random) -> Iterator[list[Pair]]:
     """Batches without end: epoch after epoch in random order, pairs of similar lengths together."""
     while True:
@@ -77,14 +87,14 @@ def train_token_asr(
     rng = random.Random(recipe.seed)
     asr = TokenAsr(codes, **shape).train().to(device)
     optimizer = torch.optim.AdamW(asr.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.01)
-    source = batches(pairs, recipe.batch, rng)
+    source, generator = batches(pairs, recipe.batch, rng), torch.Generator().manual_seed(recipe.seed)
     with progress("token-asr", recipe.steps) as bar:
         for step in range(recipe.steps):
             chosen = next(source)
             texts = [text for _, text in chosen]
             heard = [noisy(pair, codes, recipe.noise, rng) for pair in chosen]
             padded, lengths = (x.to(device) for x in pad(heard))
-            losses = ctc_losses(asr.read(padded, lengths), lengths, texts)
+            losses = ctc_losses(asr.read_rows(mixed(asr, padded, generator), lengths), lengths, texts)
             loss = (losses / torch.tensor([len(labels(text)) for text in texts], device=losses.device)).mean()
             loss.backward()
             nn.utils.clip_grad_norm_(asr.parameters(), 1.0)
