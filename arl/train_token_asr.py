@@ -32,7 +32,10 @@ def train_token_asr(
     width: Annotated[int, typer.Option("--width", help="Of a layer; a multiple of 4.", min=4)] = 144,
     layers: Annotated[int, typer.Option("--layers", help="Blocks of convolution and attention.", min=1)] = 3,
     noise: Annotated[
-        float, typer.Option("--noise", help="Largest share of an utterance's codes that is replaced.", min=0.0, max=0.5)
+        float,
+        typer.Option(
+            "--noise", help="Largest share of an utterance's codes replaced; others are mixed.", min=0.0, max=0.5
+        ),
     ] = 0.15,
     held_out: Annotated[
         float, typer.Option("--held-out", help="Share of the texts that it is scored on.", min=0.0, max=0.9)

@@ -25,13 +25,14 @@ from arl.text.wer import Errors, word_errors
 
 Pair = tuple[list[int], str]  # codes, text
 WARM_UP = 0.1  # of the steps
-MIXED = 0.5  # share of the codes that are mixed with another
+MIXED = 5.0  # codes that are mixed with another, per code that `noise` may replace
 JITTER = 0.2  # of a length, where batches of similar lengths are made
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """steps of AdamW with a cosine schedule; batch: utterances; noise: the largest share of codes that is replaced."""
+    """steps of AdamW with a cosine schedule; batch: utterances; noise: the largest share of codes that is replaced;
+    MIXED times as many are mixed."""
 
     steps: int = 2000
     lr: float = 2e-3
@@ -62,12 +63,12 @@ def noisy(pair: Pair, n_codes: int, noise: float, rng: random.Random) -> list[in
     return heard if len(heard) >= fewest_codes(pair[1]) else codes
 
 
-def mixed(asr: TokenAsr, codes: Tensor, generator: torch.Generator) -> Tensor:
-    """Rows of the table for codes int64 [B, T], [B, T, W]: a random half of them between theirs and another's."""
+def mixed(asr: TokenAsr, codes: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Rows of the table for codes int64 [B, T], [B, T, W]: a random share of them between theirs and another's."""
     draws = torch.rand(3, *codes.shape, generator=generator).to(codes.device)
-    share = (draws[0] * (draws[1] < MIXED))[..., None]
+    weight = (draws[0] * (draws[1] < share))[..., None]
     others = (draws[2] * asr.n_codes).long().clamp_max(asr.n_codes - 1)
-    return (1 - share) * asr.table(codes) + share * asr.table(others)
+    return (1 - weight) * asr.table(codes) + weight * asr.table(others)
 
 
 def batches(pairs: Sequence[Pair], size: int, rng: random.Random) -> Iterator[list[Pair]]:
@@ -94,7 +95,8 @@ def train_token_asr(
             texts = [text for _, text in chosen]
             heard = [noisy(pair, codes, recipe.noise, rng) for pair in chosen]
             padded, lengths = (x.to(device) for x in pad(heard))
-            losses = ctc_losses(asr.read_rows(mixed(asr, padded, generator), lengths), lengths, texts)
+            rows = mixed(asr, padded, MIXED * recipe.noise, generator)
+            losses = ctc_losses(asr.read_rows(rows, lengths), lengths, texts)
             loss = (losses / torch.tensor([len(labels(text)) for text in texts], device=losses.device)).mean()
             loss.backward()
             nn.utils.clip_grad_norm_(asr.parameters(), 1.0)

@@ -186,8 +186,9 @@ def test_noise_replaces_drops_and_doubles_in_its_shares():
 
 def test_codes_are_mixed_with_others():
     asr, codes = make_asr(), torch.zeros(50, 40, dtype=torch.long)
-    rows = mixed(asr, codes, torch.Generator().manual_seed(0))
+    rows = mixed(asr, codes, 0.5, torch.Generator().manual_seed(0))
     table = asr.table.weight
+    assert torch.equal(mixed(asr, codes, 0.0, torch.Generator()), asr.table(codes))
     shares = torch.linalg.lstsq(table.T, rows.flatten(0, 1).T).solution.T  # 27 codes in 32 dimensions: unique
     assert float(shares.min()) > -1e-9 and torch.allclose(shares.sum(1), torch.ones(2000).double())
     assert float((shares[:, 0] > 1 - 1e-9).double().mean()) == pytest.approx(0.5, abs=0.05)
