@@ -1,0 +1,23 @@
+# The embedded default of synthesis: a 3 M-parameter LM over 25 acoustic tokens a second, two voices, tokens rewarded by a
+# small recogniser of tokens. Used as CONFIG=examples/tts/config.mk; every value can be given on make's command line.
+START ?= examples/tts/start
+TOKEN_ASR ?= examples/tts/token-asr
+STEPS ?= 24
+EVAL_EVERY ?= 1000
+GROUP ?= 8
+MAX_NEW_TOKENS ?= 400
+SEED ?= 0
+LOSS ?= combined
+LR ?= 1e-4
+BETA ?= 0.1
+# The paper's rewards. R1 reads tokens; with R3's pitch, or BY=whisper, waveforms are needed: DECODE=1.
+REWARD_R1 = --with 'asr --by tokens --model $(TOKEN_ASR) --first 33'
+REWARD_R12 = $(REWARD_R1) --with duration
+REWARD_R123 = $(REWARD_R12) --with 'diversity --part tokens'
+REWARD ?= $(REWARD_R12)
+UPDATE ?= --loss $(LOSS) --lr $(LR) --warmup 3 --schedule cosine --total-steps $(STEPS) --beta $(BETA) \
+  $(if $(filter diffro combined,$(LOSS)),--token-asr $(TOKEN_ASR))
+WARM ?= encode rollout decode reward update sync report
+
+# Texts that neither the parts of the starting policy nor the judge's test set have: WordNet's sentences and prompts.
+TEST ?= $(DATA)/test
