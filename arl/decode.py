@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from arl.policy import Policy
     from arl.shards.reader import Sample
 
-STRETCH = 1.25  # a batch's longest clip over its shortest: bounds the padding, whatever the lengths are
+STRETCH = 1.125  # a batch's longest clip over its shortest: bounds the padding, whatever the lengths are
 DTYPES = ("float32", "bfloat16")
 
 
