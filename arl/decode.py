@@ -150,11 +150,11 @@ def group_of(sample: "Sample", policy: "Policy") -> Group:
     rollout, prompt = sample.json(ROLLOUT), sample.json(PROMPT)
     try:
         if not rollout["hyps"]:
-            return Group(sample.key, sample.where, error=prompt.get("error") or "no hypotheses")
+            return Group(sample.key, sample.where, error=str(prompt.get("error") or "no hypotheses"))
         codes = [codes_of(hyp["tokens"], *policy.acoustic) for hyp in rollout["hyps"]]
     except (KeyError, TypeError, AttributeError) as error:
         return Group(sample.key, sample.where, error=f"{ROLLOUT} is malformed ({error!r})", failed=True)
-    if not isinstance(prompt.get("voice"), str):
+    if not isinstance(prompt, dict) or not isinstance(prompt.get("voice"), str):
         raise ArlError(f"{sample.where}: {PROMPT} names no voice; encode the texts with this policy")
     return Group(sample.key, sample.where, codes, prompt["voice"])
 

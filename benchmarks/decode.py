@@ -89,8 +89,8 @@ def page(result: Result) -> str:
     text = (
         f"{result['clips']} clips, {number(result['audio_s'])} s of speech, {result['threads']} threads; "
         f"{result['batches']} batches, {100 * result['padding']:.1f} % of them padding. One by one takes "
-        f"{with_spread(result['gain'])} times the CPU seconds and {with_spread(result['wall_gain'])} times the wall time "
-        f"of batches. Largest difference of a sample: {result['difference']:.1g} of full scale."
+        f"{with_spread(result['gain'])} times the CPU seconds and {with_spread(result['wall_gain'])} times the wall "
+        f"time of batches. Largest difference of a sample: {result['difference']:.1g} of full scale."
     )
     about = __doc__.split("\n\n")[2].strip()
     return "\n\n".join(["## h: decoding", about, text, table(["", "seconds of speech a second"], rows)])

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from arl.models.qwen2_flow.convnext import EPS, ConvNeXt, frames_inside, zero_outside
 from arl.models.qwen2_flow.mel import EDGE, FLOOR, HOP, N_FFT, N_MELS, filters
 
-LOUDEST = 100.0  # magnitude: what a full-scale tone may reach and a wrong logit may not exceed
+LOUDEST = N_FFT / 4  # magnitude of a full-scale tone under the window, which no logit may exceed
 OVERLAP = N_FFT // HOP  # windows over each sample
 SPARE_FRAMES = 6  # silence behind a clip for Griffin-Lim, whose transform mirrors half a window
 
