@@ -145,6 +145,7 @@ def test_bfloat16_is_near(tiny):
 # ---- noise, schedule, guidance ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(0, 30))
 def test_noise_is_a_prefix(n, more):
     assert torch.equal(decoder.noise_of("0/utt", n), decoder.noise_of("0/utt", n + more)[:n])
