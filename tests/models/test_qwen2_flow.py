@@ -101,7 +101,7 @@ def test_without_the_masks_it_would_not(monkeypatch):
     codes, speakers, noises = clips([3, 20])
     together = tiny.decode(codes, speakers, noises)
     (alone,) = tiny.decode(codes[:1], speakers[:1], noises[:1])
-    assert float((together[0] - alone).abs().max()) > 1e-2
+    assert float((together[0] - alone).abs().max()) > 1e-3
 
 
 def test_the_default_sizes_are_as_exact():
@@ -145,6 +145,7 @@ def test_bfloat16_is_near(tiny):
 # ---- noise, schedule, guidance ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(0, 30))
 def test_noise_is_a_prefix(n, more):
     assert torch.equal(decoder.noise_of("0/utt", n), decoder.noise_of("0/utt", n + more)[:n])
