@@ -30,6 +30,7 @@ COMMANDS = {  # name: (module, function, panel of the help)
     "update": ("arl.update", "update", STAGES),
     "sync": ("arl.sync", "sync", STAGES),
     "mine": ("arl.mine", "mine", AROUND),
+    "train-token-asr": ("arl.train_token_asr", "train_token_asr", AROUND),
     "eval": ("arl.evaluate", "evaluate", AROUND),
     "report": ("arl.report", "report", AROUND),
     "export": ("arl.export", "export", AROUND),
