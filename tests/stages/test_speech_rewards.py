@@ -120,7 +120,8 @@ def test_diversity_is_the_sum_of_its_parts(clip):
     pytest.importorskip("swift_f0")
     what = group([1, 2, 9], [1, 3, 9], [9], waves=[clip(sweep(100, 200)), clip(voice(200))])
     found = answers("diversity", what)
-    assert found.rewards[:2] == [sum(pair) for pair in zip(*(found.metrics[p][:2] for p in ("tokens", "pitch")))]
+    tokens, pitch = found.metrics["tokens"], found.metrics["pitch"]
+    assert found.rewards[:2] == [tokens[0] + pitch[0], tokens[1] + pitch[1]]
     assert found.rewards[2] is None and found.metrics["tokens"][2] == 1.0
 
 
