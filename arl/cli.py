@@ -30,6 +30,7 @@ COMMANDS = {  # name: (module, function, panel of the help)
     "sync": ("arl.sync", "sync", STAGES),
     "mine": ("arl.mine", "mine", AROUND),
     "eval": ("arl.evaluate", "evaluate", AROUND),
+    "eval-speech": ("arl.evaluate_speech", "evaluate_speech", AROUND),
     "report": ("arl.report", "report", AROUND),
     "export": ("arl.export", "export", AROUND),
     "ls": ("arl.inspect", "ls", LOOK),

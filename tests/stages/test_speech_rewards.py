@@ -1,6 +1,7 @@
 """The shipped rewards of synthesised speech, by hand and on waveforms whose truth is known."""
 
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -167,7 +168,8 @@ def speech():
 
 
 def test_one_voice_is_more_similar_than_another(clip, speech, tmp_path, capsys):
-    pytest.importorskip("resemblyzer")
+    if find_spec("resemblyzer") is None:  # its weights are enough: its code cannot be imported
+        pytest.skip("resemblyzer is not installed")
     from arl.audio.io import resample
 
     one, two = speech.values()
@@ -176,7 +178,7 @@ def test_one_voice_is_more_similar_than_another(clip, speech, tmp_path, capsys):
     waves = [clip(wave) for wave in (one, two, other, noise, np.zeros(RATE, np.float32), b"no audio", one[:3200])]
     what = group(*[[1]] * 7, waves=waves, audio=clip(one))
     found = answers("similarity", what).rewards
-    assert found[0] == pytest.approx(1.0) and found[1] > 0.75 > found[2] and 0.75 > found[3]
+    assert found[0] == pytest.approx(1.0) and found[1] > 0.75 > found[2] and found[3] < 0.75
     assert found[4:] == [None] * 3
     assert answers("similarity", group([1], waves=waves[:1], audio=clip(b"no audio"))).rewards == [None]
     assert capsys.readouterr().err.count("excluded") == 2
