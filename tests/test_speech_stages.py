@@ -57,7 +57,7 @@ def test_from_texts_to_the_next_policy(tmp_path: Path) -> None:
     try:
         arl(tmp_path, "data", "--texts", "texts.txt", "-o", "texts")
         arl(tmp_path, "encode", "--shards", "texts", "--policy", "policy", "-o", "emb")
-        arl(tmp_path, "rollout", "--shards", "emb", "--policy", "policy", "--group", str(GROUP))
+        arl(tmp_path, "rollout", "--shards", "emb", "--group", str(GROUP))
         arl(tmp_path, "decode", "--shards", "emb", "--shards", "rollout", "--policy", "policy", "--nfe", "2")
         arl(tmp_path, "reward", "--shards", "rollout", "--shards", "wav", "--with", "duration", "--with", "./quiet.py")
         update = ["update", "--shards", "emb", "--shards", "rollout", "--shards", "reward", "--policy", "policy"]
