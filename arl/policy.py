@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arl.durable import sync, sync_tree
+from arl.durable import write_folder
 from arl.errors import ArlError
 
 MARKER = "arl.json"
@@ -139,36 +139,24 @@ def write_policy(path: Path, fields: dict[str, Any], fill: Callable[[Path], None
     `fields` needs every key of `arl.json` but `version`, which is computed here from `step` and the weights.
     An existing policy at `path` is replaced only once the new one is whole. ArlError for anything else there.
     """
-    temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
-    path.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(path)
     refuse_other(path)
-    temporary.mkdir()
-    try:
-        fill(temporary)
-        fields = {**fields, "version": f"{fields['step']:06d}-{weights_digest(temporary / 'llm')}"}
-        (temporary / MARKER).write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n")
-        sync_tree(temporary)
-        if path.exists():
-            old = path.parent / f".{path.name}.old-{os.getpid()}"
-            os.rename(path, old)
-            os.rename(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, path)
-        sync(path.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+
+    def fill_and_mark(folder: Path) -> None:
+        fill(folder)
+        version = f"{fields['step']:06d}-{weights_digest(folder / 'llm')}"
+        (folder / MARKER).write_text(json.dumps({**fields, "version": version}, indent=1, sort_keys=True) + "\n")
+
+    write_folder(path, fill_and_mark)
     return Policy.open(path)
 
 
-def refuse_other(path: Path) -> None:
+def refuse_other(path: Path, marker: str = MARKER, kind: str = "policy") -> None:
     """ArlError where a policy would replace something that is not one: a file, or a folder of other things."""
-    if path.is_dir() and ((path / MARKER).is_file() or not any(path.iterdir())):
+    if path.is_dir() and ((path / marker).is_file() or not any(path.iterdir())):
         return
     if path.exists():
-        raise ArlError(f"{path}: exists and is no policy, so it is not replaced; give another --out")
+        raise ArlError(f"{path}: exists and is no {kind}, so it is not replaced; give another --out")
 
 
 def remove_stale(path: Path) -> None:

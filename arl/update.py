@@ -2,6 +2,7 @@
 
     arl update --shards emb/ --shards rollout/ --shards reward/ --policy policy -o next      # GRPO
     arl update --loss mwer --beta 0 --shards emb/ --shards rollout/ --shards reward/ --policy policy -o next
+    arl update --loss combined --token-asr token-asr --shards data/ --shards emb/ --shards rollout/ --shards reward/ …
     arl update --loss sft --shards feat/ --shards data/train --train-projector --policy p -o q
 
 One shard is one batch and one optimizer step; with --gather all shards are one batch. With a single update per
@@ -11,27 +12,15 @@ optimizer state, or not at all. arl/losses/README.md has a page per loss, and sa
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from arl import options
-from arl.losses import CLIPS, NAMES, RISKS
+from arl.losses import CLIPS, ON_SPEECH
 
-if TYPE_CHECKING:
-    from arl.policy import Policy
-
-CHOICES = {
-    "--loss": NAMES,
-    "--kl": ("k1", "k2", "k3"),
-    "--risk": RISKS,
-    "--importance": ("none", "truncate", "mask"),
-    "--importance-level": ("token", "sequence"),
-    "--schedule": ("constant", "cosine"),
-    "--autocast": ("none", "bfloat16"),
-}
 OF_RL, OF_SFT, OF_OPTIMIZER = "Reinforcement learning", "Supervised training", "Optimizer"
-OF_COMPUTE = "Computation"
+OF_SPEECH, OF_COMPUTE = "DiffRO, of speech synthesis", "Computation"
 
 
 def flag(panel: str | None, name: str, text: str, **limits: Any) -> Any:
@@ -41,7 +30,12 @@ def flag(panel: str | None, name: str, text: str, **limits: Any) -> Any:
 
 Loss = Annotated[
     str,
-    flag(None, "--loss", "grpo, dr_grpo, dapo, gspo or mwer on rollouts; sft: teacher forcing on the transcripts."),
+    flag(
+        None,
+        "--loss",
+        "grpo, dr_grpo, dapo, gspo or mwer on rollouts; diffro or combined on those of speech synthesis; "
+        "sft: teacher forcing on the transcripts.",
+    ),
 ]
 Epochs = Annotated[int, flag(None, "--epochs", "Passes over the shards.", min=1)]
 Reference = Annotated[
@@ -80,6 +74,27 @@ Importance = Annotated[
 ImportanceCap = Annotated[float, flag(OF_RL, "--importance-cap", "Largest importance weight.", min=0.0)]
 ImportanceFloor = Annotated[float, flag(OF_RL, "--importance-floor", "mask: the smallest one that is kept.", min=0.0)]
 ImportanceLevel = Annotated[str, flag(OF_RL, "--importance-level", "A weight per token, or per sequence.")]
+TokenAsr = Annotated[
+    Path | None, flag(OF_SPEECH, "--token-asr", "Recogniser that `arl train-token-asr` made: the reward.")
+]
+Heads = Annotated[
+    list[str] | None,
+    flag(
+        OF_SPEECH,
+        "--head",
+        "Differentiable reward of your own, added to it. Repeatable.",
+        metavar="FILE.py:CLASS[=WEIGHT]",
+    ),
+]
+Gumbel = Annotated[
+    str, flag(OF_SPEECH, "--gumbel", "Noise: sampled, its maximum is the sampled token; fresh, as the papers have it.")
+]
+Tau = Annotated[float, flag(OF_SPEECH, "--tau", "Temperature of the Gumbel-softmax.")]
+Base = Annotated[str, flag(OF_SPEECH, "--base", "combined adds DiffRO to: grpo or dapo.")]
+DiffroWeight = Annotated[float, flag(OF_SPEECH, "--diffro-weight", "λ, DiffRO's weight in combined.", min=0.0)]
+NoFilter = Annotated[
+    bool, flag(OF_SPEECH, "--no-filter", "combined: DiffRO on all hypotheses, not only on those with A > 0.")
+]
 TrainProjector = Annotated[bool, flag(OF_SFT, "--train-projector", "Train the projector too, from feature shards.")]
 Ctc = Annotated[float, flag(OF_SFT, "--ctc", "Weight of the CTC loss on the embeddings.", min=0.0)]
 Lr = Annotated[float, flag(OF_OPTIMIZER, "--lr", "Learning rate.", min=0.0)]
@@ -125,6 +140,13 @@ def update(
     importance_cap: ImportanceCap = 2.0,
     importance_floor: ImportanceFloor = 0.5,
     importance_level: ImportanceLevel = "token",
+    token_asr: TokenAsr = None,
+    head: Heads = None,
+    gumbel: Gumbel = "sampled",
+    tau: Tau = 1.0,
+    base: Base = "grpo",
+    diffro_weight: DiffroWeight = 1.0,
+    no_filter: NoFilter = False,
     train_projector: TrainProjector = False,
     ctc: Ctc = 0.0,
     lr: Lr = 1e-6,
@@ -156,14 +178,23 @@ def update(
     from arl.shards.paths import joined_shards
     from arl.stage import default_out
     from arl.train.run import Job, train
+    from arl.update_checks import (
+        check_choices,
+        check_reinforced,
+        check_speech,
+        check_supervised,
+        reference_policy,
+        speech_heads,
+    )
 
     if policy is None:
         raise UsageError("arl update needs --policy (or ARL_POLICY)")
     check_choices({
-        "--loss": loss, "--kl": kl, "--risk": risk, "--importance": importance, "--importance-level": importance_level,
+        "--loss": loss, "--kl": kl, "--risk": risk, "--gumbel": gumbel, "--base": base,
+        "--importance": importance, "--importance-level": importance_level,
         "--schedule": schedule, "--autocast": autocast,
     })  # fmt: skip
-    low, high = CLIPS.get(loss, CLIPS["grpo"])
+    low, high = CLIPS.get(base if loss == "combined" else loss, CLIPS["grpo"])
     settings = {
         "loss": loss, "beta": beta, "kl": kl, "kl_ratio": kl_ratio, "clip_low": low if clip_low is None else clip_low,
         "clip_high": high if clip_high is None else clip_high, "clip_dual": clip_dual, "divisor": divisor, "risk": risk,
@@ -177,55 +208,14 @@ def update(
     opened = Policy.open(policy)
     check_supervised(loss, train_projector, ctc, opened)
     check_reinforced(settings)
+    heads = speech_heads(loss, opened, token_asr, head or [])
+    if loss in ON_SPEECH:
+        named = {"heads": [spec.fingerprint() for spec in heads], "gumbel": gumbel, "tau": tau}
+        settings |= named | {"base": base, "diffro_weight": diffro_weight, "filter": not no_filter}
+        check_speech(settings)
     anchor = reference_policy(opened, reference) if loss != "sft" and beta > 0 else None
-    job = Job(opened, anchor, joined_shards(shards), out or default_out("update", shards), settings)
+    job = Job(opened, anchor, joined_shards(shards), out or default_out("update", shards), settings, heads)
     if not force and job.is_done():
         note(f"update: {job.out} is already made from these inputs (-f redoes it)")
         return
     train(job, device, threads, save_every)
-
-
-def check_choices(given: dict[str, str]) -> None:
-    """UsageError for a word that a flag does not know."""
-    from arl.errors import UsageError
-
-    for name, value in given.items():
-        if value not in CHOICES[name]:
-            raise UsageError(f"{name} {value}: one of {', '.join(CHOICES[name])}")
-
-
-def check_supervised(loss: str, train_projector: bool, ctc: float, policy: "Policy") -> None:
-    """UsageError where the flags of supervised training would be ignored, or cannot work."""
-    from arl.errors import UsageError
-
-    if loss != "sft" and (train_projector or ctc):
-        raise UsageError("--train-projector and --ctc belong to --loss sft: the frontend is frozen otherwise")
-    if ctc and not train_projector:
-        raise UsageError("--ctc trains the projector: give --train-projector and feature shards")
-    if ctc and policy.fields.get("text") != "characters":
-        raise UsageError(f"--ctc needs a policy over characters; {policy.path} has its LLM's own vocabulary")
-
-
-def check_reinforced(settings: dict[str, Any]) -> None:
-    """UsageError where the flags of reinforcement learning would be ignored, or contradict each other."""
-    from arl.errors import UsageError
-
-    loss, importance = settings["loss"], settings["importance"]
-    if loss == "sft" and settings["gather"]:
-        raise UsageError("--gather chooses rollouts by the spread of their rewards: --loss sft has none")
-    if loss in ("mwer", "sft") and importance != "none":
-        raise UsageError(f"--importance {importance}: --loss {loss} has no use for importance weights")
-    if 0 < settings["clip_dual"] <= 1:
-        raise UsageError(f"--clip-dual {settings['clip_dual']:g}: above 1, 3 for instance, or 0 for none")
-    if importance == "mask" and settings["importance_floor"] > settings["importance_cap"]:
-        raise UsageError("--importance-floor is above --importance-cap: every weight would be masked")
-
-
-def reference_policy(policy: "Policy", reference: Path | None) -> "Policy":
-    """The policy that the KL is measured against. UsageError where it is not given and cannot be guessed."""
-    from arl.errors import UsageError
-    from arl.policy import Policy
-
-    if reference is None and policy.step > 0:
-        raise UsageError(f"--policy {policy.path} is at step {policy.step}: give --reference START, or --beta 0")
-    return Policy.open(reference) if reference else policy

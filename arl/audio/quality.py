@@ -2,8 +2,8 @@
 
     mos([load(Path("clip.flac"))])   # [4.3]
 
-By DistillMOS (Stahl & Gamper 2025, arXiv 2502.05356; MIT; its wheel has the weights, nothing is downloaded; the extra
-`tts`), which was distilled from a model of listeners' ratings, 1 (bad) to 5 (excellent). Left out: noise, colouration and
+By DistillMOS (Stahl & Gamper 2025, arXiv 2502.05356; MIT; its wheel has the weights, nothing is downloaded; the
+extra `tts`), distilled from a model of listeners' ratings, 1 (bad) to 5 (excellent). Left out: noise, colouration and
 the like apart.
 """
 

@@ -2,10 +2,10 @@
 
     cosine(embedding(load(Path("a.flac"))), embedding(load(Path("b.flac"))))   # 0.87
 
-The GE2E network (Wan et al. 2018, arXiv 1710.10467) with the weights in the package `resemblyzer` (Apache-2.0; nothing is
-downloaded; the extra `tts`): a mel spectrogram of 40 bins, an LSTM over windows of 1.6 s, the mean over windows. The package
-is not imported, as its code wants librosa and a voice activity detector that has to be compiled; what it computes
-is computed here, but long silences stay in. Left out: batching over clips, which have different numbers of windows.
+The GE2E network (Wan et al. 2018, arXiv 1710.10467) with the weights in the package `resemblyzer` (Apache-2.0; nothing
+is downloaded; the extra `tts`): a mel spectrogram of 40 bins, an LSTM over windows of 1.6 s, the mean over windows. The
+package is not imported, as its code wants librosa and a voice activity detector that has to be compiled; what it
+computes is computed here, but long silences stay in. Left out: batching over clips, whose numbers of windows differ.
 
 Cosines lie between 0 and 1, as no component is negative. Two voices seldom have under 0.5; one voice has over 0.75.
 """

@@ -12,20 +12,24 @@ Left out: where the numbers come from (arl/train/step.py).
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from arl.losses.speech import Speech
 
 Lengths = Sequence[Sequence[int]]  # per group the tokens of each hypothesis
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What the means of a loss divide by: the whole batch's groups and response tokens."""
+    """What the means of a loss divide by: the whole batch's groups, response tokens and hypotheses."""
 
     groups: int
     tokens: int
+    hypotheses: int = 1
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Part:
     advantages: of the token's hypothesis; weights: of the token in the loss; importance: factor of the policy term,
     detached; shares: of the token in a logged mean, sum 1 over the batch (default: the weights). lengths: where the
     hypotheses end. errors: per hypothesis its word errors, first: per hypothesis the place in its group of the first
-    equal one; both for `mwer`, as is totals.
+    equal one; both for `mwer`, as is totals. speech: for a `SpeechLoss`.
     """
 
     log_probs: Tensor
@@ -50,6 +54,7 @@ class Part:
     totals: Totals = field(default_factory=lambda: Totals(1, 1))
     errors: Sequence[Sequence[float]] = ()
     first: Sequence[Sequence[int]] = ()
+    speech: "Speech | None" = None
 
     @cached_property
     def log_ratio(self) -> Tensor:

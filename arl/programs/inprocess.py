@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from arl.errors import ArlError, UsageError
@@ -64,8 +65,8 @@ def load_reward(path: Path) -> Reward:
     return _load(path.resolve(), hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-@functools.cache
-def _load(path: Path, digest: str) -> Reward:
+def load_module(path: Path, digest: str) -> ModuleType:
+    """The file, run under a module name of its own. ArlError when it does not run."""
     name = f"arl_program_{path.stem}_{digest[:12]}".replace("-", "_")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -79,6 +80,13 @@ def _load(path: Path, digest: str) -> Reward:
     except Exception as error:
         del sys.modules[name]
         raise ArlError(f"{path}: {type(error).__name__}: {error} (ARL_DEBUG=1 shows where)") from error
+    return module
+
+
+@functools.cache
+def _load(path: Path, digest: str) -> Reward:
+    module = load_module(path, digest)
+    name = module.__name__
     own = {id(v): v for v in vars(module).values() if isinstance(v, Reward) and v.function.__module__ == name}
     if len(own) != 1:
         raise UsageError(

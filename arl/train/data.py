@@ -1,11 +1,12 @@
 """Joined shard samples → the groups a step trains on.
 
 Reinforcement learning reads `.emb.safetensors`, `.prompt.json`, `.rollout.json` and `.reward.json`; supervised
-training reads `.feat.safetensors` or `.emb.safetensors` and the reference transcript in `.json`.
+training reads `.feat.safetensors` or `.emb.safetensors` and the reference transcript in `.json`. Synthesis has no
+embeddings; the losses that read what is to be spoken take it from `.json`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -35,14 +36,15 @@ def read_clip(sample: Sample, member: str, name: str) -> torch.Tensor:
 
 def rl_batch(
     samples: Iterable[Sample], version: str, allow_stale: bool, *, correct: bool = False, risk: str = "",
-    gather: int = 0,
+    gather: int = 0, with_clips: bool = True, with_text: bool = False,
 ) -> Batch:  # fmt: skip
     """Groups with advantages. Hypotheses without an advantage (null reward) are left out, and groups without any.
 
     ArlError for rollouts of another policy version unless `allow_stale`. Stale groups, and with `correct` all, keep the
     log-probabilities they were sampled with, for importance weights. risk: what `mwer` minimises, see `risks`; it needs
     no such weights. gather: keep the first so many groups that have spread, all groups where none has; 0 keeps all.
-    The figures on rewards are of all that was read.
+    The figures on rewards are of all that was read. with_clips: prompts have an audio clip; with_text: groups get the
+    text of `.json`.
     """
     tally, groups = Tally(), []
     for sample in samples:
@@ -57,7 +59,8 @@ def rl_batch(
         kept = [i for i, (hyp, a) in enumerate(zip(hyps, advantages, strict=True)) if a is not None and hyp["tokens"]]
         tally.add(rollout, reward, kept, is_stale)
         if kept:
-            groups.append(make_group(sample, rollout, reward, kept, (is_stale or correct) and not risk, risk))
+            group = make_group(sample, rollout, reward, kept, (is_stale or correct) and not risk, risk, with_clips)
+            groups.append(replace(group, text=read_text(sample)) if with_text else group)
     if not groups:
         raise ArlError("no group has a reward: every hypothesis of the batch is excluded; look at the reward programs")
     if len(tally.temperatures) > 1:
@@ -106,15 +109,24 @@ class Tally:
         }  # fmt: skip
 
 
+def read_text(sample: Sample) -> str:
+    """What is to be spoken. ArlError when it is missing."""
+    text = sample.json(columns.META).get("text") if columns.META in sample.members else None
+    if not isinstance(text, str):
+        raise ArlError(f"{sample.key}: no text to speak: join the shards whose .json has it with another --shards")
+    return text
+
+
 def make_group(
-    sample: Sample, rollout: dict[str, Any], reward: dict[str, Any], kept: Sequence[int], with_sampled: bool, risk: str
-) -> Group:
+    sample: Sample, rollout: dict[str, Any], reward: dict[str, Any], kept: Sequence[int], with_sampled: bool, risk: str,
+    with_clips: bool = True,
+) -> Group:  # fmt: skip
     """The hypotheses at the places `kept` of one utterance."""
     hyps = [rollout["hyps"][i] for i in kept]
     return Group(
         key=sample.key,
         prompt=torch.tensor(sample.json(columns.PROMPT)["input_ids"]),
-        clips=[read_clip(sample, columns.EMB, "emb")],
+        clips=[read_clip(sample, columns.EMB, "emb")] if with_clips else [],
         responses=[torch.tensor(hyp["tokens"]) for hyp in hyps],
         advantages=[reward["advantages"][i] for i in kept],
         sampled=[torch.tensor(hyp["logprobs"]) for hyp in hyps] if with_sampled else [],

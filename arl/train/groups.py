@@ -24,7 +24,7 @@ class Group:
     responses: per hypothesis int64 [R_i], the stop token included when it was sampled; R_i ≥ 1.
     advantages: float per hypothesis (supervised training: 0). sampled: per hypothesis the log-probabilities [R_i] it
     was sampled with, where that is to be corrected for; else empty. errors: per hypothesis what `mwer` minimises; else
-    empty.
+    empty. text: what is to be spoken, where a loss reads it; else empty.
     """
 
     key: str
@@ -34,6 +34,7 @@ class Group:
     advantages: list[float] = field(default_factory=list)
     sampled: list[Tensor] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
+    text: str = ""
 
     def __post_init__(self) -> None:
         if not self.responses or any(len(response) == 0 for response in self.responses):

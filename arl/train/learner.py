@@ -108,8 +108,9 @@ class Learner:
         """One step on rollouts. old: as `old_log_probs` gave it, None for the first step on-policy."""
         self.compute.temperature = batch.temperature
         metrics = policy_backward(
-            self.model, batch.groups, loss, self.reference, self.compute, dict(old) if old else None, correction
-        )
+            self.model, batch.groups, loss, self.reference, self.compute, dict(old) if old else None, correction,
+            f"{self.seed}/{self.updates}",
+        )  # fmt: skip
         return metrics | self._apply()
 
     def sft_step(self, batch: Batch) -> dict[str, float]:

@@ -14,13 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arl.losses.speech import Codebook
+
 
 @dataclass
 class TokenScores:
-    """Per response token, flat [N]: log_probs (differentiable) and entropies in nats (not)."""
+    """Per response token, flat [N]: log_probs (differentiable) and entropies in nats (not).
+
+    Where a codebook is given, codes: for the M acoustic tokens among them, log-probabilities over the codebook alone
+    [M, C] (differentiable), and stop: the probability of the stop token at each response token [N] (not).
+    """
 
     log_probs: Tensor
     entropies: Tensor
+    codes: Tensor | None = None
+    stop: Tensor | None = None
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -85,9 +93,37 @@ def scaled_logits(
     return logits / temperature if temperature != 1.0 else logits
 
 
-def response_scores(model: nn.Module, hidden: Tensor, target: Tensor, temperature: float, chunk: int) -> TokenScores:
+def response_scores(
+    model: nn.Module, hidden: Tensor, target: Tensor, temperature: float, chunk: int, codebook: Codebook | None = None
+) -> TokenScores:
     """Scores `target` [N] under the model's own LM head applied to `hidden` [N, H]."""
     head = model.get_output_embeddings()
+    weight, bias = head.weight, getattr(head, "bias", None)
     with torch.autocast(hidden.device.type, enabled=False):
-        scores = ChunkedLogProb.apply(hidden, head.weight, getattr(head, "bias", None), target, temperature, chunk)
-    return TokenScores(*scores)
+        scores = TokenScores(*ChunkedLogProb.apply(hidden, weight, bias, target, temperature, chunk))
+        if codebook is not None:
+            scores.codes = codebook_log_probs(hidden, weight, bias, target, temperature, codebook)
+            scores.stop = stop_probability(hidden, weight, bias, target, temperature, codebook, scores.log_probs)
+    return scores
+
+
+def codebook_log_probs(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float, codebook: Codebook
+) -> Tensor:
+    """log-softmax over the codebook's slice of the logits at those of the positions [N] that hold a code, [M, C]."""
+    codes = slice(codebook.first, codebook.first + codebook.size)
+    own_bias = None if bias is None else bias[codes]
+    at = hidden[codebook.is_code(target)]
+    return scaled_logits(at, weight[codes], own_bias, temperature, working_dtype(weight.dtype)).log_softmax(-1)
+
+
+@torch.no_grad()
+def stop_probability(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float, codebook: Codebook,
+    log_probs: Tensor,
+) -> Tensor:  # fmt: skip
+    """p(stop) at each position [N]: from the logits of two tokens and the log-probability of one of them."""
+    difference = torch.linalg.vecdot((weight[codebook.stop] - weight[target]).to(log_probs), hidden.to(log_probs))
+    if bias is not None:
+        difference = difference + (bias[codebook.stop] - bias[target])
+    return (log_probs + difference / temperature).exp()

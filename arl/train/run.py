@@ -1,35 +1,32 @@
-"""The steps of one `arl update`: from a policy folder and shards to the next policy folder.
+"""One `arl update`: from a policy folder and shards to the next policy folder.
 
 One shard is one batch and one optimizer step; with `gather` all shards are one batch. A run writes nothing but its
 checkpoint until the next policy is whole; killed, it goes on from the checkpoint and ends with the same bits. Left
-out: the command's flags (arl/update.py).
+out: the command's flags (arl/update.py), the steps themselves (steps.py).
 
     train(Job(Policy.open("policy"), None, joined_shards(["feat", "data"]), Path("next"), settings), "cpu", threads=1)
 """
 
 import hashlib
 import json
-import random
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arl.console import note, progress
 from arl.errors import ArlError
 from arl.policy import MARKER, Policy, remove_stale
+from arl.train.steps import step_order, steps
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
-    from arl.shards.reader import Sample
+    from arl.losses.heads import HeadSpec
     from arl.stage import Phases
-    from arl.train.data import Batch
     from arl.train.learner import Learner
 
 Shard = tuple[str, Sequence[Path]]  # a name, and the path of each joined column
@@ -39,13 +36,15 @@ Shards = tuple[str, Sequence[Sequence[Path]]]  # those of one batch: its name, a
 @dataclass(frozen=True)
 class Job:
     """One update. start: the policy to train; anchor: the reference of the KL, if any; settings: everything else that
-    changes the result, JSON-serialisable (`arl/update.py` makes it)."""
+    changes the result, JSON-serialisable (`arl/update.py` makes it). heads: what a loss on acoustic tokens maximises,
+    named in the settings by their content."""
 
     start: Policy
     anchor: Policy | None
     shards: Sequence[Shard]
     out: Path
     settings: Mapping[str, Any]
+    heads: "Sequence[HeadSpec]" = ()
 
     @cached_property
     def made(self) -> str:
@@ -145,7 +144,7 @@ def train_awake(
 
 def brief(metrics: Mapping[str, Any]) -> str:
     """The figures a person watches, in one line."""
-    shown = ("loss", "auxiliary", "reward", "kl", "entropy", "length", "grad_norm", "lr")
+    shown = ("loss", "auxiliary", "reward", "diffro_reward", "kl", "kl_codes", "entropy", "length", "grad_norm", "lr")
     return " ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
 
 
@@ -199,92 +198,3 @@ def load_learner(policy: Policy, job: Job, where: "torch.device") -> "Learner":
         max_norm=settings["max_norm"], weight_decay=settings["weight_decay"], seed=settings["seed"],
         reference=reference, frontend=frontend, ctc=settings["ctc"],
     )  # fmt: skip
-
-
-def step_order(batches: Sequence[Shards], epochs: int, seed: int) -> list[Shards]:
-    """The batch of every optimizer step: in order for one epoch, shuffled afresh (seeded) in each later one."""
-    order = list(batches)
-    for epoch in range(1, epochs):
-        again = list(batches)
-        random.Random(f"{seed}/{epoch}").shuffle(again)
-        order += again
-    return order
-
-
-def samples_of(shards: Sequence[Sequence[Path]]) -> "Iterator[Sample]":
-    """The joined samples of a batch's shards, one shard after the other."""
-    from arl.shards.reader import read_joined
-
-    return chain.from_iterable(map(read_joined, shards))
-
-
-def steps(learner: "Learner", job: Job, schedule: Sequence[Shards], done: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Makes each optimizer step from the `done`-th on and yields (its index, its metrics)."""
-    make = sft_steps if job.settings["loss"] == "sft" else policy_steps
-    return make(learner, job, schedule, done)
-
-
-def sft_steps(
-    learner: "Learner", job: Job, schedule: Sequence[Shards], done: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Teacher forcing: each shard is read when its step comes."""
-    from arl.ahead import ahead
-    from arl.rollout import load_tokenizer
-    from arl.train.data import sft_batch, speech_batch
-
-    tokenizer = load_tokenizer(job.start.llm_dir)
-    kind = job.start.fields.get("text", "plain")
-
-    def read(shards: Shards) -> "Batch":
-        samples = samples_of(shards[1])
-        if job.start.is_tts:
-            return speech_batch(samples, job.start.acoustic[0], job.start.eos_token_id)
-        return sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
-
-    for index, batch in enumerate(ahead(map(read, schedule[done:])), done):
-        yield index, batch.figures | learner.sft_step(batch)
-
-
-def policy_steps(
-    learner: "Learner", job: Job, schedule: Sequence[Shards], done: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rollouts: all batches are read first, and checked, as their old log-probabilities are those of the start."""
-    from arl.losses import make_loss
-    from arl.losses.importance import Correction
-
-    settings = job.settings
-    loss = make_loss(settings)
-    kind = "mask" if settings["importance"] == "mask" else "truncate"
-    low, high, level = (settings[f"importance_{name}"] for name in ("floor", "cap", "level"))
-    batches = {name: read_batch(job, shards) for name, shards in job.batches}
-    difference = learner.check(next(iter(batches.values())))
-    old = old_log_probs(learner, job, batches, done) if len(schedule) > 1 else {}
-    for index in range(done, len(schedule)):
-        name = schedule[index][0]
-        metrics = learner.policy_step(batches[name], loss, old.get(name), Correction(kind, low, high, level))
-        yield index, batches[name].figures | metrics | {"self_check": difference}
-
-
-def read_batch(job: Job, shards: Sequence[Sequence[Path]]) -> "Batch":
-    """A batch of rollouts with what the settings want of it."""
-    from arl.train.data import rl_batch
-
-    settings = job.settings
-    return rl_batch(
-        samples_of(shards), job.start.version, settings["allow_stale"],
-        correct=settings["importance"] != "none",
-        risk=settings["risk"] if settings["loss"] == "mwer" else "",
-        gather=settings["gather"],
-    )  # fmt: skip
-
-
-def old_log_probs(
-    learner: "Learner", job: Job, batches: "Mapping[str, Batch]", done: int
-) -> "dict[str, dict[str, Tensor]]":
-    """By batch and key, the log-probabilities under the weights of the start, also where a checkpoint is resumed."""
-    from arl.train.learner import load_llm
-
-    model = learner.model
-    if done:
-        model = load_llm(job.start.llm_dir, next(learner.model.parameters()).device)
-    return {name: learner.old_log_probs(batch, model) for name, batch in batches.items()}

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from arl.errors import ArlError
+from arl.losses.speech import Codebook
 from arl.train import attention
 from arl.train.groups import Group, check_clips, embed_prompt
 from arl.train.logprobs import TokenScores, response_scores
@@ -136,9 +137,11 @@ def attention_masks(rows: Rows, config: Any) -> Any:
 
 
 def shared_log_probs(
-    model: nn.Module, groups: Sequence[Group], audio_token_id: int, temperature: float = 1.0, chunk: int = 512
-) -> TokenScores:
-    """Log-probabilities and entropies of every response token, flat [N] in the groups' and responses' order."""
+    model: nn.Module, groups: Sequence[Group], audio_token_id: int, temperature: float = 1.0, chunk: int = 512,
+    codebook: Codebook | None = None,
+) -> TokenScores:  # fmt: skip
+    """Log-probabilities and entropies of every response token, flat [N] in the groups' and responses' order; with a
+    codebook, the distributions over it as well."""
     rows = lay_out(model, groups, audio_token_id, is_packed(model))
     decoder = model.get_decoder()
     if rows.packing is not None:  # any mask of four dimensions keeps the decoder from making one of its own
@@ -147,7 +150,8 @@ def shared_log_probs(
         mask = attention_masks(rows, model.config)
         extra = {} if mask is None else {"attention_mask": mask}
     hidden = decoder(inputs_embeds=rows.embeds, position_ids=rows.position, use_cache=False, **extra).last_hidden_state
-    return response_scores(model, hidden.flatten(0, 1).index_select(0, rows.predictor), rows.target, temperature, chunk)
+    predicting = hidden.flatten(0, 1).index_select(0, rows.predictor)
+    return response_scores(model, predicting, rows.target, temperature, chunk, codebook)
 
 
 def per_row_log_probs(

@@ -5,9 +5,9 @@ so the cut never changes the result. Dropout is off: log-probabilities must be t
 """
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,14 @@ from arl.losses.importance import Correction
 from arl.losses.mwer import first_equal
 from arl.losses.part import Loss, Part, Totals
 from arl.losses.sft import sft
+from arl.losses.speech import Codebook, Speech, SpeechLoss
 from arl.train.decoder import set_checkpointing, set_compiled
 from arl.train.groups import Group, micro_batches
+from arl.train.logprobs import TokenScores
 from arl.train.offload import visiting
 from arl.train.optimizer import gradient_of
 from arl.train.shared_prefix import is_packed, shared_log_probs
+from arl.train.speech import make_speech, plan
 
 TOKENS = {"cpu": 1024, "cuda": 8192}  # positions that keep the device busy and, on a CPU, stay in its cache
 
@@ -53,22 +56,31 @@ class Compute:
         budget = self.token_budget or TOKENS.get(device.type, TOKENS["cuda"])
         return list(micro_batches(groups, budget, is_packed(model)))
 
-    def scores(self, model: nn.Module, groups: Sequence[Group]) -> tuple[Tensor, Tensor]:
-        """(log-probabilities [N], entropies [N]) of the groups' response tokens."""
+    def scores(self, model: nn.Module, groups: Sequence[Group], codebook: Codebook | None = None) -> TokenScores:
+        """Of the groups' response tokens, and over the codebook if one is given."""
         device = next(model.parameters()).device
         with torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            scores = shared_log_probs(model, groups, self.audio_token_id, self.temperature, self.chunk)
-        return scores.log_probs, scores.entropies
+            return shared_log_probs(model, groups, self.audio_token_id, self.temperature, self.chunk, codebook)
 
     def frozen_scores(self, model: nn.Module, groups: Sequence[Group]) -> Tensor:
+        """Log-probabilities [N] without gradients."""
         with torch.no_grad():
-            return self.scores(model, groups)[0]
+            return self.scores(model, groups).log_probs
 
-    def reference_scores(self, reference: nn.Module, cut: Sequence[list[Group]], device: torch.device) -> list[Tensor]:
-        """The reference's log-probabilities of every micro-batch, all at once: then it may leave the device."""
+    def reference_scores(
+        self, reference: nn.Module, cut: Sequence[list[Group]], device: torch.device, codebook: Codebook | None = None
+    ) -> Iterator[TokenScores]:
+        """The reference's scores of each micro-batch; if it has to leave the device, all at once before the first."""
         set_compiled(reference, self.compiled)
-        with visiting(reference, device) if self.offload else nullcontext():
-            return [self.frozen_scores(reference, micro) for micro in cut]
+        scores: Iterable[TokenScores] = (self._frozen(reference, micro, codebook) for micro in cut)
+        if self.offload:
+            with visiting(reference, device):
+                scores = list(scores)
+        yield from scores
+
+    @torch.no_grad()
+    def _frozen(self, model: nn.Module, groups: Sequence[Group], codebook: Codebook | None) -> TokenScores:
+        return self.scores(model, groups, codebook)
 
 
 @dataclass
@@ -113,27 +125,38 @@ def policy_backward(
     compute: Compute,
     old: dict[str, Tensor] | None = None,
     correction: Correction | None = None,
+    noise: str = "",
 ) -> dict[str, float]:
     """Adds the gradient of a loss on rollouts to the parameters; returns the loss and its metrics.
 
     old: log-probabilities [N of the group] by key, from before the first of several updates; None on-policy.
     correction: of groups that carry the log-probabilities they were sampled with (default: truncation at 2).
+    noise: names the step, for the losses that draw some.
     """
     sums = Sums()
-    totals = Totals(len(groups), sum(group.n_tokens for group in groups))
+    totals = Totals(len(groups), sum(group.n_tokens for group in groups), sum(len(g.responses) for g in groups))
     is_corrected = any(group.sampled for group in groups)
     cut = compute.micro_batches(model, groups)
     device = next(model.parameters()).device
-    anchors = compute.reference_scores(reference, cut, device) if reference is not None else [None] * len(cut)
+    codebook = loss.codebook if isinstance(loss, SpeechLoss) else None
+    plans = plan(loss, groups, noise) if isinstance(loss, SpeechLoss) else {}
+    anchors: Iterable[TokenScores | None] = repeat(None, len(cut))
+    if reference is not None:
+        anchors = compute.reference_scores(reference, cut, device, codebook)
     for micro, anchor in zip(cut, anchors, strict=True):
-        log_probs, entropies = compute.scores(model, micro)
+        scores = compute.scores(model, micro, codebook)
+        log_probs = scores.log_probs
+        speech = make_speech(plans, micro, scores, anchor, codebook) if codebook else None
         before = torch.cat([old[group.key] for group in micro]) if old is not None else None
         start = log_probs.detach() if before is None else before
         importance = importance_weights(micro, start, correction or Correction()) if is_corrected else None
-        part = make_part(loss, micro, totals, log_probs, before, anchor, importance[0] if importance else None)
+        anchored = anchor.log_probs if anchor is not None else None
+        part = make_part(
+            loss, micro, totals, log_probs, before, anchored, importance[0] if importance else None, speech
+        )
         value, metrics = loss(part)
         value.backward()
-        sums.add(loss=float(value.detach()), **metrics, **part.means(entropy=entropies))
+        sums.add(loss=float(value.detach()), **metrics, **part.means(entropy=scores.entropies))
         if importance:
             sums.add(**part.means(importance_cut=importance[1]), importance_max=float(importance[0].max()))
     return sums.values
@@ -141,7 +164,7 @@ def policy_backward(
 
 def make_part(
     loss: Loss, groups: Sequence[Group], totals: Totals, log_probs: Tensor, old: Tensor | None,
-    reference: Tensor | None, importance: Tensor | None,
+    reference: Tensor | None, importance: Tensor | None, speech: Speech | None = None,
 ) -> Part:  # fmt: skip
     """A micro-batch as its loss sees it."""
     lengths = [group.lengths for group in groups]
@@ -155,6 +178,7 @@ def make_part(
         totals=totals,
         errors=[group.errors for group in groups],
         first=[first_equal(group.responses) for group in groups],
+        speech=speech,
     )  # fmt: skip
 
 
@@ -173,10 +197,10 @@ def sft_backward(
     for micro in compute.micro_batches(model, groups):
         share = len(micro) / len(groups)
         ready, extra = prepare(micro)
-        log_probs, entropies = compute.scores(model, ready)
-        weights = torch.full_like(log_probs, 1.0 / n_tokens)
-        value = sft(log_probs, weights)
-        sums.add(loss=float(value.detach()), entropy=float((weights * entropies).sum()))
+        scores = compute.scores(model, ready)
+        weights = torch.full_like(scores.log_probs, 1.0 / n_tokens)
+        value = sft(scores.log_probs, weights)
+        sums.add(loss=float(value.detach()), entropy=float((weights * scores.entropies).sum()))
         if extra is not None:
             sums.add(auxiliary=float(extra.detach()) * share)
             value = value + share * extra

@@ -16,8 +16,17 @@ REWARD_R12 = $(REWARD_R1) --with duration
 REWARD_R123 = $(REWARD_R12) --with 'diversity --part tokens'
 REWARD ?= $(REWARD_R12)
 UPDATE ?= --loss $(LOSS) --lr $(LR) --warmup 3 --schedule cosine --total-steps $(STEPS) --beta $(BETA) \
-  $(if $(filter diffro combined,$(LOSS)),--token-asr $(TOKEN_ASR))
+  $(if $(READS_TEXTS),--token-asr $(TOKEN_ASR))
+READS_TEXTS = $(filter diffro combined,$(LOSS))
 WARM ?= encode rollout decode reward update sync report
 
 # Texts that neither the parts of the starting policy nor the judge's test set have: WordNet's sentences and prompts.
 TEST ?= $(DATA)/test
+
+# Speech is judged by Whisper, two samples a text at the temperature of the rollouts.
+EVAL_GROUP ?= 2
+EVALUATE = arl rollout --shards $(EMB)/test --policy $(1) --group $(EVAL_GROUP) --seed 1 \
+  --max-new-tokens $(MAX_NEW_TOKENS) -o $(2)/rollout && \
+  arl decode --shards $(EMB)/test --shards $(2)/rollout --policy $(1) -o $(2)/wav && \
+  arl eval-speech --shards $(TEST) --shards $(EMB)/test --shards $(2)/rollout --shards $(2)/wav \
+  $(if $(3),--compare $(3)) --voices $(1)/frontend -o $(2)

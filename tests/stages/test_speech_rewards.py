@@ -1,6 +1,7 @@
 """The shipped rewards of synthesised speech, by hand and on waveforms whose truth is known."""
 
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -61,7 +62,9 @@ def sweep(low, high, seconds=1.0):
     return voice(low * (high / low) ** np.linspace(0, 1, int(seconds * RATE)), seconds)
 
 
-@pytest.mark.parametrize("spec", ["duration", "duration --of audio", "diversity --part tokens", "diversity"])
+@pytest.mark.parametrize(
+    "spec", ["duration", "duration --of audio", "diversity --part tokens", "diversity", "clipping"]
+)
 def test_the_contract_holds(spec, capsys):
     if spec == "diversity":
         pytest.importorskip("swift_f0")
@@ -120,7 +123,8 @@ def test_diversity_is_the_sum_of_its_parts(clip):
     pytest.importorskip("swift_f0")
     what = group([1, 2, 9], [1, 3, 9], [9], waves=[clip(sweep(100, 200)), clip(voice(200))])
     found = answers("diversity", what)
-    assert found.rewards[:2] == [sum(pair) for pair in zip(*(found.metrics[p][:2] for p in ("tokens", "pitch")))]
+    tokens, pitch = found.metrics["tokens"], found.metrics["pitch"]
+    assert found.rewards[:2] == [tokens[0] + pitch[0], tokens[1] + pitch[1]]
     assert found.rewards[2] is None and found.metrics["tokens"][2] == 1.0
 
 
@@ -128,3 +132,109 @@ def test_diversity_is_the_sum_of_its_parts(clip):
 def test_an_unknown_choice_is_refused(spec):
     with pytest.raises(UsageError, match="words: tokens or audio|rhythm: both, tokens or pitch"):
         answers(spec, group([1, 2], [3, 4]))
+
+
+def test_faults_and_which_rule_found_them(clip):
+    good, rng = voice(150, 3.0), np.random.default_rng(0)
+    waves = {
+        "good": good,
+        "clipped": np.clip(5 * good, -1, 1),
+        "silent": rng.normal(0, 1e-3, RATE).astype(np.float32),
+        "gap": np.concatenate([good, np.zeros(int(1.1 * RATE), np.float32), good]),
+        "pause": np.concatenate([good, np.zeros(int(0.9 * RATE), np.float32), good]),
+        "zeros": np.zeros(2 * RATE, np.float32),
+    }
+    what = group(*[[1]] * 8, waves=[*map(clip, waves.values()), clip(b"no audio")])
+    found = answers("clipping", what)
+    assert found.rewards == [0, 1, 1, 1, 0, 1, None, None]
+    assert found.metrics == {
+        "clipped": [0, 1, 0, 0, 0, 0, None, None],
+        "silent": [0, 0, 1, 0, 0, 1, None, None],
+        "gap": [0, 0, 0, 1, 0, 0, None, None],
+    }
+    assert answers("clipping --off clipped,silent --gap-s 2", what).rewards == [0] * 6 + [None] * 2
+    assert answers("clipping --silent-db -70 --clip-share 1 --gap-db 130", what).rewards[:6] == [0, 0, 0, 0, 0, 1]
+    with pytest.raises(UsageError, match="no rule 'gaps'; rules: clipped, silent, gap"):
+        answers("clipping --off gaps", what)
+
+
+@pytest.fixture(scope="module")
+def speech():
+    pytest.importorskip("hibari")
+    from arl.corpora.synthetic import clean_speech
+
+    texts = ("please leave a message after the tone", "the boats had been moored in the harbour all winter")
+    return {text: clean_speech(text, 1) for text in texts}
+
+
+def test_one_voice_is_more_similar_than_another(clip, speech, tmp_path, capsys):
+    if find_spec("resemblyzer") is None:  # its weights are enough: its code cannot be imported
+        pytest.skip("resemblyzer is not installed")
+    from arl.audio.io import resample
+
+    one, two = speech.values()
+    other = resample(two, RATE, 21000)  # lower and slower: as if by another speaker
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE).astype(np.float32)
+    waves = [clip(wave) for wave in (one, two, other, noise, np.zeros(RATE, np.float32), b"no audio", one[:3200])]
+    what = group(*[[1]] * 7, waves=waves, audio=clip(one))
+    found = answers("similarity", what).rewards
+    assert found[0] == pytest.approx(1.0) and found[1] > 0.75 > found[2] and found[3] < 0.75
+    assert found[4:] == [None] * 3
+    assert answers("similarity", group([1], waves=waves[:1], audio=clip(b"no audio"))).rewards == [None]
+    assert capsys.readouterr().err.count("excluded") == 2
+    (tmp_path / "voice.flac").write_bytes(encode_flac(one))
+    named = group(*[[1]] * 2, waves=waves[:2])
+    assert answers(f"similarity --reference {tmp_path}/voice.flac", named).rewards == found[:2]
+    with pytest.raises(UsageError, match="'u' has no audio to compare with; name a voice"):
+        answers("similarity", named)
+
+
+def test_windows_of_the_speaker_network():
+    from arl.audio.speaker import window_starts
+
+    assert [window_starts(int(s * RATE)) for s in (0.5, 1.6, 1.7, 2.2, 4.0)] == [
+        [0], [0], [0], [0, 77], [0, 77, 154, 231]
+    ]  # fmt: skip
+
+
+def test_natural_speech_has_the_higher_opinion_score(clip, speech):
+    pytest.importorskip("distillmos")
+    one = next(iter(speech.values()))
+    noisy = one + np.random.default_rng(0).normal(0, 0.05, len(one)).astype(np.float32)
+    what = group(*[[1]] * 4, waves=[clip(one), clip(noisy), clip(np.zeros(RATE, np.float32))])
+    natural, bad, silent, missing = answers("mos", what).rewards
+    assert natural > 4 > 3 > bad > 1 and silent is None and missing is None
+
+
+def test_a_recogniser_hears_the_text(clip, speech):
+    text, wave = next(iter(speech.items()))
+    what = group(*[[1]] * 4, waves=[clip(wave), clip(wave[: len(wave) // 2]), clip(b"no audio")], ref=text)
+    found = answers("asr", what)
+    assert found.rewards[0] == 1.0 > found.rewards[1] and found.rewards[2:] == [None, None]
+    assert found.metrics["length"] == [7, 7, None, None] and found.metrics["deletions"][1] >= 2
+    characters = answers("asr --unit char", what)
+    assert characters.rewards[0] == 1.0 and characters.metrics["length"][0] == len(text.replace(" ", ""))
+
+
+def test_a_recogniser_reads_the_tokens(tmp_path):
+    token_asr = pytest.importorskip("arl.models.token_asr")
+    import torch
+
+    torch.manual_seed(0)
+    recogniser = token_asr.TokenAsr(20, width=16, heads=2, layers=1).eval()
+    token_asr.save(recogniser, tmp_path / "asr")
+    codes = [[3, 7, 7, 12, 19, 0], [1, 2, 3], []]
+    heard = recogniser.transcribe(codes)
+    hyps = group(*[[44 + code for code in own] + [9] for own in codes], ref=heard[0] or "go")
+    spec = f"asr --by tokens --model {tmp_path / 'asr'} --first 44"
+    from arl.text.wer import error_rate
+
+    expected = [1 - error_rate(hyps.ref, text, "en") for text in heard]
+    assert answers(spec, hyps).rewards == pytest.approx(expected)
+    assert answers(f"{spec} --floor 0", hyps).rewards == pytest.approx([max(0, value) for value in expected])
+
+
+@pytest.mark.parametrize("spec", ["asr --by tokens --first 44", "asr --by tokens --model here", "asr --by ear"])
+def test_what_the_recogniser_needs(spec):
+    with pytest.raises(UsageError, match="needs --model, the recogniser's folder, and --first|whisper or tokens"):
+        answers(spec, group([1, 2]))

@@ -5,7 +5,7 @@ transform with overlap-add; there is no upsampling, so it is many times faster t
 corrects the magnitudes that the filter bank's pseudo-inverse gives, as in FreeV (arXiv 2406.08196). A padded batch
 equals its clips alone: frames outside a clip are zero for every convolution and have no part in the overlap-add.
 Griffin-Lim (torchaudio's) needs no training and sounds metallic. It works on one clip at a time, so equal mels give
-equal bits, but its rounds enlarge what rounding does to the mels: 32 of them to about 2e-3 of full scale.
+equal bits; but its rounds enlarge the rounding of the mels, 32 of them to about 2e-3 of full scale.
 
     wave = Vocos(VocosConfig())(mel[None], lengths=torch.tensor([len(mel)]))[0]     # [2 n, 80] → [640 n]
 """

@@ -1,0 +1,50 @@
+"""GRPO on every hypothesis and DiffRO on those that are better than their group (arXiv 2509.18569, section 5.3).
+
+    L = L_GRPO − λ·mean over {i : A_i > 0} of R_i
+
+At a high temperature some samples loop and never stop. Teacher forcing on them teaches the tokens of a loop, which has
+no gradient that would end it; GRPO's advantages know which samples these are. `L_GRPO` has the KL (eq. 4), and its stop
+token has a gradient. R is that of diffro.py, its exact KL is logged and not added.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from arl.losses.diffro import Diffro, even_weights, mean_kl
+from arl.losses.grpo import Grpo
+from arl.losses.part import Lengths, Part, Totals
+from arl.losses.speech import Codebook, SpeechLoss, Spoken
+
+
+@dataclass(frozen=True)
+class Combined(SpeechLoss):
+    """base: `Grpo` or `Dapo`, with the KL. diffro: the reward; its beta is not used. weight: λ. is_filtered: only
+    hypotheses with A > 0 have a part in R; else all."""
+
+    base: Grpo
+    diffro: Diffro
+    weight: float = 1.0
+    is_filtered: bool = True
+
+    @property
+    def codebook(self) -> Codebook:  # type: ignore[override]
+        return self.diffro.codebook
+
+    def hypothesis_weights(self, batch: Sequence[Spoken]) -> list[float]:
+        """1 / their number for all that have a reward and, filtered, an advantage above 0."""
+        return even_weights([
+            self.diffro.fits(hypothesis) and (hypothesis.advantage > 0 or not self.is_filtered) for hypothesis in batch
+        ])  # fmt: skip
+
+    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor:
+        return self.base.token_weights(lengths, batch)
+
+    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor:
+        return self.base.token_shares(lengths, batch)
+
+    def __call__(self, part: Part) -> tuple[Tensor, dict[str, float]]:
+        loss, metrics = self.base(part)
+        objective, more = self.diffro.mean_reward(part)
+        return loss - self.weight * objective, metrics | more | mean_kl(part)[1]

@@ -1,0 +1,101 @@
+"""What a loss on acoustic tokens sees beside its `Part`: the policy's distribution over the codebook, token by token.
+
+A TTS policy's vocabulary holds codes among other tokens. Given that one is spoken, its distribution is the softmax over
+their slice alone; the stop token and strays have no place in it. `Speech` has it for the M acoustic tokens of a part's
+hypotheses. What a mean divides by is counted over the whole batch: `hypothesis_weights`.
+
+Left out: where the numbers come from (arl/train/speech.py).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from arl.losses.part import Lengths, Part, Totals
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Which tokens are codes: `first` … `first + size − 1`; stop: the stop token's id."""
+
+    first: int
+    size: int
+    stop: int
+
+    def is_code(self, tokens: Tensor) -> Tensor:
+        """Bool, in the shape of the token ids."""
+        return (tokens >= self.first) & (tokens < self.first + self.size)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A hypothesis as it is known before the batch is cut. codes: how many acoustic tokens it has."""
+
+    codes: int
+    text: str
+    advantage: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Speech:
+    """log_probs: [M, C] over the codebook, differentiable; reference: the same of the reference policy, or None; codes:
+    int64 [M], what was sampled; stop: probability of the stop token at each response token [N], no gradient.
+    hypotheses: of the part, in order, and each one's weight in the mean reward, 0 where it is left out."""
+
+    log_probs: Tensor
+    reference: Tensor | None
+    codes: Tensor
+    stop: Tensor
+    hypotheses: Sequence[Spoken]
+    weights: Sequence[float]
+
+    @property
+    def counts(self) -> list[int]:
+        """Acoustic tokens of each hypothesis."""
+        return [hypothesis.codes for hypothesis in self.hypotheses]
+
+    @cached_property
+    def chosen(self) -> list[int]:
+        """Places of the hypotheses that have a weight."""
+        return [place for place, weight in enumerate(self.weights) if weight]
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Places of their acoustic tokens, int64."""
+        kept = torch.tensor([bool(weight) for weight in self.weights])
+        return kept.repeat_interleave(torch.tensor(self.counts)).nonzero()[:, 0].to(self.codes.device)
+
+    def kl(self, reference: Tensor) -> Tensor:
+        """Σ_c p(c)·(log p(c) − log p_ref(c)) at each acoustic token, exactly, [M]."""
+        return (self.log_probs.exp() * (self.log_probs - reference)).sum(-1)
+
+    def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
+        """Mean over groups of the mean over hypotheses of the mean over acoustic tokens, as weights [M]."""
+        sizes = [len(group) for group in lengths for _ in group]
+        weights = [1.0 / (totals.groups * size * max(1, n)) for size, n in zip(sizes, self.counts, strict=True)]
+        flat = torch.tensor(weights, dtype=torch.float64).repeat_interleave(torch.tensor(self.counts))
+        return flat.to(self.log_probs)
+
+
+class SpeechLoss(ABC):
+    """A `Loss` whose `Part` comes with its `speech`."""
+
+    codebook: Codebook
+
+    @abstractmethod
+    def hypothesis_weights(self, batch: Sequence[Spoken]) -> list[float]:
+        """Each hypothesis' weight in the mean reward, of the whole batch; 0: left out."""
+
+    @abstractmethod
+    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor: ...
+
+    @abstractmethod
+    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor: ...
+
+    @abstractmethod
+    def __call__(self, part: Part) -> tuple[Tensor, dict[str, float]]: ...

@@ -1,0 +1,127 @@
+"""The optimizer steps of one `arl update`: which batches in which order, read from shards, given to the learner.
+
+    for index, metrics in steps(learner, job, step_order(job.batches, epochs=1, seed=0), done=0): ...
+
+Rollouts are all read before the first step, transcripts each when their step comes. Left out: what a run is, and its
+folders (run.py).
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from arl.losses.part import Loss
+    from arl.shards.reader import Sample
+    from arl.train.data import Batch
+    from arl.train.learner import Learner
+    from arl.train.run import Job, Shards
+
+
+def step_order(batches: "Sequence[Shards]", epochs: int, seed: int) -> "list[Shards]":
+    """The batch of every optimizer step: in order for one epoch, shuffled afresh (seeded) in each later one."""
+    order = list(batches)
+    for epoch in range(1, epochs):
+        again = list(batches)
+        random.Random(f"{seed}/{epoch}").shuffle(again)
+        order += again
+    return order
+
+
+def samples_of(shards: Sequence[Sequence[Path]]) -> "Iterator[Sample]":
+    """The joined samples of a batch's shards, one shard after the other."""
+    from arl.shards.reader import read_joined
+
+    return chain.from_iterable(map(read_joined, shards))
+
+
+def steps(
+    learner: "Learner", job: "Job", schedule: "Sequence[Shards]", done: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Makes each optimizer step from the `done`-th on and yields (its index, its metrics)."""
+    make = sft_steps if job.settings["loss"] == "sft" else policy_steps
+    return make(learner, job, schedule, done)
+
+
+def sft_steps(
+    learner: "Learner", job: "Job", schedule: "Sequence[Shards]", done: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Teacher forcing: each shard is read when its step comes."""
+    from arl.ahead import ahead
+    from arl.rollout import load_tokenizer
+    from arl.train.data import sft_batch, speech_batch
+
+    tokenizer = load_tokenizer(job.start.llm_dir)
+    kind = job.start.fields.get("text", "plain")
+
+    def read(shards: "Shards") -> "Batch":
+        samples = samples_of(shards[1])
+        if job.start.is_tts:
+            return speech_batch(samples, job.start.acoustic[0], job.start.eos_token_id)
+        return sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
+
+    for index, batch in enumerate(ahead(map(read, schedule[done:])), done):
+        yield index, batch.figures | learner.sft_step(batch)
+
+
+def policy_steps(
+    learner: "Learner", job: "Job", schedule: "Sequence[Shards]", done: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rollouts: all batches are read first, and checked, as their old log-probabilities are those of the start."""
+    from arl.losses.importance import Correction
+
+    settings = job.settings
+    loss = load_loss(job, next(learner.model.parameters()).device)
+    kind = "mask" if settings["importance"] == "mask" else "truncate"
+    low, high, level = (settings[f"importance_{name}"] for name in ("floor", "cap", "level"))
+    batches = {name: read_batch(job, shards) for name, shards in job.batches}
+    difference = learner.check(next(iter(batches.values())))
+    old = old_log_probs(learner, job, batches, done) if len(schedule) > 1 else {}
+    for index in range(done, len(schedule)):
+        name = schedule[index][0]
+        metrics = learner.policy_step(batches[name], loss, old.get(name), Correction(kind, low, high, level))
+        yield index, batches[name].figures | metrics | {"self_check": difference}
+
+
+def load_loss(job: "Job", where: "torch.device") -> "Loss":
+    """The loss, with its heads on the device where it has some."""
+    from arl.losses import ON_SPEECH, make_loss
+    from arl.losses.speech import Codebook
+
+    if job.settings["loss"] not in ON_SPEECH:
+        return make_loss(job.settings)
+    codebook = Codebook(*job.start.acoustic, job.start.eos_token_id)
+    return make_loss(job.settings, [spec.load(where) for spec in job.heads], codebook)
+
+
+def read_batch(job: "Job", shards: Sequence[Sequence[Path]]) -> "Batch":
+    """A batch of rollouts with what the settings want of it."""
+    from arl.losses import ON_SPEECH
+    from arl.train.data import rl_batch
+
+    settings = job.settings
+    return rl_batch(
+        samples_of(shards), job.start.version, settings["allow_stale"],
+        correct=settings["importance"] != "none",
+        risk=settings["risk"] if settings["loss"] == "mwer" else "",
+        gather=settings["gather"],
+        with_clips=not job.start.is_tts,
+        with_text=settings["loss"] in ON_SPEECH,
+    )  # fmt: skip
+
+
+def old_log_probs(
+    learner: "Learner", job: "Job", batches: "Mapping[str, Batch]", done: int
+) -> "dict[str, dict[str, Tensor]]":
+    """By batch and key, the log-probabilities under the weights of the start, also where a checkpoint is resumed."""
+    from arl.train.learner import load_llm
+
+    model = learner.model
+    if done:
+        model = load_llm(job.start.llm_dir, next(learner.model.parameters()).device)
+    return {name: learner.old_log_probs(batch, model) for name, batch in batches.items()}
