@@ -188,6 +188,10 @@ demo: ## from nothing to the held-out WER before and after reinforcement learnin
 
 include examples/asr/table1.mk
 
+# ---- Synthesis ------------------------------------------------------------------------------------------------------
+
+include examples/tts/start.mk
+
 # ---- benchmarks ---------------------------------------------------------------------------------------------
 
 TRL := .bench/trl/arl.done

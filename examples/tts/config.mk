@@ -30,3 +30,8 @@ EVALUATE = arl rollout --shards $(EMB)/test --policy $(1) --group $(EVAL_GROUP) 
   arl decode --shards $(EMB)/test --shards $(2)/rollout --policy $(1) -o $(2)/wav && \
   arl eval-speech --shards $(TEST) --shards $(EMB)/test --shards $(2)/rollout --shards $(2)/wav \
   $(if $(3),--compare $(3)) --voices $(1)/frontend -o $(2)
+
+# Texts to practise on and others to be tested by; the starting policy's training may have had some of either.
+define MAKE_DATA
+arl data --synthetic 500,140,0,clean --seed 9 --min-s 1 --max-s 5 --split test=0.1,train=0.9 --shuffle -o $(DATA)
+endef
