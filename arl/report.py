@@ -4,6 +4,8 @@
     arl report --run runs/demo --step 3            # the line of one step: what the loop prints
     arl report --run runs/demo --plot curve.png    # reward, WER of the samples, KL and held-out WER by step
 
+Below the line of a step stand warnings of `arl.alarms`: what fell while the reward rose.
+
 Left out: anything that is not in the records and the evaluations; it computes nothing anew.
 """
 
@@ -33,7 +35,7 @@ def report(
     from arl.errors import ArlError
 
     folders = [run / f"step-{step:06d}"] if step is not None else sorted(run.glob("step-*"))
-    rows = [row for folder in folders if (row := read_step(folder))]
+    rows = [row | warnings(folder) for folder in folders if (row := read_step(folder))]
     if not rows:
         raise ArlError(f"{run}: no finished step there")
     for row in rows:
@@ -61,8 +63,18 @@ def read_step(folder: Path) -> dict[str, Any] | None:
     return row
 
 
+def warnings(folder: Path) -> dict[str, list[str]]:
+    """{"alarms": [...]} at this step, from it and the steps before; {} where there is nothing to warn of."""
+    from arl.alarms import WINDOW, alarms, watched
+
+    step = int(folder.name.rpartition("-")[2])
+    before = [folder.parent / f"step-{number:06d}" for number in range(max(1, step - WINDOW + 1), step + 1)]
+    found = alarms([watched(one) for one in before])
+    return {"alarms": found} if found else {}
+
+
 def line(row: dict[str, Any]) -> str:
-    """One step for a person."""
+    """One step for a person, a line; each alarm is one more."""
     labels = {
         "reward": ("reward", ".3f"),
         "sample_wer": ("WER", ".3f"),
@@ -71,7 +83,8 @@ def line(row: dict[str, Any]) -> str:
     }
     shown = "  ".join(f"{label} {row[name]:{form}}" for name, (label, form) in labels.items() if name in row)
     seconds = " ".join(f"{stage} {value:.1f}" for stage, value in row["seconds"].items())
-    return f"step {row['step']:>4}  {shown}  | seconds: {seconds}"
+    alarms = "".join(f"\n  warning: {alarm}" for alarm in row.get("alarms", []))
+    return f"step {row['step']:>4}  {shown}  | seconds: {seconds}{alarms}"
 
 
 def evaluations(run: Path) -> dict[int, dict[str, Any]]:

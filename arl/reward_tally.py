@@ -19,6 +19,8 @@ class Tally:
     zero_spread: int = 0
     sums: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+    metric_sums: Counter[str] = field(default_factory=Counter)
+    metric_counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, rows: "Iterable[dict[str, Any]]") -> "Tally":
@@ -34,12 +36,18 @@ class Tally:
             for name, values in {**row["components"], "": row["rewards"]}.items():
                 tally.sums[name] += sum(value for value in values if value is not None)
                 tally.counts[name] += len(values) - values.count(None)
+            for name, values in row.get("metrics", {}).items():
+                tally.metric_sums[name] += sum(value for value in values if value is not None)
+                tally.metric_counts[name] += len(values) - values.count(None)
         return tally
 
     def __add__(self, other: "Tally") -> "Tally":
         sums, counts = Counter(self.sums), Counter(self.counts)
         sums.update(other.sums)
         counts.update(other.counts)
+        metric_sums, metric_counts = Counter(self.metric_sums), Counter(self.metric_counts)
+        metric_sums.update(other.metric_sums)
+        metric_counts.update(other.metric_counts)
         return Tally(
             self.groups + other.groups,
             self.hypotheses + other.hypotheses,
@@ -47,14 +55,18 @@ class Tally:
             self.zero_spread + other.zero_spread,
             sums,
             counts,
+            metric_sums,
+            metric_counts,
         )
 
     def figures(self) -> dict[str, Any]:
-        """Counts, and the mean reward and components over the hypotheses that have one (None if none has)."""
+        """Counts, and the mean reward, components and metrics over the hypotheses that have one (None if none has)."""
         means = {name: self.sums[name] / n if n else None for name, n in self.counts.items()}
+        metrics = {name: self.metric_sums[name] / n if n else None for name, n in self.metric_counts.items()}
         return {
             "groups": self.groups, "hypotheses": self.hypotheses, "excluded": self.excluded,
             "zero_spread": self.zero_spread, "reward_mean": means.pop("", None), "component_means": means,
+            **({"metric_means": metrics} if metrics else {}),
         }  # fmt: skip
 
 

@@ -37,6 +37,9 @@ def duration(utterance, of: str = "tokens"):
     known = [length for length in lengths if length is not None]
     median = statistics.median(known) if known else 0
     metrics = {"tokens" if of == "tokens" else "seconds": lengths}
+    characters = len("".join(utterance.ref.split()))
+    if of == "tokens" and characters:
+        metrics["tokens_per_character"] = [length / characters for length in lengths]
     if median == 0:  # more than half of the group said nothing: no length to compare with
         return [None] * len(lengths), metrics
     return [None if length is None else -abs(length - median) / median for length in lengths], metrics

@@ -27,7 +27,7 @@ def lines() -> bytes:
 
 
 def test_the_ten_line_reward(tmp_path, lines, capsys):
-    (code,) = blocks("python")
+    code = blocks("python")[0]
     assert len([line for line in code.splitlines() if line]) <= 10
     path = tmp_path / "mine.py"
     path.write_text(code)
@@ -35,6 +35,23 @@ def test_the_ten_line_reward(tmp_path, lines, capsys):
     assert capsys.readouterr().err == ""
     done = subprocess.run([sys.executable, path, "--limit", "12"], input=lines, capture_output=True, check=True)
     assert json.loads(done.stdout.splitlines()[1])["rewards"][6] == 12 / 100
+
+
+def test_the_reward_that_reads_waveforms(tmp_path):
+    code = blocks("python")[1]
+    assert len([line for line in code.splitlines() if line]) <= 10
+    path = tmp_path / "loudness.py"
+    path.write_text(code)
+    check_program(str(path))
+    with sample_utterances() as utterances:
+        line = utterance_line(utterances[0])
+        mute = json.loads(line)
+        del mute["hyps"][0]["wav"]
+        given = line + json.dumps(mute).encode() + b"\n"
+        done = subprocess.run([sys.executable, path], input=given, capture_output=True, check=True)
+    heard, missing = (json.loads(answer)["rewards"] for answer in done.stdout.splitlines())
+    tone = 8000 / 32768 / 2**0.5  # what `arl check` gives each hypothesis
+    assert heard == [pytest.approx(tone, rel=1e-3)] and missing == [None]
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")

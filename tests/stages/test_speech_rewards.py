@@ -74,7 +74,7 @@ def test_the_contract_holds(spec, capsys):
 
 def test_duration_is_the_distance_from_the_median():
     found = both("duration", group([1] * 5, [1] * 11, [1] * 17, [1] * 21))  # 4, 10, 16, 20 without the stop token
-    assert found.metrics == {"tokens": [4, 10, 16, 20]}
+    assert found.metrics == {"tokens": [4, 10, 16, 20], "tokens_per_character": [2, 5, 8, 10]}  # of "go"
     assert found.rewards == pytest.approx([-9 / 13, -3 / 13, -3 / 13, -7 / 13])
 
 
@@ -85,7 +85,7 @@ def test_a_cut_hypothesis_has_no_stop_token():
 def test_where_most_say_nothing_there_is_no_median():
     assert both("duration", group([1], [1], [1] * 9)).rewards == [None] * 3
     assert both("duration", group([1], [1] * 9, [1] * 9)).rewards == [-1.0, 0.0, 0.0]
-    assert both("duration", group([], [1, 2], [3, 4])).metrics == {"tokens": [0, 1, 1]}
+    assert both("duration", group([], [1, 2], [3, 4])).metrics["tokens"] == [0, 1, 1]
 
 
 def test_duration_of_the_audio(clip, capsys):
