@@ -5,9 +5,9 @@
 
 Whisper tiny.en hears it (WER, CER); similarity to the reference voice, predicted MOS, length, speaking rate, F0 and the
 diversity of the group are measured, each with its bootstrap interval over utterances. Writes `utterances.jsonl`,
-`summary.json` and samples/NNN.flac to listen to. The reference is the voice of `--voices` that `.prompt.json` or the
-`speaker` of the `.json` names; without `--voices` the utterance's own recording. Left out: synthesising, which is
-`arl rollout` and `arl decode`.
+`summary.json`, samples/NNN.flac to listen to, and `report.md` with the figures and what was heard in the samples. The
+reference is the voice of `--voices` that `.prompt.json` or the `speaker` of the `.json` names; without `--voices` the
+utterance's own recording. Left out: synthesising, which is `arl rollout` and `arl decode`.
 """
 
 import json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from arl.programs.utterance import Utterance
 
 SKIPPED = ("wer", "similarity", "mos", "f0")
-SAMPLES = "samples"
+SAMPLES, REPORT = "samples", "report.md"
 
 
 def evaluate_speech(
@@ -55,7 +55,7 @@ def evaluate_speech(
     from arl.evaluation.folder import write
     from arl.evaluation.speech import compare as compare_rows
     from arl.evaluation.speech import measure, summarise
-    from arl.evaluation.speech_show import show
+    from arl.evaluation.speech_show import markdown, show
     from arl.stage import default_out
 
     skipped = set(filter(None, skip.split(",")))
@@ -72,6 +72,7 @@ def evaluate_speech(
     if baseline is not None:
         summary["compared_with"] = {"path": str(compare), **compare_rows(rows, baseline, seed)}
     write(out, rows, summary)
+    (out / REPORT).write_text(markdown(summary, rows), encoding="utf-8")
     if as_json:
         print(json.dumps(summary))
     else:

@@ -10,6 +10,7 @@ anything that is not in the records and the evaluations; it computes nothing ane
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from arl.alarms import ENDS, WATCHED, WINDOW, alarms, warning
 
 STAGES = ("rollout", "reward", "update", "sync")
 FIGURES = ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread")  # of the update's record
+NUMBERED = re.compile(r"^(\w+)-\d+\b")  # diversity-2.pitch: of the second program of that name
 
 
 def report(
@@ -77,7 +79,8 @@ def watched_means(record: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     sums: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for shard in {line["shard"]: line for line in record}.values():  # the last line of a shard that was done anew
-        for name, mean in {**shard.get("component_means", {}), **shard.get("metric_means", {})}.items():
+        for numbered, mean in {**shard.get("component_means", {}), **shard.get("metric_means", {})}.items():
+            name = NUMBERED.sub(r"\1", numbered)
             if name in WATCHED and mean is not None:
                 sums[name] += mean * shard["hypotheses"]
                 counts[name] += shard["hypotheses"]

@@ -109,7 +109,12 @@ def test_the_means_of_a_step_are_over_its_shards():
     record = [
         {"shard": "0", "hypotheses": 8, "component_means": {"similarity": 0.1}},  # done anew below
         {"shard": "1", "hypotheses": 24, "component_means": {"similarity": 0.8, "asr": 0.5}},
-        {"shard": "0", "hypotheses": 8, "component_means": {"similarity": 0.4}, "metric_means": {"diversity.pitch": 1}},
+        {
+            "shard": "0",
+            "hypotheses": 8,
+            "component_means": {"similarity": 0.4},
+            "metric_means": {"diversity-2.pitch": 1},
+        },
         {"shard": "2", "hypotheses": 8, "component_means": {"similarity": None}},
     ]
     assert watched_means(record) == {"similarity": pytest.approx(0.7), "diversity.pitch": 1.0}

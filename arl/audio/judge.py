@@ -3,8 +3,9 @@
     Judge.load(None).transcribe([load(Path("clip.flac"))])    # ["Please leave a message."]
 
 Any Whisper checkpoint folder; by default tiny.en (MIT), which `arl.corpora.whisper` makes of a package. It hears the
-first 30 s of a clip. A policy is judged by another recogniser than the one that it is trained to please. Left out:
-languages other than English where the default is used.
+first 30 s of a clip, padded to them: in shorter windows, a third of the work, it repeats its sentences. A policy is
+judged by another recogniser than the one that it is trained to please. Left out: languages other than English where
+the default is used.
 """
 
 import functools
@@ -53,7 +54,7 @@ class Judge:
 def _load(folder: Path | None, device: str) -> Judge:
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
 
-    from arl.corpora.whisper import whisper_tiny_en
+    from arl.corpora.whisper import NO_TIMESTAMPS, whisper_tiny_en
     from arl.device import quiet_transformers
     from arl.errors import ArlError
 
@@ -65,4 +66,6 @@ def _load(folder: Path | None, device: str) -> Judge:
         tokenizer = WhisperTokenizerFast.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise ArlError(f"{folder}: no Whisper checkpoint there ({str(error).splitlines()[0]})") from error
+    # transformers keeps no token of that name in generation_config.json, and without it leaves the choice to the model
+    model.generation_config.no_timestamps_token_id = tokenizer.convert_tokens_to_ids(NO_TIMESTAMPS)
     return Judge(model.to(device).eval().requires_grad_(False), features, tokenizer)

@@ -12,6 +12,7 @@ from arl.audio.io import encode_flac, load
 from arl.errors import ArlError, UsageError
 from arl.evaluate_speech import evaluate_speech
 from arl.evaluation.speech import METRICS, Listeners, compare, p_value, row_of, summarise
+from arl.evaluation.speech_show import markdown
 from arl.programs.utterance import Hypothesis, Utterance
 from arl.shards.columns import PROMPT, ROLLOUT, dumps
 from arl.shards.writer import write_shard
@@ -82,6 +83,21 @@ def test_a_comparison_is_paired():
         compare([{**b[0], "reference": "a dog sat"}, b[1]], a, seed=0)
 
 
+def test_the_page():
+    made = rows(heard=("a cat | sat", "a hat sat down", "no"))
+    made[0]["sample"] = "samples/000.flac"
+    summary = summarise(made, seed=0)
+    page = markdown(summary, made).splitlines()
+    assert page[0] == "# Synthesised speech" and page[2] == "2 utterances, 4 hypotheses."
+    assert page[4:6] == ["|  | value | 95 % interval |", "| --- | ---: | ---: |"]
+    assert page[6].startswith("| WER, % | 37.50 | ")
+    assert page[-1] == r"| [a](samples/000.flac) | A cat sat. | a cat \| sat |"
+    compared = {**summary, "compared_with": {"path": "eval/start", **compare(made, made, seed=0)}}
+    page = markdown(compared, []).splitlines()
+    assert page[6].startswith("| WER, % | 37.50 | ") and page[6].endswith("| 37.50 | +0.00 | +0.00 … +0.00 | 1 |")
+    assert page[-1] == "as long as eval/start times 1.000 (1.000 … 1.000)."
+
+
 def test_p_values():
     rng = np.random.default_rng(0)
     old = rng.normal(4, 0.3, 60)
@@ -127,6 +143,7 @@ def test_the_command(shards, tmp_path):
     first, second = map(json.loads, (tmp_path / "one" / "utterances.jsonl").read_text().splitlines())
     assert first["hyps"][0]["similarity"] == pytest.approx(1, abs=1e-3) and first["sample"] == "samples/000.flac"
     assert "similarity" not in second["hyps"][0] and "sample" not in second  # nobody knows voice-b
+    assert "[a](samples/000.flac) | please hold on | - |" in (tmp_path / "one" / "report.md").read_text()
     assert [file.name for file in (tmp_path / "one" / "samples").iterdir()] == ["000.flac"]
     assert len(load(tmp_path / "one" / "samples" / "000.flac")) == RATE
     shown = invoke(*common, "-o", tmp_path / "two", "--compare", tmp_path / "one")
