@@ -10,9 +10,9 @@ import pytest
 import typer
 
 from arl.cli import make_app
-from arl.losses import ON_ROLLOUTS
+from arl.losses import ON_ROLLOUTS, ON_SPEECH
 from arl.programs.checker import check_program
-from arl.update import OF_RL
+from arl.update import OF_RL, OF_SPEECH
 
 ROOT = Path(__file__).resolve().parent.parent
 LOSSES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "arl" / "losses").glob("*.md"))
@@ -52,7 +52,9 @@ def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
 
 
 def test_every_make_target_shown_exists() -> None:
-    makefiles = "".join((ROOT / name).read_text() for name in ("Makefile", "examples/asr/table1.mk", "examples/tts/start.mk"))
+    makefiles = "".join(
+        (ROOT / name).read_text() for name in ("Makefile", "examples/asr/table1.mk", "examples/tts/start.mk")
+    )
     targets = set(re.findall(r"^([a-z0-9-]+):", makefiles, re.MULTILINE))
     text = "".join((ROOT / page).read_text() for page in PAGES)
     shown = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE))
@@ -60,10 +62,10 @@ def test_every_make_target_shown_exists() -> None:
 
 
 def test_every_loss_has_a_page_and_every_flag_of_theirs_is_named() -> None:
-    assert {f"arl/losses/{name}.md" for name in (*ON_ROLLOUTS, "rloo", "README")} == set(LOSSES)
+    assert {f"arl/losses/{name}.md" for name in (*ON_ROLLOUTS, *ON_SPEECH, "rloo", "README")} == set(LOSSES)
     text = "".join((ROOT / page).read_text() for page in LOSSES)
     update = typer.main.get_command(make_app()).commands["update"]
-    flags = [p.opts[0] for p in update.params if getattr(p, "rich_help_panel", None) == OF_RL]
+    flags = [p.opts[0] for p in update.params if getattr(p, "rich_help_panel", None) in (OF_RL, OF_SPEECH)]
     assert len(flags) > 10 and not [flag for flag in flags if flag not in text and flag != "--reference"]
 
 

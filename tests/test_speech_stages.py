@@ -69,7 +69,7 @@ def test_from_texts_to_the_next_policy(tmp_path: Path) -> None:
 
     folders = [tmp_path / name / "000000.tar" for name in ("emb", "rollout", "wav", "reward")]
     samples = list(read_joined(folders))
-    batch = rl_batch(samples, policy.version, allow_stale=False, correct=True)
+    batch = rl_batch(samples, policy.version, allow_stale=False, correct=True, with_clips=False)
     model = load_llm(policy.llm_dir, torch.device("cpu"))
     with torch.no_grad():
         ours = shared_log_probs(model, batch.groups, policy.audio_token_id).log_probs

@@ -8,7 +8,8 @@ import pytest
 from arl.errors import ArlError, UsageError
 from arl.losses import importance
 from arl.losses.kl import ESTIMATORS
-from arl.update import CHOICES, update
+from arl.update import update
+from arl.update_checks import CHOICES
 from tests.tiny import make_tiny_policy
 
 
@@ -20,8 +21,13 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"loss": "ppo"}, "--loss ppo: one of grpo, dr_grpo, dapo, gspo, mwer, sft"),
+        ({"loss": "ppo"}, "--loss ppo: one of grpo, dr_grpo, dapo, gspo, mwer, diffro, combined, sft"),
         ({"kl": "k4"}, "--kl k4: one of k1, k2, k3"),
+        ({"gumbel": "soft"}, "--gumbel soft: one of sampled, fresh"),
+        ({"base": "gspo"}, "--base gspo: one of grpo, dapo"),
+        ({"loss": "diffro", "importance": "mask"}, "--loss diffro has no use for importance weights"),
+        ({"loss": "diffro"}, "--loss diffro trains speech synthesis"),
+        ({"head": ["x.py:X"]}, "--token-asr and --head belong to --loss diffro and combined"),
         ({"risk": "wer"}, "--risk wer: one of errors, reward"),
         ({"importance": "clip"}, "--importance clip: one of none, truncate, mask"),
         ({"importance_level": "word"}, "--importance-level word: one of token, sequence"),

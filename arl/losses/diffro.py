@@ -65,7 +65,7 @@ class Diffro(SpeechLoss):
         if not speech.chosen:
             return 0.0 * speech.log_probs.sum(), metrics
         total, by_head = self.rewards(speech)
-        shares = torch.tensor([speech.weights[place] for place in speech.chosen]).to(total)
+        shares = torch.tensor([speech.weights[place] for place in speech.chosen], dtype=torch.float64).to(total)
         logged = {"reward": total, **(by_head if len(by_head) > 1 else {})}
         metrics |= {f"diffro_{name}": float((shares * values.detach()).sum()) for name, values in logged.items()}
         return (shares * total).sum(), metrics
