@@ -9,7 +9,7 @@ the like apart.
 
 import contextlib
 import functools
-import sys
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,6 +51,6 @@ def _model(device: str) -> Any:
         from distillmos import ConvTransformerSQAModel
     except ImportError as error:
         raise ArlError("predicted naturalness needs distillmos: install arl with the extra tts") from error
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(io.StringIO()):  # it says where its weights lie
         model = ConvTransformerSQAModel()
     return model.to(device).eval().requires_grad_(False)

@@ -5,7 +5,8 @@
 The GE2E network (Wan et al. 2018, arXiv 1710.10467) with the weights in the package `resemblyzer` (Apache-2.0; nothing
 is downloaded; the extra `tts`): a mel spectrogram of 40 bins, an LSTM over windows of 1.6 s, the mean over windows. The
 package is not imported, as its code wants librosa and a voice activity detector that has to be compiled; what it
-computes is computed here, but long silences stay in. Left out: batching over clips, whose numbers of windows differ.
+computes is computed here (equal to 2e-7 on the same samples), but long silences stay in. Left out: batching over
+clips, whose numbers of windows differ.
 
 Cosines lie between 0 and 1, as no component is negative. Two voices seldom have under 0.5; one voice has over 0.75.
 """

@@ -167,6 +167,13 @@ def speech():
     return {text: clean_speech(text, 1) for text in texts}
 
 
+def test_similarity_keeps_the_contract(capsys):
+    if find_spec("resemblyzer") is None:
+        pytest.skip("resemblyzer is not installed")
+    check_program("similarity")
+    assert capsys.readouterr().err == ""
+
+
 def test_one_voice_is_more_similar_than_another(clip, speech, tmp_path, capsys):
     if find_spec("resemblyzer") is None:  # its weights are enough: its code cannot be imported
         pytest.skip("resemblyzer is not installed")
