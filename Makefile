@@ -20,6 +20,8 @@ include $(CONFIG)
 TRAIN ?= $(DATA)/train
 TEST ?= $(DATA)/test
 TEST_SETS ?= --shards $(EMB)/test
+# $(1) folder of the policy, $(2) of the evaluation, $(3) of one to compare with
+EVALUATE ?= arl eval $(TEST_SETS) --policy $(1) $(if $(3),--compare $(3)) --max-new-tokens $(MAX_NEW_TOKENS) -o $(2)
 KEEP ?=# set: the engine and the resident stages go on when a loop is done
 
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -93,7 +95,7 @@ engine: $(RUN)/encode.done
 	arl sync --policy $(RUN)/$${last%sync.done}policy; wait
 
 $(RUN)/eval/000000/summary.json: | engine
-	$(Q)arl eval $(TEST_SETS) --policy $(RUN)/policy --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
+	$(Q)$(call EVALUATE,$(RUN)/policy,$(@D))
 
 pad = $(shell printf '%06d' $(1))
 minus1 = $(shell echo $$(($(1) - 1)))
@@ -104,6 +106,7 @@ SPREAD_OF := python -c 'import sys; from arl.stage import read_record; \
   print(sum(line["groups"] - line["zero_spread"] for line in read_record(sys.argv[1])))'
 divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
 
+# READS_TEXTS: the loss wants the texts themselves, beside the rewards.
 # Rewards of tokens and texts are computed while the engine still works; those that listen (DECODE=1) after `arl decode`.
 SCORED_AS_THEY_COME = --tee | arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
 define SCORED_AS_SPOKEN
@@ -139,6 +142,7 @@ $(S)/reward.done: $(N) | engine
 $(S)/update.done: $(S)/reward.done
 	$(Q)names=$$$$(< $(S)/shards); [[ $$$$names != *$$$$'\n'* ]] || names={$$$${names//$$$$'\n'/,}}
 	$(Q)ARL_QUIET=1 arl update --shards "$(EMB)/train/$$$$names.tar" --shards $(S)/rollout --shards $(S)/reward \
+	  $(if $(READS_TEXTS),--shards "$(TRAIN)/$$$$names.tar") \
 	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) \
 	  $(if $(filter-out 1,$(DYNAMIC)),--gather $(SPREAD)) -o $(S)/policy
 	$(Q)mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
@@ -150,8 +154,7 @@ $(S)/sync.done: $(S)/update.done
 
 $(S)/loop.done: $(S)/sync.done
 	$(Q)arl report --run $(RUN) --step $(1)
-	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),arl eval $(TEST_SETS) --policy $(S)/policy --compare $(RUN)/eval/000000 \
-	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/$(call pad,$(1)),)
+	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),$(call EVALUATE,$(S)/policy,$(RUN)/eval/$(call pad,$(1)),$(RUN)/eval/000000))
 	$(Q)$(if $(filter 1,$(1)),,rm -rf $(P)/policy)
 	$(Q): > $$@
 endef
@@ -160,8 +163,7 @@ $(foreach k,$(STEP_NUMBERS),$(eval $(call step,$(k))))
 LAST := $(RUN)/step-$(call pad,$(STEPS))
 
 $(RUN)/eval/final/summary.json: $(LAST)/loop.done | engine
-	$(Q)arl eval $(TEST_SETS) --policy $(LAST)/policy --compare $(RUN)/eval/000000 \
-	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(@D)
+	$(Q)$(call EVALUATE,$(LAST)/policy,$(@D),$(RUN)/eval/000000)
 
 STOP = $(if $(KEEP),,arl engine stop $(if $(WARM),&& arl warm stop))
 
@@ -174,8 +176,7 @@ control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps 
 	arl update --loss sft --shards $(EMB)/train --shards $(TRAIN) --policy $(RUN)/policy --epochs $(STEPS) \
 	  --max-steps $(STEPS) $(CONTROL) --seed $(SEED) -o $(RUN)/control
 	arl sync --policy $(RUN)/control
-	arl eval $(TEST_SETS) --policy $(RUN)/control --compare $(RUN)/eval/000000 \
-	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(RUN)/eval/control
+	$(call EVALUATE,$(RUN)/control,$(RUN)/eval/control,$(RUN)/eval/000000)
 	$(STOP)
 
 .PHONY: demo
@@ -186,6 +187,10 @@ demo: ## from nothing to the held-out WER before and after reinforcement learnin
 # ---- Table 1 ------------------------------------------------------------------------------------------------
 
 include examples/asr/table1.mk
+
+# ---- Synthesis ------------------------------------------------------------------------------------------------------
+
+include examples/tts/start.mk
 
 # ---- benchmarks ---------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ COMMANDS = {  # name: (module, function, panel of the help)
     "mine": ("arl.mine", "mine", AROUND),
     "train-token-asr": ("arl.train_token_asr", "train_token_asr", AROUND),
     "eval": ("arl.evaluate", "evaluate", AROUND),
+    "eval-speech": ("arl.evaluate_speech", "evaluate_speech", AROUND),
     "report": ("arl.report", "report", AROUND),
     "export": ("arl.export", "export", AROUND),
     "ls": ("arl.inspect", "ls", LOOK),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from arl.policy import Policy
     from arl.shards.reader import Sample
 
-STRETCH = 1.25  # a batch's longest clip over its shortest: bounds the padding, whatever the lengths are
+STRETCH = 1.125  # a batch's longest clip over its shortest: bounds the padding, whatever the lengths are
 DTYPES = ("float32", "bfloat16")
 
 
@@ -150,11 +150,11 @@ def group_of(sample: "Sample", policy: "Policy") -> Group:
     rollout, prompt = sample.json(ROLLOUT), sample.json(PROMPT)
     try:
         if not rollout["hyps"]:
-            return Group(sample.key, sample.where, error=prompt.get("error") or "no hypotheses")
+            return Group(sample.key, sample.where, error=str(prompt.get("error") or "no hypotheses"))
         codes = [codes_of(hyp["tokens"], *policy.acoustic) for hyp in rollout["hyps"]]
     except (KeyError, TypeError, AttributeError) as error:
         return Group(sample.key, sample.where, error=f"{ROLLOUT} is malformed ({error!r})", failed=True)
-    if not isinstance(prompt.get("voice"), str):
+    if not isinstance(prompt, dict) or not isinstance(prompt.get("voice"), str):
         raise ArlError(f"{sample.where}: {PROMPT} names no voice; encode the texts with this policy")
     return Group(sample.key, sample.where, codes, prompt["voice"])
 

@@ -6,6 +6,7 @@ where the policy has a voice of that name, else the policy's first). Those with 
 Called by arl/encode.py. Left out: a prompt recording per sample; voices belong to the policy.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ def encode_texts(
                 elif spoken and sample.key in errors:
                     budget.spend(errors[sample.key])
                 shard.write(sample.key, members)
+            shard.figures["policy_path"] = os.path.relpath(policy.path, run.out)
         bar.advance()
 
 

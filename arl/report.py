@@ -4,20 +4,26 @@
     arl report --run runs/demo --step 3            # the line of one step: what the loop prints
     arl report --run runs/demo --plot curve.png    # reward, WER of the samples, KL and held-out WER by step
 
-Left out: anything that is not in the records and the evaluations; it computes nothing anew.
+A line with a warning follows where speech loses what the reward does not see (`arl.alarms` has the rules). Left out:
+anything that is not in the records and the evaluations; it computes nothing anew.
 """
 
 import json
 import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from arl import options
+from arl.alarms import ENDS, WATCHED, WINDOW, alarms, warning
 
 STAGES = ("rollout", "reward", "update", "sync")
 FIGURES = ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread")  # of the update's record
+NUMBERED = re.compile(r"^(\w+)-\d+\b")  # diversity-2.pitch: of the second program of that name
 
 
 def report(
@@ -26,14 +32,19 @@ def report(
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the curves to a file (needs matplotlib).")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Print a line per step: reward, WER of the samples, KL, length, seconds by stage.
+    """Print a line per step: reward, WER of the samples, KL, length, seconds by stage; and warnings of a gamed reward.
 
     Example: arl report --run runs/demo
     """
     from arl.errors import ArlError
 
-    folders = [run / f"step-{step:06d}"] if step is not None else sorted(run.glob("step-*"))
-    rows = [row for folder in folders if (row := read_step(folder))]
+    folders = sorted(run.glob("step-*"))
+    if step is not None:
+        folders = [folder for folder in folders if folder.name <= f"step-{step:06d}"]
+        folders = folders[:ENDS] + folders[ENDS:][-WINDOW:]  # what alarms look at
+    rows = with_alarms([row for folder in folders if (row := read_step(folder))])
+    if step is not None:
+        rows = [row for row in rows if row["step"] == step]
     if not rows:
         raise ArlError(f"{run}: no finished step there")
     for row in rows:
@@ -58,11 +69,33 @@ def read_step(folder: Path) -> dict[str, Any] | None:
         row["sample_wer"] = 1 - row.pop("reward_wer")
     row["seconds"] = {stage: round(sum(records[stage].get("seconds", {}).values()), 2) for stage in STAGES}
     row |= {k: rollout[k] for k in ("tokens_per_s", "truncated") if k in rollout}
+    if watched := watched_means(read_record(folder / "reward")):
+        row["watched"] = watched
     return row
 
 
+def watched_means(record: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What `arl.alarms` watches, as far as the reward stage has measured it: means over the shards of a step."""
+    sums: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for shard in {line["shard"]: line for line in record}.values():  # the last line of a shard that was done anew
+        for numbered, mean in {**shard.get("component_means", {}), **shard.get("metric_means", {})}.items():
+            name = NUMBERED.sub(r"\1", numbered)
+            if name in WATCHED and mean is not None:
+                sums[name] += mean * shard["hypotheses"]
+                counts[name] += shard["hypotheses"]
+    return {name: sums[name] / counts[name] for name in WATCHED if counts[name]}
+
+
+def with_alarms(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, those with warnings at their step with "alarms"."""
+    seen = [[*rows[: min(ENDS, end)], *rows[max(ENDS, end - WINDOW) : end]] for end in range(1, len(rows) + 1)]
+    found = list(map(alarms, seen))
+    return [row | {"alarms": own} if own else row for row, own in zip(rows, found, strict=True)]
+
+
 def line(row: dict[str, Any]) -> str:
-    """One step for a person."""
+    """One step for a person: a line, and one for each warning."""
     labels = {
         "reward": ("reward", ".3f"),
         "sample_wer": ("WER", ".3f"),
@@ -71,7 +104,8 @@ def line(row: dict[str, Any]) -> str:
     }
     shown = "  ".join(f"{label} {row[name]:{form}}" for name, (label, form) in labels.items() if name in row)
     seconds = " ".join(f"{stage} {value:.1f}" for stage, value in row["seconds"].items())
-    return f"step {row['step']:>4}  {shown}  | seconds: {seconds}"
+    warnings = [f"\n           {warning(alarm)}" for alarm in row.get("alarms", [])]
+    return f"step {row['step']:>4}  {shown}  | seconds: {seconds}" + "".join(warnings)
 
 
 def evaluations(run: Path) -> dict[int, dict[str, Any]]:

@@ -176,21 +176,33 @@ def score_shards(
 
     rows: list[tuple[str, Group]] = []
     current = 0
-    for (number, key, size), _, answers in answer_stream(programs, utterances(jobs, budget)):
+    for (number, key, size), utterance, answers in answer_stream(programs, utterances(jobs, budget)):
         while current < number:
             yield rows
             rows, current = [], current + 1
-        rows.append((key, group_of(panel, answers) if answers else Group({}, [None] * size)))
+        group = Group({}, [None] * size) if utterance is None else group_of(panel, answers, utterance)
+        rows.append((key, group))
     while current < len(jobs):
         yield rows
         rows, current = [], current + 1
 
 
-def group_of(panel: "Panel", answers: "Sequence[Answer]") -> Group:
-    """The programs' answers to one utterance as its components, total rewards and metrics (`program.metric`)."""
+def group_of(panel: "Panel", answers: "Sequence[Answer]", utterance: "Utterance") -> Group:
+    """The programs' answers to one utterance as its components, total rewards and metrics (`program.metric`).
+
+    Speech, whose hypotheses are tokens without a text, has one metric more, the speaking rate `tokens_per_character`.
+    """
     named = list(zip((program.name for program in panel.programs), answers, strict=True))
     metrics = {f"{name}.{metric}": values for name, answer in named for metric, values in answer.metrics.items()}
+    if utterance.ref.strip() and not any(hyp.text for hyp in utterance.hyps):
+        metrics["tokens_per_character"] = tokens_per_character(utterance)
     return Group({name: answer.rewards for name, answer in named}, panel.total(answers), metrics)
+
+
+def tokens_per_character(utterance: "Utterance") -> list[float | None]:
+    """Acoustic tokens per character of the text, the stop token and the spaces at the ends left out. [G]"""
+    characters = len(utterance.ref.strip())
+    return [(len(hyp.tokens) - (hyp.finish == "stop")) / characters for hyp in utterance.hyps]
 
 
 def utterances(

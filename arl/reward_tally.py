@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+METRIC = "metric "  # no component's name has a space
+
 
 @dataclass
 class Tally:
@@ -17,7 +19,7 @@ class Tally:
     hypotheses: int = 0
     excluded: int = 0
     zero_spread: int = 0
-    sums: Counter[str] = field(default_factory=Counter)
+    sums: Counter[str] = field(default_factory=Counter)  # by component; "": the reward; "metric ": then a metric's name
     counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
@@ -31,7 +33,8 @@ class Tally:
             tally.hypotheses += len(row["rewards"])
             tally.excluded += row["rewards"].count(None)
             tally.zero_spread += not has_spread(row["rewards"])
-            for name, values in {**row["components"], "": row["rewards"]}.items():
+            metrics = {METRIC + name: values for name, values in row.get("metrics", {}).items()}
+            for name, values in {**row["components"], "": row["rewards"], **metrics}.items():
                 tally.sums[name] += sum(value for value in values if value is not None)
                 tally.counts[name] += len(values) - values.count(None)
         return tally
@@ -50,11 +53,13 @@ class Tally:
         )
 
     def figures(self) -> dict[str, Any]:
-        """Counts, and the mean reward and components over the hypotheses that have one (None if none has)."""
+        """Counts, and the means of reward, components and metrics over the hypotheses with one (None if none has)."""
         means = {name: self.sums[name] / n if n else None for name, n in self.counts.items()}
+        metrics = {name.removeprefix(METRIC): means.pop(name) for name in list(means) if name.startswith(METRIC)}
         return {
             "groups": self.groups, "hypotheses": self.hypotheses, "excluded": self.excluded,
             "zero_spread": self.zero_spread, "reward_mean": means.pop("", None), "component_means": means,
+            "metric_means": metrics,
         }  # fmt: skip
 
 

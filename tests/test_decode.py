@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arl.decode import STRETCH, batches, decode
@@ -156,6 +156,7 @@ def test_options_change_the_sound_and_bytes_repeat(policy, tmp_path):
     assert len({plain, *others}) == 5
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=4), st.integers(0, 200), max_size=30), st.floats(1, 900))
 def test_batches(lengths, most):
     found = list(batches(lengths, most))

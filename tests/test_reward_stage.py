@@ -226,6 +226,35 @@ def test_tallies_add_up_and_read_well():
     assert "mean reward none" in summary(Tally().figures())
 
 
+def test_the_record_has_the_means_of_metrics():
+    rows = [
+        {"components": {}, "rewards": [1.0, 2.0], "metrics": {"wer.length": [3.0, 3.0], "x.y": [0.5, None]}},
+        {"components": {"wer.length": [1.0]}, "rewards": [0.0], "metrics": {"wer.length": [6.0]}},
+        {"components": {}, "rewards": [None], "metrics": {"z": [None]}},
+    ]
+    figures = sum(map(Tally.of, [rows[:1], rows[1:]]), Tally()).figures()
+    assert figures["metric_means"] == {"wer.length": 4.0, "x.y": 0.5, "z": None}
+    assert figures["component_means"] == {"wer.length": 1.0} and figures["reward_mean"] == 1.0
+
+
+def test_speech_has_its_rate(run):
+    hyps = [
+        {"text": "", "tokens": [7] * n, "logprobs": [-0.5] * n, "finish": f} for n, f in ((23, "stop"), (33, "length"))
+    ]
+    member = {"rollout.json": dumps({"policy": "000000-abc", "temperature": 1.0, "hyps": hyps})}
+    write_shard(run / "000000.tar", [(f"{key}0", member) for key in TEXTS])
+    invoke("--shards", run, "--with", "duration")
+    rows = rewards_in(run.parent / "reward")
+    assert rows["a0"]["metrics"]["tokens_per_character"] == [
+        2.0,
+        3.0,
+    ]  # "the cat sat" has 11, and the stop token is none
+    assert "tokens_per_character" not in rows["b0"]["metrics"]  # nothing to say
+    assert "tokens_per_character" not in rows["a1"]["metrics"]  # recognition
+    record = {line["shard"]: line["metric_means"] for line in read_record(run.parent / "reward")}
+    assert record["000000"]["tokens_per_character"] == pytest.approx((2 + 3 + 22 / 7 + 33 / 7) / 4)
+
+
 def test_the_module_is_light_and_does_not_hide_the_decorator():
     code = (
         "import sys, arl.reward_stage; from arl import reward; "

@@ -75,8 +75,8 @@ def difference_from_alone(tiny: decoder.Decoder, lengths: list[int], seed: int =
     cfg=st.sampled_from([0.0, 0.7, 2.0]),
 )  # fmt: skip
 def test_a_batch_gives_what_its_clips_give_alone(tiny, lengths, seed, nfe, cfg):
-    rounds = 1 if isinstance(tiny.vocoder, vocoder.Vocos) else 10  # Griffin-Lim enlarges the rounding of the mels
-    assert difference_from_alone(tiny, lengths, seed, nfe=nfe, cfg=cfg) < rounds * 1e-5 * FULL_SCALE
+    allowed = 1e-5 * FULL_SCALE if isinstance(tiny.vocoder, vocoder.Vocos) else 0.0
+    assert difference_from_alone(tiny, lengths, seed, nfe=nfe, cfg=cfg) <= allowed
 
 
 @settings(max_examples=6, deadline=None)
@@ -101,7 +101,7 @@ def test_without_the_masks_it_would_not(monkeypatch):
     codes, speakers, noises = clips([3, 20])
     together = tiny.decode(codes, speakers, noises)
     (alone,) = tiny.decode(codes[:1], speakers[:1], noises[:1])
-    assert float((together[0] - alone).abs().max()) > 1e-2
+    assert float((together[0] - alone).abs().max()) > 1e-3
 
 
 def test_the_default_sizes_are_as_exact():
@@ -145,6 +145,7 @@ def test_bfloat16_is_near(tiny):
 # ---- noise, schedule, guidance ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(0, 30))
 def test_noise_is_a_prefix(n, more):
     assert torch.equal(decoder.noise_of("0/utt", n), decoder.noise_of("0/utt", n + more)[:n])

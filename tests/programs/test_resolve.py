@@ -94,7 +94,7 @@ def test_a_file_in_this_folder_beats_a_shipped_one_of_its_file_name(tmp_path, mo
     [
         ("", "needs a program"),
         ("wer 'x", "No closing quotation"),
-        ("no-such-reward", "shipped: exact, .*wer.*; a file here: ./no-such-reward"),
+        ("no-such-reward", "shipped: asr, .*exact, .*wer.*; a file here: ./no-such-reward"),
         ("./nothing.py", "no such file"),
         ("nothing.jq", "no such file"),
     ],

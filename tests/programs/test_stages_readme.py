@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -27,7 +28,7 @@ def lines() -> bytes:
 
 
 def test_the_ten_line_reward(tmp_path, lines, capsys):
-    (code,) = blocks("python")
+    code, _ = blocks("python")
     assert len([line for line in code.splitlines() if line]) <= 10
     path = tmp_path / "mine.py"
     path.write_text(code)
@@ -35,6 +36,19 @@ def test_the_ten_line_reward(tmp_path, lines, capsys):
     assert capsys.readouterr().err == ""
     done = subprocess.run([sys.executable, path, "--limit", "12"], input=lines, capture_output=True, check=True)
     assert json.loads(done.stdout.splitlines()[1])["rewards"][6] == 12 / 100
+
+
+def test_the_ten_lines_that_listen(tmp_path, capsys):
+    _, code = blocks("python")
+    assert len([line for line in code.splitlines() if line]) <= 10
+    path = tmp_path / "pace.py"
+    path.write_text(code)
+    check_program(f"{path} --seconds-per-word 0.5")
+    assert capsys.readouterr().err == ""
+    with sample_utterances() as (one, *_):  # 5 words, and a clip of 1 s
+        silent = replace(one, hyps=[*one.hyps, replace(one.hyps[0], wav=None)])
+        done = subprocess.run([sys.executable, path], input=utterance_line(silent), capture_output=True, check=True)
+    assert json.loads(done.stdout)["rewards"] == [-0.5, None]
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")

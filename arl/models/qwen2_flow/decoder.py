@@ -2,7 +2,8 @@
 
 Files in `frontend/`: decoder.json ({"flow": sizes, "vocoder": {"kind": "vocos" or "griffin-lim", sizes}}),
 flow.safetensors, and vocoder.safetensors where the vocoder has weights. A batch gives what its clips give alone, up to
-the rounding of float32 sums: 1e-5 of full scale with vocos; see vocoder.py for Griffin-Lim. Left out: streaming.
+the rounding of float32 sums (1e-5 of full scale); Griffin-Lim would enlarge it, so with it clips are decoded one after
+another, to the same bits. Left out: streaming.
 
     decoder = load(policy.frontend_dir).to(device)
     waves = decoder.decode(codes, speakers, [noise_of("0/utt-1", 2 * len(row)) for row in codes])
@@ -54,6 +55,9 @@ class Decoder(nn.Module):
         """
         if not codes:
             return []
+        if len(codes) > 1 and isinstance(self.vocoder, GriffinLim):
+            rows = zip(codes, speakers, noises, strict=True)
+            return [self.decode([row], one[None], [noise], nfe, cfg, dtype)[0] for row, one, noise in rows]
         lengths = torch.tensor([len(row) for row in codes], device=self.device)
         padded, noise = (nn.utils.rnn.pad_sequence(list(rows), True).to(self.device) for rows in (codes, noises))
         half = torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)

@@ -1,16 +1,18 @@
 """Log-mel → 16 kHz speech: a Vocos-like network, or Griffin-Lim where no vocoder has been trained.
 
 Vocos (arXiv 2306.00814): ConvNeXt blocks over frames, then magnitude and phase per frame and an inverse Fourier
-transform with overlap-add; there is no upsampling, so it is many times faster than real time on a CPU. A padded batch
+transform with overlap-add; there is no upsampling, so it is many times faster than real time on a CPU. The network
+corrects the magnitudes that the filter bank's pseudo-inverse gives, as in FreeV (arXiv 2406.08196). A padded batch
 equals its clips alone: frames outside a clip are zero for every convolution and have no part in the overlap-add.
 Griffin-Lim (torchaudio's) needs no training and sounds metallic. It works on one clip at a time, so equal mels give
-equal bits, but its rounds enlarge what rounding does to the mels: 32 of them to about 2e-3 of full scale.
+equal bits; but its rounds enlarge the rounding of the mels, 32 of them to about 2e-3 of full scale.
 
     wave = Vocos(VocosConfig())(mel[None], lengths=torch.tensor([len(mel)]))[0]     # [2 n, 80] → [640 n]
 """
 
 import math
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from arl.models.qwen2_flow.convnext import EPS, ConvNeXt, frames_inside, zero_outside
 from arl.models.qwen2_flow.mel import EDGE, FLOOR, HOP, N_FFT, N_MELS, filters
 
-LOUDEST = 100.0  # magnitude: what a full-scale tone may reach and a wrong logit may not exceed
+LOUDEST = N_FFT / 4  # magnitude of a full-scale tone under the window, which no logit may exceed
 OVERLAP = N_FFT // HOP  # windows over each sample
 SPARE_FRAMES = 6  # silence behind a clip for Griffin-Lim, whose transform mirrors half a window
 
@@ -39,7 +41,7 @@ class VocosConfig:
 
 
 class Vocos(nn.Module):
-    """The network. Weights only: the window is made when needed."""
+    """The network. Window and filter bank are made when needed, not saved."""
 
     def __init__(self, config: VocosConfig) -> None:
         super().__init__()
@@ -51,7 +53,7 @@ class Vocos(nn.Module):
             ConvNeXt(config.width, config.hidden, config.kernel, scale) for _ in range(config.layers)
         )
         self.norm_out = nn.LayerNorm(config.width, eps=EPS)
-        self.head = nn.Linear(config.width, N_FFT + 2)  # log-magnitudes, then phases
+        self.head = nn.Linear(config.width, N_FFT + 2)  # corrections of log-magnitudes, then phases
 
     def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """mel: log-mel [B, T, 80], of whose frames lengths int64 [B] count → float32 [B, 320 T], silent outside."""
@@ -61,9 +63,21 @@ class Vocos(nn.Module):
         for layer in self.layers:
             x = layer(x, inside)
         logits, phase = self.head(self.norm_out(x)).float().chunk(2, dim=-1)
-        magnitude = logits.exp().clamp_max(LOUDEST)
+        magnitude = (logits.exp() * magnitudes_of(mel)).clamp_max(LOUDEST)
         spectrum = torch.complex(magnitude * phase.cos(), magnitude * phase.sin())
         return overlap_add(spectrum, inside)
+
+
+def magnitudes_of(mel: Tensor) -> Tensor:
+    """Log-mel [..., 80] → float32 magnitudes [..., 641]: the smallest that have this mel, negative ones made FLOOR."""
+    with torch.autocast(mel.device.type, enabled=False):
+        return (mel.float().exp() @ _inverse_filters(str(mel.device))).clamp_min(FLOOR)
+
+
+@cache
+def _inverse_filters(device: str) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.linalg.pinv(filters("cpu").double()).float().to(device)
 
 
 def overlap_add(spectrum: Tensor, inside: Tensor | None) -> Tensor:
@@ -110,8 +124,7 @@ class GriffinLim(nn.Module):
         from torchaudio.functional import griffinlim
 
         silence = torch.full((SPARE_FRAMES, N_MELS), math.log(FLOOR), device=mel.device)
-        bank = filters(mel.device)
-        magnitude = (torch.cat([mel, silence]).exp() @ torch.linalg.pinv(bank)).clamp_min(0)
+        magnitude = magnitudes_of(torch.cat([mel, silence]))
         wave = griffinlim(
             magnitude.T, torch.hann_window(N_FFT, device=mel.device), N_FFT, HOP, N_FFT, power=1.0,
             n_iter=self.n_iter, momentum=0.99, length=len(magnitude) * HOP - HOP // 2, rand_init=False,

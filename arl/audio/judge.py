@@ -1,0 +1,71 @@
+"""A recogniser that judges synthesised speech: Whisper, greedy.
+
+    Judge.load(None).transcribe([load(Path("clip.flac"))])    # ["Please leave a message."]
+
+Any Whisper checkpoint folder; by default tiny.en (MIT), which `arl.corpora.whisper` makes of a package. It hears the
+first 30 s of a clip, padded to them: in shorter windows, a third of the work, it repeats its sentences. A policy is
+judged by another recogniser than the one that it is trained to please. Left out: languages other than English where
+the default is used.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arl.audio.io import SAMPLE_RATE
+
+BATCH = 16  # clips at a time
+LONGEST = 128  # tokens of a transcript: more than anyone says in 30 s of a command or a sentence
+SHORTEST = SAMPLE_RATE // 50  # samples: less is no speech
+
+
+class Judge:
+    """A loaded Whisper."""
+
+    def __init__(self, model: Any, features: Any, tokenizer: Any) -> None:
+        self.model, self.features, self.tokenizer = model, features, tokenizer
+
+    @classmethod
+    def load(cls, folder: Path | None, device: str = "cpu") -> "Judge":
+        """From a checkpoint folder, None: tiny.en. ArlError when it holds no Whisper."""
+        return _load(folder, device)
+
+    def transcribe(self, waves: Sequence[np.ndarray]) -> list[str]:
+        """float32 [n] at 16 kHz each → texts, as Whisper writes them; "" for under 20 ms."""
+        import torch
+
+        texts = [""] * len(waves)
+        heard = [place for place, wave in enumerate(waves) if len(wave) >= SHORTEST]
+        for start in range(0, len(heard), BATCH):
+            places = heard[start : start + BATCH]
+            clips = [waves[place] for place in places]
+            features = self.features(clips, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+            with torch.no_grad():
+                ids = self.model.generate(features.to(self.model.device), max_new_tokens=LONGEST, do_sample=False)
+            for place, text in zip(places, self.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True):
+                texts[place] = text.strip()
+        return texts
+
+
+@functools.cache
+def _load(folder: Path | None, device: str) -> Judge:
+    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
+
+    from arl.corpora.whisper import NO_TIMESTAMPS, whisper_tiny_en
+    from arl.device import quiet_transformers
+    from arl.errors import ArlError
+
+    quiet_transformers()
+    folder = folder or whisper_tiny_en()
+    try:
+        model = WhisperForConditionalGeneration.from_pretrained(folder, local_files_only=True)
+        features = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        tokenizer = WhisperTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ArlError(f"{folder}: no Whisper checkpoint there ({str(error).splitlines()[0]})") from error
+    # transformers keeps no token of that name in generation_config.json, and without it leaves the choice to the model
+    model.generation_config.no_timestamps_token_id = tokenizer.convert_tokens_to_ids(NO_TIMESTAMPS)
+    return Judge(model.to(device).eval().requires_grad_(False), features, tokenizer)

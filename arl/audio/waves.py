@@ -1,0 +1,32 @@
+"""The waveforms of a group of hypotheses, for programs that listen to them.
+
+    waves = read_waves(utterance.hyps, "mos")     # [G]: float32 [n] at 16 kHz, or None
+
+Left out: reading them only once for several reward programs of a run; a clip takes a millisecond.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from arl.errors import ArlError
+from arl.programs.utterance import Clip, Hypothesis
+
+
+def read_waves(hyps: Sequence[Hypothesis], program: str) -> list[np.ndarray | None]:
+    """The waveform of each hypothesis, mono at 16 kHz; None where there is none. One that cannot be read is None too,
+    and named on stderr as excluded by `program`."""
+    return [None if hyp.wav is None else read_wave(hyp.wav, program) for hyp in hyps]
+
+
+def read_wave(clip: Clip, program: str) -> np.ndarray | None:
+    """float32 [n] at 16 kHz, or None, with a line on stderr, where it cannot be read."""
+    from arl.audio.io import load
+
+    place = f"{clip.path} at byte {clip.offset}"
+    try:
+        return load(clip.read(), name=place)
+    except (ArlError, OSError) as error:
+        print(f"{program}: {error if isinstance(error, ArlError) else f'{place}: {error}'}; excluded", file=sys.stderr)
+        return None

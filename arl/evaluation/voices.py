@@ -1,0 +1,57 @@
+"""Reference voices to compare synthesised speech with: a file, a folder of files, or a synthesis policy's frontend.
+
+    Voices.load(Path("policy/frontend")).of("anna")     # float32 [n] at 16 kHz
+
+A frontend has its voices as acoustic tokens; they are decoded, so that a voice is compared with what the decoder makes
+of it. Left out: several recordings of one voice.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from arl.errors import ArlError
+
+SUFFIXES = (".flac", ".wav", ".mp3")
+CONFIG = "voices.json"
+
+
+class Voices:
+    """Recordings by the name of the voice; a single one is everybody's."""
+
+    def __init__(self, waves: Mapping[str, np.ndarray]) -> None:
+        self.waves = dict(waves)
+
+    @classmethod
+    def load(cls, path: Path) -> "Voices":
+        """ArlError when there is no voice at `path`."""
+        from arl.audio.io import load
+
+        if path.is_file():
+            return cls({path.stem: load(path)})
+        if (path / CONFIG).is_file():
+            return cls(decoded(path))
+        files = [file for file in sorted(path.glob("*")) if file.suffix in SUFFIXES]
+        if not files:
+            raise ArlError(f"--voices {path}: no audio file, no folder of NAME.flac, and no frontend with {CONFIG}")
+        return cls({file.stem: load(file) for file in files})
+
+    def of(self, name: str) -> np.ndarray | None:
+        """The recording of a voice; None for an unknown name where there are several."""
+        return next(iter(self.waves.values())) if len(self.waves) == 1 else self.waves.get(name)
+
+
+def decoded(frontend: Path) -> dict[str, np.ndarray]:
+    """The voices of a synthesis policy, made audible by its decoder."""
+    import torch
+
+    from arl.models.qwen2_flow.decoder import load, noise_of
+    from arl.models.qwen2_flow.prompts import load_voices
+
+    decoder, waves = load(frontend), {}
+    for name, voice in load_voices(frontend).items():
+        codes, speaker = torch.tensor(voice.codes, dtype=torch.long), torch.from_numpy(voice.speaker).float()
+        (wave,) = decoder.decode([codes], speaker[None], [noise_of(name, 2 * len(codes))])
+        waves[name] = wave.numpy()
+    return waves
