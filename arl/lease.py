@@ -76,10 +76,10 @@ def _lock(file: IO[str], folder: str, holder: str) -> None:
         return
     except BlockingIOError:
         other = read_lease(folder)
-    note(f"{holder}: waiting for the device, which {other['holder']} (pid {other['pid']}) has")
     mark = os.path.join(folder, f"waiting-{os.getpid()}")
     open(mark, "w").close()
     try:
+        note(f"{holder}: waiting for the device, which {other['holder']} (pid {other['pid']}) has")
         fcntl.flock(file, fcntl.LOCK_EX)
     finally:
         os.unlink(mark)
