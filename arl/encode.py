@@ -67,11 +67,10 @@ def encode(
     with run.phase("wake"):
         where = pick_device(device, threads)
     budget = FailureBudget(max_failed)
-    if opened.is_tts:
-        with device_lease("encode", str(where)), progress("encode", len(todo)) as bar:
-            encode_texts(run, todo, opened, batch_s, budget, bar, where)
-        return
     with device_lease("encode", str(where)), progress("encode", len(todo)) as bar:
+        if opened.is_tts:
+            encode_texts(run, todo, opened, batch_s, budget, bar, where)
+            return
         with run.phase("wake"):
             kept = resident.take(opened.frontend_dir)
             frontend = (family(opened.family).frontend.load(opened.frontend_dir) if kept is None else kept).to(where)

@@ -36,6 +36,7 @@ def encode_texts(
         samples = list(read_joined(inputs))
         spoken = [sample for sample in samples if any(kind in sample.members for kind in columns.AUDIO)]
         codes: dict[str, list[int]] = {}
+        errors: dict[str, str] = {}
         with run.shard(name, inputs) as shard:
             if spoken:
                 tokenizer = tokenizer or SpeechTokenizer(policy, device)
@@ -49,7 +50,7 @@ def encode_texts(
                 if sample.key in codes:
                     fields = {"codes": codes[sample.key], "rate_hz": policy.fields["token_rate_hz"]}
                     members[columns.CODES] = columns.dumps(fields)
-                elif spoken and sample.key in errors:
+                elif sample.key in errors:
                     budget.spend(errors[sample.key])
                 shard.write(sample.key, members)
             shard.figures["policy_path"] = os.path.relpath(policy.path, run.out)

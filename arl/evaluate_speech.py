@@ -106,14 +106,13 @@ def listeners_of(skipped: set[str], voices: Path | None, judge: Path | None, dev
         octaves = pitch_std(wave)
         return None if octaves is None else SEMITONES * octaves
 
-    whole = Listeners(
+    return Listeners(
         transcribe=None if "wer" in skipped else Judge.load(judge, device).transcribe,
         mos=None if "mos" in skipped else lambda waves: mos(waves, device),
         f0_std=None if "f0" in skipped else f0_std,
         embed=None if "similarity" in skipped else lambda wave: embedding(wave, device),
         voice=None if "similarity" in skipped else voice_of(voices, device),
     )
-    return whole
 
 
 def voice_of(voices: Path | None, device: str) -> "Callable[[Utterance], np.ndarray | None]":

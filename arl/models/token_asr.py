@@ -12,7 +12,6 @@ what a policy is trained to please: never the judge of one. Padding is masked: a
 Left out: training (token_asr_train.py).
 """
 
-import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -25,8 +24,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from arl.errors import ArlError
+from arl.models.letters import N_LABELS, labels, spell
 from arl.models.qwen2_flow.codec import Block
-from arl.models.qwen2_flow.vocabulary import LETTERS, spoken
+from arl.models.qwen2_flow.vocabulary import LETTERS
 from arl.policy import weights_digest
 
 RATE = 2  # steps of CTC per code
@@ -46,7 +46,7 @@ class TokenAsr(nn.Module):
         self.table = nn.Embedding(codes, width)
         self.stem = nn.Conv1d(width, width, STEM, padding=STEM // 2)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.ctc = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, RATE * (1 + len(LETTERS))))
+        self.ctc = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, RATE * N_LABELS))
 
     @property
     def n_codes(self) -> int:
@@ -94,8 +94,7 @@ class TokenAsr(nn.Module):
             padded, lengths = pad([codes[place] for place in places])
             best = self.read(padded.to(self.table.weight.device), lengths.to(self.table.weight.device)).argmax(-1)
             for place, row, n in zip(places, best.cpu(), lengths.tolist(), strict=True):
-                heard = row[: RATE * n].unique_consecutive().tolist()
-                texts[place] = "".join(LETTERS[letter - 1] for letter in heard if letter)
+                texts[place] = spell(row[: RATE * n])
         return texts
 
 
@@ -103,12 +102,6 @@ def pad(codes: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Lists of codes, none empty → (int64 [B, T], lengths int64 [B])."""
     rows = [torch.tensor(row, dtype=torch.long) for row in codes]
     return nn.utils.rnn.pad_sequence(rows, True), torch.tensor([len(row) for row in rows])
-
-
-@functools.lru_cache(maxsize=1 << 12)
-def labels(text: str) -> tuple[int, ...]:
-    """The text's letters as CTC's labels, 1 to 28. ArlError for a text that cannot be spoken."""
-    return tuple(1 + LETTERS.index(letter) for letter in spoken(text))
 
 
 def fewest_codes(text: str) -> int:

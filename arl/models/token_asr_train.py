@@ -19,9 +19,11 @@ from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 
 from arl.console import progress
+from arl.models.letters import labels
 from arl.models.qwen2_flow.vocabulary import spoken
-from arl.models.token_asr import TokenAsr, ctc_losses, fewest_codes, labels, pad
+from arl.models.token_asr import TokenAsr, ctc_losses, fewest_codes, pad
 from arl.text.wer import Errors, word_errors
+from arl.train.optimizer import Schedule
 
 Pair = tuple[list[int], str]  # codes, text
 WARM_UP = 0.1  # of the steps
@@ -89,6 +91,7 @@ def train_token_asr(
     asr = TokenAsr(codes, **shape).train().to(device)
     optimizer = torch.optim.AdamW(asr.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.01)
     source, generator = batches(pairs, recipe.batch, rng), torch.Generator().manual_seed(recipe.seed)
+    rate = Schedule(recipe.lr, WARM_UP * recipe.steps, "cosine", recipe.steps)
     with progress("token-asr", recipe.steps) as bar:
         for step in range(recipe.steps):
             chosen = next(source)
@@ -100,17 +103,12 @@ def train_token_asr(
             loss = (losses / torch.tensor([len(labels(text)) for text in texts], device=losses.device)).mean()
             loss.backward()
             nn.utils.clip_grad_norm_(asr.parameters(), 1.0)
-            done = step / recipe.steps
             for group in optimizer.param_groups:
-                group["lr"] = recipe.lr * min(1, (step + 1) / (WARM_UP * recipe.steps)) * _cosine(done)
+                group["lr"] = rate.at(step)
             optimizer.step()
             optimizer.zero_grad()
             bar.advance(1, f"ctc {float(loss.detach()):.3f}")
     return asr.requires_grad_(False).eval()
-
-
-def _cosine(done: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * done))
 
 
 def score(asr: TokenAsr, pairs: Sequence[Pair]) -> dict[str, float]:

@@ -29,7 +29,7 @@ class Schedule:
     """Learning rate per step: linear warm-up over `warmup` steps, then constant, or cosine to 0 at `total`."""
 
     lr: float
-    warmup: int = 0
+    warmup: float = 0
     kind: str = "constant"
     total: int = 0
 

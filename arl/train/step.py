@@ -64,8 +64,7 @@ class Compute:
 
     def frozen_scores(self, model: nn.Module, groups: Sequence[Group]) -> Tensor:
         """Log-probabilities [N] without gradients."""
-        with torch.no_grad():
-            return self.scores(model, groups).log_probs
+        return self._frozen(model, groups).log_probs
 
     def reference_scores(
         self, reference: nn.Module, cut: Sequence[list[Group]], device: torch.device, codebook: Codebook | None = None
@@ -79,7 +78,7 @@ class Compute:
         yield from scores
 
     @torch.no_grad()
-    def _frozen(self, model: nn.Module, groups: Sequence[Group], codebook: Codebook | None) -> TokenScores:
+    def _frozen(self, model: nn.Module, groups: Sequence[Group], codebook: Codebook | None = None) -> TokenScores:
         return self.scores(model, groups, codebook)
 
 

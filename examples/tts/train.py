@@ -114,17 +114,15 @@ def policy(
     """A policy with the parts there are and an untrained LM; the first clip of each speaker that fits is its voice."""
     import shutil
 
-    import torch
-
     from arl.models.qwen2_flow import build
     from arl.models.qwen2_flow import codec as codecs
-    from arl.models.qwen2_flow.mel import speaker_vector
+    from arl.models.qwen2_flow.mel import FRAMES_PER_CODE, TOKEN_RATE_HZ, speaker_vector
     from arl.models.qwen2_flow.prompts import Voice, save_voices
 
     tokenizer = codecs.load(parts)
     voices: dict[str, Voice] = {}
     for _, meta, mel in waves_of(shards):
-        seconds = len(mel) / codecs.FRAMES / build.TOKEN_RATE_HZ
+        seconds = len(mel) / FRAMES_PER_CODE / TOKEN_RATE_HZ
         if meta["speaker"] not in voices and VOICE_S[0] <= seconds <= VOICE_S[1]:
             name, codes = meta["speaker"], tokenizer.encode([mel])[0].tolist()
             voices[name] = Voice(name, meta["text"], codes, speaker_vector(mel).numpy())
@@ -133,7 +131,6 @@ def policy(
         shutil.copytree(parts, folder)
         save_voices(list(voices.values()), folder)
 
-    torch.manual_seed(seed)
     made = build.write(out, build.new_llm(llm, tokenizer.fsq.n_codes, seed), tokenizer.fsq.n_codes, fill)
     print(f"policy: {made.path}: voices {', '.join(voices)}")
 

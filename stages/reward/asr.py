@@ -24,9 +24,10 @@ def token_asr(folder):
 
 def heard_in_tokens(hyps, folder, first):
     """The transcript of each hypothesis's acoustic tokens; other tokens, such as the stop token, are dropped."""
+    from arl.models.qwen2_flow.codes import codes_of
+
     recogniser = token_asr(folder)
-    codes = [[token - first for token in hyp.tokens if 0 <= token - first < recogniser.n_codes] for hyp in hyps]
-    return recogniser.transcribe(codes)
+    return recogniser.transcribe([codes_of(hyp.tokens, first, recogniser.n_codes) for hyp in hyps])
 
 
 def heard_in_waves(hyps, folder, device):

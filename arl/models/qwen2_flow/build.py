@@ -16,13 +16,12 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Con
 
 from arl.errors import ArlError
 from arl.models.qwen2_flow import vocabulary
+from arl.models.qwen2_flow.mel import SAMPLE_RATE, TOKEN_RATE_HZ
 from arl.models.qwen2_flow.prompts import LONGEST
 from arl.policy import Policy, link_tree, write_policy
 from arl.train.probe import make_probe
 
 NAME = "qwen2-flow"
-TOKEN_RATE_HZ = 25.0
-SAMPLE_RATE = 16_000
 
 
 def make_tokenizer(n_codes: int) -> PreTrainedTokenizerFast:

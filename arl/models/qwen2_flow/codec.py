@@ -17,10 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from arl.errors import ArlError
+from arl.models.letters import N_LABELS
+from arl.models.qwen2_flow.mel import FRAMES_PER_CODE, N_MELS
 
-N_MELS = 80
-FRAMES = 2  # mel frames per code
-CHARACTERS = " abcdefghijklmnopqrstuvwxyz'"  # of the recognition head; 0 is the blank
 CTC_RATE = 2  # recognition steps per code: fast speech has more characters than codes
 
 
@@ -87,19 +86,19 @@ class Codec(nn.Module):
             "width": width, "heads": heads, "before": before, "after": after, "levels": levels, "dims": dims,
         }  # fmt: skip
         self.stem = nn.Conv1d(N_MELS, width, 5, padding=2)
-        self.halve = nn.Conv1d(width, width, 4, stride=FRAMES, padding=1)
+        self.halve = nn.Conv1d(width, width, 4, stride=FRAMES_PER_CODE, padding=1)
         self.before = nn.ModuleList(Block(width, heads) for _ in range(before))
         self.to_steps = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dims))
         self.fsq = Fsq(levels, dims)
         self.from_steps = nn.Linear(dims, width)
         self.after = nn.ModuleList(Block(width, heads) for _ in range(after))
-        self.ctc = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, CTC_RATE * (1 + len(CHARACTERS))))
-        self.mel = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, FRAMES * N_MELS))
+        self.ctc = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, CTC_RATE * N_LABELS))
+        self.mel = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, FRAMES_PER_CODE * N_MELS))
 
     def quantise(self, mels: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """mels float32 [B, 2T, 80], lengths int64 [B] in codes → (steps [B, T, dims], valid bool [B, T, 1])."""
-        valid = self.valid(lengths, mels.shape[1] // FRAMES)
-        frames = valid.repeat_interleave(FRAMES, 1)
+        valid = self.valid(lengths, mels.shape[1] // FRAMES_PER_CODE)
+        frames = valid.repeat_interleave(FRAMES_PER_CODE, 1)
         x = F.gelu(self.stem((mels * frames).transpose(1, 2))) * frames.transpose(1, 2)
         x = F.gelu(self.halve(x)).transpose(1, 2)
         for block in self.before:
@@ -113,7 +112,7 @@ class Codec(nn.Module):
             x = block(x, valid)
         batch, length, _ = x.shape
         log_probs = self.ctc(x).view(batch, CTC_RATE * length, -1).log_softmax(-1)
-        return log_probs, self.mel(x).view(batch, FRAMES * length, N_MELS)
+        return log_probs, self.mel(x).view(batch, FRAMES_PER_CODE * length, N_MELS)
 
     @staticmethod
     def valid(lengths: Tensor, longest: int) -> Tensor:
@@ -122,8 +121,10 @@ class Codec(nn.Module):
     @torch.no_grad()
     def encode(self, mels: list[Tensor]) -> list[Tensor]:
         """Log-mels [2T_i, 80] → codes int64 [T_i]."""
-        lengths = torch.tensor([len(mel) // FRAMES for mel in mels])
-        padded = nn.utils.rnn.pad_sequence([mel[: FRAMES * n] for mel, n in zip(mels, lengths, strict=True)], True)
+        lengths = torch.tensor([len(mel) // FRAMES_PER_CODE for mel in mels])
+        padded = nn.utils.rnn.pad_sequence(
+            [mel[: FRAMES_PER_CODE * n] for mel, n in zip(mels, lengths, strict=True)], True
+        )
         device = self.stem.weight.device
         steps, _ = self.quantise(padded.to(device), lengths.to(device))
         codes = self.fsq.codes(steps).cpu()

@@ -3,7 +3,6 @@
 codec = train_codec(mels, texts, steps=3000, seed=0)     # mels: [2T, 80] each, texts in lower-case letters
 """
 
-import math
 import random
 from collections.abc import Sequence
 
@@ -12,26 +11,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arl.console import progress
-from arl.models.qwen2_flow.codec import CHARACTERS, CTC_RATE, FRAMES, Codec
+from arl.models.letters import labels, spell
+from arl.models.qwen2_flow.codec import CTC_RATE, Codec
+from arl.models.qwen2_flow.mel import FRAMES_PER_CODE
+from arl.train.optimizer import Schedule
 
 MEL_WEIGHT = 1.0
 FRAMES_PER_BATCH = 4800  # codes, padding included
 MASKS, MASK_FRAMES = 2, 12
+WARM_UP = 0.1  # of the steps
 
 
 def codec_losses(codec: Codec, mels: Sequence[Tensor], texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     """(CTC per character, mean absolute error of the mels), means over the batch."""
-    lengths = torch.tensor([len(mel) // FRAMES for mel in mels])
-    padded = nn.utils.rnn.pad_sequence([mel[: FRAMES * n] for mel, n in zip(mels, lengths, strict=True)], True)
+    lengths = torch.tensor([len(mel) // FRAMES_PER_CODE for mel in mels])
+    padded = nn.utils.rnn.pad_sequence([mel[: FRAMES_PER_CODE * n] for mel, n in zip(mels, lengths, strict=True)], True)
     heard = masked(padded, lengths) if codec.training else padded
     steps, valid = codec.quantise(heard, lengths)
     log_probs, again = codec.heads_of(steps, valid)
-    labels = [torch.tensor([1 + CHARACTERS.index(c) for c in text]) for text in texts]
+    targets = [torch.tensor(labels(text)) for text in texts]
     ctc = F.ctc_loss(
-        log_probs.transpose(0, 1), torch.cat(labels), CTC_RATE * lengths, torch.tensor([len(x) for x in labels]),
+        log_probs.transpose(0, 1), torch.cat(targets), CTC_RATE * lengths, torch.tensor([len(x) for x in targets]),
         blank=0, zero_infinity=True,
     )  # fmt: skip
-    frames = valid.repeat_interleave(FRAMES, 1)
+    frames = valid.repeat_interleave(FRAMES_PER_CODE, 1)
     mel = ((again - padded).abs() * frames).sum() / frames.sum() / padded.shape[2]
     return ctc, mel
 
@@ -39,7 +42,7 @@ def codec_losses(codec: Codec, mels: Sequence[Tensor], texts: Sequence[str]) -> 
 def masked(mels: Tensor, lengths: Tensor) -> Tensor:
     """Each clip with MASKS spans of up to MASK_FRAMES frames, and a band of mels, at the clip's mean."""
     changed = mels.clone()
-    for row, n in zip(changed, (FRAMES * lengths).tolist(), strict=True):
+    for row, n in zip(changed, (FRAMES_PER_CODE * lengths).tolist(), strict=True):
         level = row[:n].mean()
         for _ in range(MASKS):
             width = random.randrange(MASK_FRAMES + 1)
@@ -55,7 +58,7 @@ def batches(mels: Sequence[Tensor], rng: random.Random) -> list[list[int]]:
     order = sorted(range(len(mels)), key=lambda i: len(mels[i]) * rng.uniform(0.8, 1.2))
     found: list[list[int]] = [[]]
     for index in order:
-        longest = max([len(mels[i]) for i in found[-1]] + [len(mels[index])]) // FRAMES
+        longest = max([len(mels[i]) for i in found[-1]] + [len(mels[index])]) // FRAMES_PER_CODE
         if found[-1] and longest * (len(found[-1]) + 1) > FRAMES_PER_BATCH:
             found.append([])
         found[-1].append(index)
@@ -72,6 +75,7 @@ def train_codec(
     rng = random.Random(seed)
     codec = Codec(**shape).train()
     optimizer = torch.optim.AdamW(codec.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.02)
+    rate = Schedule(lr, WARM_UP * steps, "cosine", steps)
     queue: list[list[int]] = []
     with progress("codec", steps) as bar:
         for step in range(steps):
@@ -81,7 +85,7 @@ def train_codec(
             (ctc + MEL_WEIGHT * mel).backward()
             nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
             for group in optimizer.param_groups:
-                group["lr"] = lr * min(1, 10 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
+                group["lr"] = rate.at(step)
             optimizer.step()
             optimizer.zero_grad()
             bar.advance(1, f"ctc {ctc.item():.3f} mel {mel.item():.3f}")
@@ -92,9 +96,8 @@ def heard(codec: Codec, mels: Sequence[Tensor]) -> list[str]:
     """What the recognition head reads behind the codes, greedily."""
     texts = []
     for mel in mels:
-        lengths = torch.tensor([len(mel) // FRAMES])
+        lengths = torch.tensor([len(mel) // FRAMES_PER_CODE])
         with torch.no_grad():
-            log_probs, _ = codec.heads_of(*codec.quantise(mel[None, : FRAMES * int(lengths)], lengths))
-        best = log_probs[0].argmax(-1).unique_consecutive()
-        texts.append("".join(CHARACTERS[i - 1] for i in best.tolist() if i))
+            log_probs, _ = codec.heads_of(*codec.quantise(mel[None, : FRAMES_PER_CODE * int(lengths)], lengths))
+        texts.append(spell(log_probs[0].argmax(-1)))
     return texts

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from arl.errors import ArlError
 from arl.models.qwen2_flow.flow import Flow, FlowConfig
-from arl.models.qwen2_flow.mel import CODE_SAMPLES, FRAMES_PER_CODE, N_MELS, SAMPLE_RATE
+from arl.models.qwen2_flow.mel import CODE_SAMPLES, FRAMES_PER_CODE, N_MELS, SAMPLE_RATE, TOKEN_RATE_HZ
 from arl.models.qwen2_flow.vocoder import GriffinLim, Vocos, make_vocoder
 
 CONFIG, FLOW, VOCODER = "decoder.json", "flow.safetensors", "vocoder.safetensors"
@@ -32,7 +32,7 @@ class Decoder(nn.Module):
     """Flow and vocoder, frozen, float32. Rates: codes at `token_rate_hz`, waves at `sample_rate` Hz."""
 
     sample_rate = SAMPLE_RATE
-    token_rate_hz = SAMPLE_RATE / CODE_SAMPLES
+    token_rate_hz = TOKEN_RATE_HZ
 
     def __init__(self, flow: Flow, vocoder: Vocos | GriffinLim) -> None:
         super().__init__()

@@ -22,6 +22,7 @@ from arl.models.qwen2_flow.convnext import frames_inside
 from arl.models.qwen2_flow.flow import SIGMA, Flow, FlowConfig
 from arl.models.qwen2_flow.mel import CODE_SAMPLES, FRAMES_PER_CODE, log_mel
 from arl.models.qwen2_flow.vocoder import Vocos, VocosConfig
+from arl.train.optimizer import Schedule
 
 M = TypeVar("M", bound=nn.Module)
 Pair = tuple[Tensor, Tensor, Tensor]  # codes int64 [n], speaker float32 [S], log-mel float32 [2 n, 80]
@@ -133,24 +134,21 @@ def _fit(module: M, loss: Callable[[], Tensor], steps: int, lr: float, name: str
     module.train()
     optimizer = torch.optim.AdamW(module.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
     average = copy.deepcopy(module).requires_grad_(False)
+    rate = Schedule(lr, max(1, WARM_UP * steps), "cosine", steps)
     decay = 1 - 1 / max(2.0, steps / 10)
     shown = 0.0
     with progress(name, steps) as bar:
         for step in range(steps):
             for group in optimizer.param_groups:
-                group["lr"] = lr * min(1, (step + 1) / max(1, WARM_UP * steps)) * _cosine(step / steps)
+                group["lr"] = rate.at(step)
             value = loss()
             optimizer.zero_grad(set_to_none=True)
             value.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()
-            rate = min(decay, (step + 1) / (step + 10))  # the first weights are soon forgotten
+            kept = min(decay, (step + 1) / (step + 10))  # the first weights are soon forgotten
             for mean, now in zip(average.parameters(), module.parameters(), strict=True):
-                mean.lerp_(now.detach(), 1 - rate)
+                mean.lerp_(now.detach(), 1 - kept)
             shown = value.item() if step == 0 else 0.98 * shown + 0.02 * value.item()
             bar.advance(1, f"loss {shown:.4f}")
     return average.eval()
-
-
-def _cosine(done: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * done))

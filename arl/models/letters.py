@@ -1,0 +1,24 @@
+"""Letters as CTC's labels, for the recognisers over " a-z'": 0 is the blank, 1 to 28 are LETTERS.
+
+labels("no one")      # (15, 16, 1, …)
+spell(path)           # "no one" of the best label at each step, repeats and blanks removed
+"""
+
+import functools
+
+from torch import Tensor
+
+from arl.models.qwen2_flow.vocabulary import LETTERS, spoken
+
+N_LABELS = 1 + len(LETTERS)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def labels(text: str) -> tuple[int, ...]:
+    """The text's letters, 1 to 28. ArlError for a text that cannot be spoken."""
+    return tuple(1 + LETTERS.index(letter) for letter in spoken(text))
+
+
+def spell(path: Tensor) -> str:
+    """int64 [T], a label for each step → the text."""
+    return "".join(LETTERS[label - 1] for label in path.unique_consecutive().tolist() if label)
