@@ -190,7 +190,16 @@ include examples/asr/table1.mk
 
 # ---- Synthesis ------------------------------------------------------------------------------------------------------
 
+.PHONY: demo-tts
+demo-tts: ## from nothing to the judge's WER before and after RL of synthesis, with samples to listen to (TTS_RUN=runs/demo-tts)
+	$(MAKE) --no-print-directory setup
+	$(MAKE) --no-print-directory loop CONFIG=examples/tts/config.mk RUN=$(TTS_RUN)
+	@echo "before and after: $(TTS_RUN)/eval/000000/samples and $(TTS_RUN)/eval/final/samples"
+
+TTS_RUN ?= runs/demo-tts
+
 include examples/tts/start.mk
+include examples/tts/table2.mk
 
 # ---- benchmarks ---------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import soundfile
 
 from arl.engine import server
 from arl.errors import ArlError
+from arl.evaluation import arms
 from arl.evaluation.folder import write
 from arl.evaluation.score import score
 from arl.policy import Policy
@@ -75,8 +76,8 @@ def test_with_one_seed_the_intervals_are_those_of_eval() -> None:
     errors, old, words = (each[0, :, names.index(name)] for each, name in
                           ((ours, "insertions"), (base, "insertions"), (ours, "hits")))  # fmt: skip
     pairs = [
-        (table1.pooled(ours, wer), rate_interval(errors, words)),
-        (table1.change(ours, base, wer), paired_relative(errors, old)),
+        (arms.pooled(ours, wer.of), rate_interval(errors, words)),
+        (arms.change(ours, base, wer.of), paired_relative(errors, old)),
     ]
     for found, expected in pairs:
         assert found is not None and found.value == pytest.approx(expected.value)
@@ -91,7 +92,7 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     same[..., names.index("insertions")] = 2
     different[..., names.index("insertions")] = np.array([1, 2, 3])[:, None]
     wer = table1.BY_NAME["wer"]
-    one, other = table1.pooled(same, wer), table1.pooled(different, wer)
+    one, other = arms.pooled(same, wer.of), arms.pooled(different, wer.of)
     assert one is not None and other is not None and one.value == other.value == pytest.approx(0.4)
     assert one.high - one.low < 1e-9 and (other.low, other.high) == pytest.approx((0.2, 0.6))
 

@@ -3,10 +3,8 @@
     python examples/asr/table1.py runs/table1/runs-test -o examples/asr/RESULTS.md --plot examples/asr/table1.png
 
 RUNS/base is the starting policy's evaluation, RUNS/ARM/SEED/final each run's: folders of `arl eval` with the same sets.
-A figure is pooled over the seeds of an arm. Its 95 % interval is by bootstrap over utterances and seeds: a draw takes
-utterances and, independently, seeds with replacement. Changes are paired with the base on the same draw. With three
-seeds an interval knows little of how seeds vary: each seed's own figure stands beside it. Left out: correction for
-having several rows.
+Figures are pooled over the seeds of an arm, with intervals over utterances and seeds (arl/evaluation/arms.py); each
+seed's own figure stands beside them.
 """
 
 import sys
@@ -19,9 +17,9 @@ import numpy as np
 import typer
 
 from arl.errors import ArlError
-from arl.evaluation.figures import METRICS, Metric, all_columns, table
+from arl.evaluation.arms import cell, change, draw_changes, each_seed, find_runs, markdown_rows, placed, pooled
+from arl.evaluation.figures import METRICS, all_columns, table
 from arl.evaluation.folder import read_rows
-from arl.text.bootstrap import Interval, interval_of
 
 BASE = "base"
 BEGIN, END = "<!-- table1: written by make table1 -->", "<!-- table1: end -->"
@@ -29,7 +27,6 @@ NAMES = {
     "base": "base", "R1-D0": "R1 / D0", "R12-D0": "R1,2 / D0", "R12-D02": "R1,2 / D0,2", "R12-D12": "R1,2 / D1,2",
     "Rall-Dall": "R_all / D_all", "MWER-Dall": "MWER / D_all", "SFT-Dall": "SFT / D_all",
 }  # fmt: skip
-DRAWS = 10_000
 BY_NAME = {metric.name: metric for metric in METRICS}
 COLUMNS = ("wer", "insertion_rate", "deletion_rate", "substitution_rate", "hallucination_rate", "keyword_f1")
 
@@ -59,15 +56,8 @@ def main(
     if plot:
         draw(arms, plot)
         text += f"\n![Change of the word error rate, by policy and set]({plot.name})\n"
-    out.write_text(placed(text, out.read_text(encoding="utf-8") if out.exists() else ""), encoding="utf-8")
+    out.write_text(placed(text, out.read_text(encoding="utf-8") if out.exists() else "", BEGIN, END), encoding="utf-8")
     print(f"table1: {out}" + (f", {plot}" if plot else ""), file=sys.stderr)
-
-
-def placed(text: str, page: str) -> str:
-    """The page with the text between its marks, or the text alone where it has none."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    return f"{before}{begin}\n{text}{end}{after}" if begin and end else text
 
 
 def read_arms(runs: Path) -> list[Arm]:
@@ -75,14 +65,11 @@ def read_arms(runs: Path) -> list[Arm]:
     two evaluations are not of the same utterances."""
     base = by_set(runs / BASE)
     keys = {name: [row["key"] for row in rows] for name, rows in base.items()}
-    found = {}
-    for folder in sorted({path.parent.parent.parent for path in runs.glob("*/*/final/summary.json")}):
-        seeds = sorted(path.parent.parent.name for path in folder.glob("*/final/summary.json"))
-        found[folder.name] = Arm(folder.name, tuple(seeds), stacked([folder / seed / "final" for seed in seeds], keys))
-    if not found:
-        raise ArlError(f"{runs}: no finished run; `make table1` makes them")
-    order = [name for name in NAMES if name in found] + sorted(name for name in found if name not in NAMES)
-    return [Arm(BASE, (), stacked([runs / BASE], keys)), *(found[name] for name in order)]
+    arms = [
+        Arm(name, tuple(folder.parent.name for folder in folders), stacked(folders, keys))
+        for name, folders in find_runs(runs, NAMES).items()
+    ]
+    return [Arm(BASE, (), stacked([runs / BASE], keys)), *arms]
 
 
 def by_set(folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -104,48 +91,21 @@ def stacked(folders: Sequence[Path], keys: Mapping[str, Sequence[str]]) -> dict[
     return {name: np.stack(layer) for name, layer in layers.items()}
 
 
-def drawn(counts: np.ndarray, seed: int) -> np.ndarray:
-    """[seeds, utterances, columns] → [DRAWS, columns]: sums over drawn seeds of drawn utterances. The utterances of a
-    draw depend only on `seed` and how many there are, so that two arms are paired."""
-    n_seeds, n_utterances, _ = counts.shape
-    weights = np.random.default_rng(seed).multinomial(n_utterances, np.full(n_utterances, 1 / n_utterances), DRAWS)
-    picks = np.random.default_rng(seed + 1).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), DRAWS)
-    per_seed = np.einsum("du,suc->dsc", weights.astype(float), counts.astype(float), optimize=True)
-    return np.einsum("ds,dsc->dc", picks / n_seeds, per_seed)
-
-
-def pooled(counts: np.ndarray, metric: Metric, seed: int = 0) -> Interval | None:
-    """A metric over all seeds and utterances, with its interval."""
-    return interval_of(float(metric.of(counts.mean(0).sum(0))), metric.of(drawn(counts, seed)))
-
-
-def change(counts: np.ndarray, base: np.ndarray, metric: Metric, seed: int = 0) -> Interval | None:
-    """(value − base) / base, paired; None where the base is 0 or not defined."""
-    value, start = (float(metric.of(each.mean(0).sum(0))) for each in (counts, base))
-    if not start > 0:
-        return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        draws = metric.of(drawn(counts, seed)) / metric.of(drawn(base, seed)) - 1
-    return interval_of(value / start - 1, draws)
-
-
-def each_seed(counts: np.ndarray, metric: Metric) -> list[float]:
-    return [float(metric.of(one.sum(0))) for one in counts]
-
-
 def markdown(arms: Sequence[Arm]) -> str:
     """A table of word error rates over all sets, then one of everything for each set."""
     base, sets = arms[0], list(arms[0].counts)
     blocks = [
         "WER % with its 95 % interval, the change against the base (relative, paired), and each seed's WER:\n\n"
-        + rows(["policy", *(f"{name} {what}" for name in sets for what in ("WER %", "change %", "seeds"))],
-               [[label(arm), *(cell for name in sets for cell in overview(arm, base, name))] for arm in arms])
+        + markdown_rows(["policy", *(f"{name} {what}" for name in sets for what in ("WER %", "change %", "seeds"))],
+               [[label(arm), *(each for name in sets for each in overview(arm, base, name))] for arm in arms])
     ]  # fmt: skip
     for name in sets:
         counts = base.counts[name]
         head = ["policy", *(f"{BY_NAME[column].label} %" for column in COLUMNS)]
-        body = [[label(arm), *(percent(pooled(arm.counts[name], BY_NAME[c])) for c in COLUMNS)] for arm in arms]
-        blocks.append(f"Set `{name}`: {counts.shape[1]} utterances, {words_of(counts)} words.\n\n" + rows(head, body))
+        body = [[label(arm), *(cell(pooled(arm.counts[name], BY_NAME[c].of)) for c in COLUMNS)] for arm in arms]
+        blocks.append(
+            f"Set `{name}`: {counts.shape[1]} utterances, {words_of(counts)} words.\n\n" + markdown_rows(head, body)
+        )
     return "\n\n".join(blocks) + "\n"
 
 
@@ -158,27 +118,14 @@ def overview(arm: Arm, base: Arm, name: str) -> list[str]:
     """WER, change and seeds of an arm on a set."""
     wer, counts = BY_NAME["wer"], arm.counts[name]
     if arm is base:
-        return [percent(pooled(counts, wer)), "–", "–"]
-    relative = change(counts, base.counts[name], wer)
-    seeds = " ".join(f"{100 * value:.1f}" for value in each_seed(counts, wer))
-    return [percent(pooled(counts, wer)), percent(relative, "+.1f"), seeds]
+        return [cell(pooled(counts, wer.of)), "–", "–"]
+    relative = change(counts, base.counts[name], wer.of)
+    seeds = " ".join(f"{100 * value:.1f}" for value in each_seed(counts, wer.of))
+    return [cell(pooled(counts, wer.of)), cell(relative, "+.1f"), seeds]
 
 
 def label(arm: Arm) -> str:
     return NAMES.get(arm.name, arm.name)
-
-
-def percent(interval: Interval | None, form: str = ".2f") -> str:
-    """'38.21 (33.54 … 43.27)'."""
-    if interval is None:
-        return "–"
-    value, low, high = (format(100 * each, form) for each in (interval.value, interval.low, interval.high))
-    return f"{value} ({low} … {high})"
-
-
-def rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def draw(arms: Sequence[Arm], path: Path) -> None:
@@ -193,15 +140,17 @@ def draw(arms: Sequence[Arm], path: Path) -> None:
     size = (4 * len(sets), 0.5 * len(trained) + 1.6)
     figure, axes = pyplot.subplots(1, len(sets), figsize=size, sharey=True, squeeze=False)
     for axis, name in zip(axes[0], sets, strict=True):
-        start = each_seed(base.counts[name], wer)[0]
-        for place, arm in enumerate(trained):
-            found = change(arm.counts[name], base.counts[name], wer)
-            if found is not None:
-                error = 100 * np.array([[found.value - found.low], [found.high - found.value]])
-                axis.errorbar(100 * found.value, place, xerr=np.maximum(error, 0), fmt="s", capsize=3, color="C0")
-            dots = [100 * (value / start - 1) for value in each_seed(arm.counts[name], wer)]
-            axis.plot(dots, [place + 0.18] * len(dots), ".", color="C1")
-        axis.axvline(0, color="grey", linewidth=0.8)
+        start = each_seed(base.counts[name], wer.of)[0]
+        draw_changes(
+            axis,
+            [
+                (
+                    change(arm.counts[name], base.counts[name], wer.of),
+                    [value / start - 1 for value in each_seed(arm.counts[name], wer.of)],
+                )
+                for arm in trained
+            ],
+        )
         axis.set_title(f"{name} (base {100 * start:.1f} %)")
         axis.set_xlabel("relative change of WER, %")
     axes[0][0].set_yticks(range(len(trained)), [label(arm) for arm in trained])

@@ -1,27 +1,37 @@
-# The embedded default of synthesis: a 3 M-parameter LM over 25 acoustic tokens a second, two voices, tokens rewarded by a
-# small recogniser of tokens. Used as CONFIG=examples/tts/config.mk; every value can be given on make's command line.
+# The embedded default of synthesis: a 3 M-parameter LM over 25 acoustic tokens a second, rewarded by a small recogniser of
+# tokens. Used as CONFIG=examples/tts/config.mk; every value can be given on make's command line.
 START ?= examples/tts/start
 TOKEN_ASR ?= examples/tts/token-asr
 STEPS ?= 24
 EVAL_EVERY ?= 1000
 GROUP ?= 8
-MAX_NEW_TOKENS ?= 400
+MAX_NEW_TOKENS ?= 300
 SEED ?= 0
 LOSS ?= combined
 LR ?= 1e-4
 BETA ?= 0.1
-# The paper's rewards. R1 reads tokens; with R3's pitch, or BY=whisper, waveforms are needed: DECODE=1.
+# The paper's rewards. R1 reads tokens; with R3's pitch, or asr --by whisper, waveforms are needed: DECODE=1.
+REWARDS ?= R12
 REWARD_R1 = --with 'asr --by tokens --model $(TOKEN_ASR) --first 33'
 REWARD_R12 = $(REWARD_R1) --with duration
 REWARD_R123 = $(REWARD_R12) --with 'diversity --part tokens'
-REWARD ?= $(REWARD_R12)
+REWARD ?= $(REWARD_$(REWARDS))
 UPDATE ?= --loss $(LOSS) --lr $(LR) --warmup 3 --schedule cosine --total-steps $(STEPS) --beta $(BETA) \
-  $(if $(READS_TEXTS),--token-asr $(TOKEN_ASR))
+  $(if $(READS_TEXTS),--token-asr $(TOKEN_ASR)) $(if $(NO_FILTER),--no-filter)
 READS_TEXTS = $(filter diffro combined,$(LOSS))
 WARM ?= encode rollout decode reward update sync report
 
-# Texts that neither the parts of the starting policy nor the judge's test set have: WordNet's sentences and prompts.
+# Texts that nothing was trained on: WordNet's sentences and telephone prompts. A step says one shard of them.
+TEXTS ?= 768
+EVAL_TEXTS ?= 200
+BATCH ?= 32
 TEST ?= $(DATA)/test
+define MAKE_DATA
+mkdir -p $(DATA); \
+for set in train:$(TEXTS) test:$(EVAL_TEXTS); do \
+  head -n $${set#*:} examples/tts/texts/$${set%:*}.txt > $(DATA)/$${set%:*}.txt; \
+  arl data --texts $(DATA)/$${set%:*}.txt --batch $(BATCH) -o $(DATA)/$${set%:*}; done
+endef
 
 # Speech is judged by Whisper, two samples a text at the temperature of the rollouts.
 EVAL_GROUP ?= 2
@@ -30,8 +40,3 @@ EVALUATE = arl rollout --shards $(EMB)/test --policy $(1) --group $(EVAL_GROUP) 
   arl decode --shards $(EMB)/test --shards $(2)/rollout --policy $(1) -o $(2)/wav && \
   arl eval-speech --shards $(TEST) --shards $(EMB)/test --shards $(2)/rollout --shards $(2)/wav \
   $(if $(3),--compare $(3)) --voices $(1)/frontend -o $(2)
-
-# Texts to practise on and others to be tested by; the starting policy's training may have had some of either.
-define MAKE_DATA
-arl data --synthetic 500,140,0,clean --seed 9 --min-s 1 --max-s 5 --split test=0.1,train=0.9 --shuffle -o $(DATA)
-endef

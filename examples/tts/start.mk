@@ -3,23 +3,29 @@
 
 S2 ?= runs/tts-start
 S2_SPEECH := --shards $(S2)/speech
-S2_CODEC_STEPS ?= 3000
-S2_FLOW_STEPS ?= 6000
-S2_VOCODER_STEPS ?= 6000
+S2_ALL := --shards $(S2)/all
+S2_CODEC_STEPS ?= 2600
+S2_VOCODER_STEPS ?= 4000
+S2_FLOW_STEPS ?= 2500
 S2_TOKEN_ASR_STEPS ?= 2500
-S2_EPOCHS ?= 12
+S2_EPOCHS ?= 8
 
 .PHONY: tts-start
 tts-start: | $(SETUP) ## rebuild examples/tts/start and token-asr: the starting policy of synthesis and its reward model
 	arl data --synthetic 3600,1100,0,clean --seed 5 --min-s 0.8 --max-s 7 --shuffle -o $(S2)/synthetic
 	arl data --asterisk --split test=0.15,train=0.85 --shuffle --seed 7 --min-s 0.6 --max-s 7 -o $(S2)/human
 	arl data --shards $(S2)/synthetic --shards $(S2)/human/train --shuffle --seed 3 -o $(S2)/speech
-	python examples/tts/train.py codec $(S2_SPEECH) --steps $(S2_CODEC_STEPS) -o $(S2)/parts
-	python examples/tts/train.py decoder $(S2_SPEECH) --parts $(S2)/parts --flow-steps $(S2_FLOW_STEPS) \
-	  --vocoder-steps $(S2_VOCODER_STEPS)
+	arl data --synthetic 4500,300,0,clean --seed 6 --min-s 0.8 --max-s 7 --shuffle --against $(S2)/synthetic \
+	  --against $(S2)/human/test -o $(S2)/more
+	arl data $(S2_SPEECH) --shards $(S2)/more --shuffle --seed 4 -o $(S2)/all
+	python examples/tts/train.py texts $(S2_ALL) -o examples/tts/texts
+	python examples/tts/train.py codec $(S2_SPEECH) --steps $(S2_CODEC_STEPS) -o $(S2)/parts & \
+	python examples/tts/train.py vocoder $(S2_SPEECH) --steps $(S2_VOCODER_STEPS) -o $(S2)/parts && wait $$!
 	python examples/tts/train.py policy $(S2_SPEECH) --parts $(S2)/parts -o $(S2)/blank
-	arl encode $(S2_SPEECH) --policy $(S2)/blank -o $(S2)/emb
+	arl encode $(S2_ALL) --policy $(S2)/blank -o $(S2)/emb
+	python examples/tts/train.py flow $(S2_SPEECH) --parts $(S2)/parts --steps $(S2_FLOW_STEPS) & \
 	arl update --loss sft --shards $(S2)/emb --policy $(S2)/blank --epochs $(S2_EPOCHS) --lr 1e-3 --warmup 100 \
-	  --schedule cosine --weight-decay 0.05 --tokens 4096 --save-every 50 -o $(S2)/policy
-	arl train-token-asr --shards $(S2)/emb $(S2_SPEECH) --steps $(S2_TOKEN_ASR_STEPS) -o examples/tts/token-asr
+	  --schedule cosine --weight-decay 0.05 --tokens 4096 --save-every 50 -o $(S2)/policy && wait $$!
+	arl train-token-asr --shards $(S2)/emb $(S2_ALL) --steps $(S2_TOKEN_ASR_STEPS) -o examples/tts/token-asr
+	cp $(S2)/parts/{decoder.json,flow.safetensors} $(S2)/policy/frontend/
 	arl export --policy $(S2)/policy --slim --dtype float16 -o examples/tts/start

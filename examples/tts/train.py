@@ -1,12 +1,16 @@
 """Trains the parts of the embedded synthesis policy on shards of speech, each from those before it.
 
     python examples/tts/train.py codec --shards speech/ -o parts                        # the speech tokenizer
+    python examples/tts/train.py vocoder --shards speech/ -o parts                      # mel → wave; beside the codec
+    python examples/tts/train.py flow --shards speech/ --parts parts                     # codes → mel
     python examples/tts/train.py policy --shards speech/ --parts parts -o policy        # with an LM that knows nothing
-    python examples/tts/train.py decoder --shards speech/ --parts parts                  # flow matching and vocoder
+
+    python examples/tts/train.py texts --shards speech/ -o texts                         # for the loop and its test
 
 The LM is trained by `arl update --loss sft`, the token recogniser by `arl train-token-asr`. start.mk chains them all.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +24,7 @@ Steps = Annotated[int, typer.Option("--steps", min=1)]
 Seed = Annotated[int, typer.Option("--seed")]
 HELD_OUT = 20  # one clip in so many is not trained on
 VOICE_S = (1.6, 2.4)
+SPOKEN = (15, 60)  # characters of a text that the loop says
 
 
 def waves_of(shards: list[str]) -> Iterator[tuple[Any, dict[str, Any], Any]]:
@@ -47,7 +52,13 @@ def waves_of(shards: list[str]) -> Iterator[tuple[Any, dict[str, Any], Any]]:
 
 
 @app.command()
-def codec(shards: Shards, out: Out, steps: Steps = 3000, seed: Seed = 0) -> None:
+def codec(
+    shards: Shards,
+    out: Out,
+    steps: Steps = 2600,
+    width: Annotated[int, typer.Option("--width", help="Of a layer; a multiple of 4.")] = 160,
+    seed: Seed = 0,
+) -> None:
     """The speech tokenizer; prints how well its recognition head reads held-out clips behind the codes."""
     import torch
 
@@ -58,7 +69,7 @@ def codec(shards: Shards, out: Out, steps: Steps = 3000, seed: Seed = 0) -> None
     torch.set_num_threads(1)
     found = [(mel, meta["text"]) for _, meta, mel in waves_of(shards)]
     kept = [pair for index, pair in enumerate(found) if index % HELD_OUT]
-    trained = train_codec([mel for mel, _ in kept], [text for _, text in kept], steps, seed)
+    trained = train_codec([mel for mel, _ in kept], [text for _, text in kept], steps, seed, width=width)
     codecs.save(trained, out)
     held = found[::HELD_OUT]
     said = heard(trained, [mel for mel, _ in held])
@@ -68,14 +79,43 @@ def codec(shards: Shards, out: Out, steps: Steps = 3000, seed: Seed = 0) -> None
 
 
 @app.command()
-def decoder(
+def vocoder(shards: Shards, out: Out, steps: Steps = 4000, seed: Seed = 0) -> None:
+    """From mels to waves. Griffin-Lim is written instead where it is nearer to held-out clips."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    from arl.models.qwen2_flow import decoder as decoders
+    from arl.models.qwen2_flow.mel import FRAMES_PER_CODE, log_mel, whole_codes
+    from arl.models.qwen2_flow.train import train_vocoder, vocoder_loss
+    from arl.models.qwen2_flow.vocoder import GriffinLim, VocosConfig
+
+    torch.set_num_threads(1)
+    waves = [wave for wave, _, _ in waves_of(shards)]
+    trained = train_vocoder([w for i, w in enumerate(waves) if i % HELD_OUT], VocosConfig(), steps, seed=seed)
+    held = [whole_codes(wave) for wave in waves[::HELD_OUT]]
+    mels = [log_mel(wave) for wave in held]
+    lengths = torch.tensor([len(mel) for mel in mels])
+    losses = {}
+    for made in (trained, GriffinLim()):
+        with torch.no_grad():
+            heard = made(pad_sequence(mels, True), lengths // FRAMES_PER_CODE * FRAMES_PER_CODE)
+            losses[made] = sum(
+                vocoder_loss(x[None, : len(y)], y[None]).item() for x, y in zip(heard, held, strict=True)
+            )
+    best = min(losses, key=losses.__getitem__)
+    decoders.save_vocoder(best, out)
+    figures = ", ".join(f"{made.config.as_dict()['kind']} {loss:.3f}" for made, loss in losses.items())
+    print(f"vocoder: held-out spectral loss {figures}; written: {best.config.as_dict()['kind']}")
+
+
+@app.command()
+def flow(
     shards: Shards,
-    parts: Annotated[Path, typer.Option("--parts", help="Folder with the speech tokenizer; the decoder joins it.")],
-    flow_steps: Annotated[int, typer.Option("--flow-steps", min=1)] = 6000,
-    vocoder_steps: Annotated[int, typer.Option("--vocoder-steps", min=0, help="0: Griffin-Lim instead.")] = 6000,
+    parts: Annotated[Path, typer.Option("--parts", help="Folder with tokenizer and vocoder; the flow joins them.")],
+    steps: Steps = 2500,
     seed: Seed = 0,
 ) -> None:
-    """Flow matching from codes to mels, then the vocoder. A clip's speaker vector is another clip's of the speaker."""
+    """Flow matching from codes to mels. A clip's speaker vector is another clip's of the speaker."""
     import random
 
     import torch
@@ -84,23 +124,18 @@ def decoder(
     from arl.models.qwen2_flow import decoder as decoders
     from arl.models.qwen2_flow.flow import FlowConfig
     from arl.models.qwen2_flow.mel import speaker_vector
-    from arl.models.qwen2_flow.train import train_flow, train_vocoder
-    from arl.models.qwen2_flow.vocoder import GriffinLim, VocosConfig
+    from arl.models.qwen2_flow.train import train_flow
 
     torch.set_num_threads(1)
     tokenizer, rng = codecs.load(parts), random.Random(seed)
-    found = [(wave, meta["speaker"], mel) for wave, meta, mel in waves_of(shards)]
+    found = [(meta["speaker"], mel) for _, meta, mel in waves_of(shards)]
     by_speaker: dict[str, list[torch.Tensor]] = {}
-    for _, speaker, mel in found:
+    for speaker, mel in found:
         by_speaker.setdefault(speaker, []).append(speaker_vector(mel))
-    codes = [
-        row for k in range(0, len(found), 32) for row in tokenizer.encode([mel for _, _, mel in found[k : k + 32]])
-    ]
-    pairs = [(row, rng.choice(by_speaker[speaker]), mel) for row, (_, speaker, mel) in zip(codes, found, strict=True)]
-    flow = train_flow(pairs, FlowConfig(codes=tokenizer.fsq.n_codes), flow_steps, seed=seed)
-    waves = [wave for wave, _, _ in found]
-    vocoder = train_vocoder(waves, VocosConfig(), vocoder_steps, seed=seed) if vocoder_steps else GriffinLim()
-    decoders.save(decoders.Decoder(flow, vocoder), parts)
+    codes = [row for k in range(0, len(found), 32) for row in tokenizer.encode([mel for _, mel in found[k : k + 32]])]
+    pairs = [(row, rng.choice(by_speaker[speaker]), mel) for row, (speaker, mel) in zip(codes, found, strict=True)]
+    trained = train_flow(pairs, FlowConfig(codes=tokenizer.fsq.n_codes), steps, seed=seed)
+    decoders.save(decoders.Decoder(trained, decoders.load_vocoder(parts)), parts)
 
 
 @app.command()
@@ -111,7 +146,8 @@ def policy(
     llm: Annotated[str, typer.Option("--llm", help="WIDTHxLAYERS.")] = "256x4",
     seed: Seed = 0,
 ) -> None:
-    """A policy with the parts there are and an untrained LM; the first clip of each speaker that fits is its voice."""
+    """A policy with the parts there are and an untrained LM; the first clip of each speaker that fits is its voice,
+    that with most clips first: the voice of texts that name none."""
     import shutil
 
     from arl.models.qwen2_flow import build
@@ -121,7 +157,9 @@ def policy(
 
     tokenizer = codecs.load(parts)
     voices: dict[str, Voice] = {}
+    clips: Counter[str] = Counter()
     for _, meta, mel in waves_of(shards):
+        clips[meta["speaker"]] += 1
         seconds = len(mel) / FRAMES_PER_CODE / TOKEN_RATE_HZ
         if meta["speaker"] not in voices and VOICE_S[0] <= seconds <= VOICE_S[1]:
             name, codes = meta["speaker"], tokenizer.encode([mel])[0].tolist()
@@ -129,10 +167,34 @@ def policy(
 
     def fill(folder: Path) -> None:
         shutil.copytree(parts, folder)
-        save_voices(list(voices.values()), folder)
+        save_voices([voices[name] for name, _ in clips.most_common() if name in voices], folder)
 
     made = build.write(out, build.new_llm(llm, tokenizer.fsq.n_codes, seed), tokenizer.fsq.n_codes, fill)
     print(f"policy: {made.path}: voices {', '.join(voices)}")
+
+
+@app.command()
+def texts(
+    shards: Shards,
+    out: Out,
+    train: Annotated[int, typer.Option("--train", help="Texts to practise on.")] = 768,
+    test: Annotated[int, typer.Option("--test", help="Texts to be judged by.")] = 200,
+    seed: Seed = 9,
+) -> None:
+    """train.txt and test.txt: sentences of WordNet and telephone prompts, none of them in the shards or in both."""
+    from arl.corpora.synthetic import texts as drawn
+    from arl.shards import columns
+    from arl.shards.paths import joined_shards
+    from arl.shards.reader import read_joined
+
+    known = {
+        sample.json(columns.META).get("text") for _, paths in joined_shards(shards) for sample in read_joined(paths)
+    }
+    fresh = [text for text in drawn(seed, 12000, 3000, 0) if text not in known and SPOKEN[0] <= len(text) <= SPOKEN[1]]
+    out.mkdir(parents=True, exist_ok=True)
+    for name, chosen in (("train", fresh[:train]), ("test", fresh[train : train + test])):
+        (out / f"{name}.txt").write_text("".join(f"{text}\n" for text in chosen))
+    print(f"texts: {train} and {test} of {len(fresh)} that no training has seen")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from arl.models.qwen2_flow.mel import FRAMES_PER_CODE
 from arl.train.optimizer import Schedule
 
 MEL_WEIGHT = 1.0
-FRAMES_PER_BATCH = 4800  # codes, padding included
+FRAMES_PER_BATCH = 2400  # codes, padding included
 MASKS, MASK_FRAMES = 2, 12
 WARM_UP = 0.1  # of the steps
 

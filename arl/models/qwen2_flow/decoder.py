@@ -11,7 +11,7 @@ another, to the same bits. Left out: streaming.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,28 +75,47 @@ def noise_of(name: str, n_frames: int) -> Tensor:
 
 def save(decoder: Decoder, folder: Path) -> None:
     """Writes the decoder's files into `folder`, whose other files stay."""
+    save_vocoder(decoder.vocoder, folder)
+    _write(folder, "flow", decoder.flow, FLOW)
+
+
+def save_vocoder(vocoder: Vocos | GriffinLim, folder: Path) -> None:
+    """The vocoder's part of `save`: it needs no codes, so it can be trained before or beside the tokenizer."""
+    _write(folder, "vocoder", vocoder, VOCODER)
+
+
+def _write(folder: Path, part: str, module: Any, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    shapes = {"flow": decoder.flow.config.as_dict(), "vocoder": decoder.vocoder.config.as_dict()}
-    save_file({name: t.contiguous() for name, t in decoder.flow.state_dict().items()}, folder / FLOW)
-    if weights := decoder.vocoder.state_dict():
-        save_file({name: t.contiguous() for name, t in weights.items()}, folder / VOCODER)
+    shapes = json.loads((folder / CONFIG).read_text()) if (folder / CONFIG).is_file() else {}
+    shapes[part] = module.config.as_dict()
+    if weights := module.state_dict():
+        save_file({key: tensor.contiguous() for key, tensor in weights.items()}, folder / name)
     (folder / CONFIG).write_text(json.dumps(shapes, indent=1, sort_keys=True) + "\n")
 
 
 def load(folder: Path) -> Decoder:
     """Reads what `save` wrote; weights saved in 16 bits become float32. ArlError for a missing or mismatching file."""
+    flow: Flow = _read(folder, "flow", lambda shape: Flow(FlowConfig(**shape)), FLOW)
+    return Decoder(flow, load_vocoder(folder))
+
+
+def load_vocoder(folder: Path) -> Vocos | GriffinLim:
+    """Reads what `save_vocoder` wrote. ArlError as `load`."""
+    vocoder: Vocos | GriffinLim = _read(folder, "vocoder", make_vocoder, VOCODER)
+    return vocoder
+
+
+def _read(folder: Path, part: str, make: Callable[[dict[str, Any]], Any], name: str) -> Any:
     path = folder / CONFIG
     if not path.is_file():
         raise ArlError(f"{path}: missing; this policy has no decoder (examples/tts/ trains one)")
     try:
-        shapes = json.loads(path.read_text())
-        flow, vocoder = Flow(FlowConfig(**shapes["flow"])), make_vocoder(shapes["vocoder"])
+        module = make(json.loads(path.read_text())[part])
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ArlError(f"{path}: not a decoder's sizes ({error!r})") from error
-    _fill(flow, folder / FLOW)
-    if vocoder.state_dict():
-        _fill(vocoder, folder / VOCODER)
-    return Decoder(flow, vocoder)
+    if module.state_dict():
+        _fill(module, folder / name)
+    return module
 
 
 def _fill(module: nn.Module, path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from arl.errors import ArlError
 from arl.models.qwen2_flow.vocabulary import SPEECH, START, acoustic_ids, text_ids
 
-LONGEST = 8  # acoustic tokens per character of text that a response may have; read speech has about 2
+LONGEST = 5  # acoustic tokens per character of text that a response may have (20 per word piece); speech has about 2
 
 
 @dataclass(frozen=True)

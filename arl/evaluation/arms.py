@@ -1,0 +1,92 @@
+"""Figures of an experiment with several arms and seeds, and their tables in Markdown.
+
+    pooled(counts, wer), change(counts, base_counts, wer)        # counts: [seeds, utterances, columns]
+
+A figure is a function `of` of sums over utterances, [..., columns] → [...], and is pooled over the seeds of an arm. Its
+95 % interval is by bootstrap over utterances and seeds: a draw takes utterances and, independently, seeds with
+replacement. Changes are paired with the base on the same draw. With three seeds an interval knows little of how seeds
+vary: each seed's own figure belongs beside it. Left out: correction for having several arms.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arl.errors import ArlError
+from arl.text.bootstrap import Interval, interval_of
+
+Of = Callable[[np.ndarray], np.ndarray]
+DRAWS = 10_000
+
+
+def find_runs(runs: Path, names: Iterable[str]) -> dict[str, list[Path]]:
+    """By arm the evaluations RUNS/ARM/SEED/final, in the order of `names`. ArlError when there are none."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(runs.glob("*/*/final/summary.json")):
+        found.setdefault(path.parent.parent.parent.name, []).append(path.parent)
+    if not found:
+        raise ArlError(f"{runs}: no finished run there")
+    order = dict.fromkeys([*(name for name in names if name in found), *found])
+    return {name: found[name] for name in order}
+
+
+def drawn(counts: np.ndarray, seed: int) -> np.ndarray:
+    """[seeds, utterances, columns] → [DRAWS, columns]: sums over drawn seeds of drawn utterances. The utterances of a
+    draw depend only on `seed` and how many there are, so that two arms are paired."""
+    n_seeds, n_utterances, _ = counts.shape
+    weights = np.random.default_rng(seed).multinomial(n_utterances, np.full(n_utterances, 1 / n_utterances), DRAWS)
+    picks = np.random.default_rng(seed + 1).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), DRAWS)
+    per_seed = np.einsum("du,suc->dsc", weights.astype(float), counts.astype(float), optimize=True)
+    return np.einsum("ds,dsc->dc", picks / n_seeds, per_seed)
+
+
+def pooled(counts: np.ndarray, of: Of, seed: int = 0) -> Interval | None:
+    """A figure over all seeds and utterances, with its interval; None where it is not defined."""
+    return interval_of(float(of(counts.mean(0).sum(0))), of(drawn(counts, seed)))
+
+
+def change(counts: np.ndarray, base: np.ndarray, of: Of, seed: int = 0) -> Interval | None:
+    """(value − base) / base, paired; None where the base is 0 or not defined."""
+    value, start = (float(of(each.mean(0).sum(0))) for each in (counts, base))
+    if not start > 0:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws = of(drawn(counts, seed)) / of(drawn(base, seed)) - 1
+    return interval_of(value / start - 1, draws)
+
+
+def each_seed(counts: np.ndarray, of: Of) -> list[float]:
+    return [float(of(one.sum(0))) for one in counts]
+
+
+def cell(interval: Interval | None, form: str = ".2f", factor: float = 100) -> str:
+    """'38.21 (33.54 … 43.27)'."""
+    if interval is None:
+        return "–"
+    value, low, high = (format(factor * each, form) for each in (interval.value, interval.low, interval.high))
+    return f"{value} ({low} … {high})"
+
+
+def markdown_rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def placed(text: str, page: str, begin: str, end: str) -> str:
+    """The page with the text between its marks, or the text alone where it has none."""
+    before, opened, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    return f"{before}{begin}\n{text}{end}{after}" if opened and closed else text
+
+
+def draw_changes(axis: Any, changes: Sequence[tuple[Interval | None, Sequence[float]]]) -> None:
+    """On matplotlib's axes a row for each (relative change, that of each seed), in per cent, the first one on top."""
+    for place, (found, seeds) in enumerate(changes):
+        if found is not None:
+            error = 100 * np.array([[found.value - found.low], [found.high - found.value]])
+            axis.errorbar(100 * found.value, place, xerr=np.maximum(error, 0), fmt="s", capsize=3, color="C0")
+        axis.plot([100 * each for each in seeds], [place + 0.18] * len(seeds), ".", color="C1")
+    axis.axvline(0, color="grey", linewidth=0.8)

@@ -1,0 +1,97 @@
+"""Long runs → the paper's Figure 3: the reward of the samples and the judge's WER by step, a line for each arm.
+
+    python -m examples.tts.fig3 runs/table2/long -o examples/tts/fig3.png     # and the figures beside it, fig3.md
+
+LONG/ARM is a run of `make loop` with evaluations in eval/NNNNNN and eval/final. The reward is that of the training
+samples; its first program alone (R1, recognition by tokens) is drawn, so that arms with several rewards compare.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from arl.errors import ArlError
+from arl.evaluation.arms import markdown_rows
+from arl.report import evaluations
+from arl.stage import read_record
+from examples.tts.table2 import NAMES
+
+R1 = "asr"  # the program whose mean is drawn
+
+
+def main(
+    runs: Annotated[Path, typer.Argument(help="The folder with ARM/step-NNNNNN/ and ARM/eval/.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write; its figures go into a .md beside it.")],
+) -> None:
+    """Draw Figure 3 from long runs.
+
+    Example: python -m examples.tts.fig3 runs/table2/long -o fig3.png
+    """
+    arms = {name: read_run(runs / name) for name in NAMES if (runs / name / "eval/final/summary.json").is_file()}
+    if not arms:
+        raise ArlError(f"{runs}: no finished run there; `make fig3` makes them")
+    draw(arms, out)
+    out.with_suffix(".md").write_text(markdown(arms), encoding="utf-8")
+    print(f"fig3: {out}, {out.with_suffix('.md')}", file=sys.stderr)
+
+
+def read_run(run: Path) -> tuple[dict[int, float], dict[int, dict[str, Any]]]:
+    """(mean R1 of the samples by step, summaries of the evaluations by step)."""
+    rewards = {}
+    for folder in sorted(run.glob("step-*")):
+        shards = [line for line in read_record(folder / "reward") if line["component_means"].get(R1) is not None]
+        if shards:
+            n_hyps = sum(line["hypotheses"] for line in shards)
+            total = sum(line["component_means"][R1] * line["hypotheses"] for line in shards)
+            rewards[int(folder.name.rpartition("-")[2])] = total / n_hyps
+    last = json.loads((run / "eval/final/summary.json").read_text())
+    return rewards, evaluations(run) | {max(rewards): last}
+
+
+def markdown(arms: dict[str, Any]) -> str:
+    """The judge's WER of each evaluation, a row for each arm."""
+    steps = sorted({step for _, found in arms.values() for step in found})
+
+    def shown(summary: dict[str, Any] | None) -> str:
+        if summary is None:
+            return "–"
+        wer, low, high = (f"{100 * summary[name]:.1f}" for name in ("wer", "wer_low", "wer_high"))
+        return f"{wer} ({low} … {high})"
+
+    body = [[NAMES[name], *(shown(found.get(step)) for step in steps)] for name, (_, found) in arms.items()]
+    return markdown_rows(["judge WER % after step", *map(str, steps)], body) + "\n"
+
+
+def draw(arms: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
+    for name, (rewards, found) in arms.items():
+        left.plot(list(rewards), list(rewards.values()), ".-", label=NAMES[name])
+        wers = [100 * summary["wer"] for summary in found.values()]
+        sides = [
+            [max(0.0, 100 * side * (s["wer"] - s[bound])) for s in found.values()]
+            for side, bound in ((1, "wer_low"), (-1, "wer_high"))
+        ]
+        right.errorbar(list(found), wers, yerr=sides, fmt="s-", capsize=3)
+    left.set_ylabel("R1 of the training samples (by tokens)")
+    right.set_ylabel("judge WER, % (95 %)")
+    for axis in (left, right):
+        axis.set_xlabel("step")
+    left.legend(fontsize="small")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except ArlError as error:
+        sys.exit(f"fig3: {error}")

@@ -1,0 +1,75 @@
+# The paper's Table 2 on the embedded default: six arms from one starting policy, each with several seeds, the same texts
+# and the same number of steps. Included by the top Makefile; examples/tts/RESULTS.md has the result.
+#
+#     make table2                                  # everything, resumable: each run is `make loop`, each step a stamp
+#     make table2 QUICK=1 T2=runs/table2-quick     # the same at a toy size, minutes: does it run?
+#     make fig3                                    # reward and judge WER by step, over a longer run of each arm
+
+T2 ?= runs/table2
+T2_SEEDS ?= 0 1 2
+T2_ARMS ?= diffro-R1 grpo-R1 combined-R1 filter-R1 filter-R12 filter-R123
+T2_START ?= examples/tts/start
+T2_STEPS ?= 16
+T2_LR ?= 1e-4
+F3_ARMS ?= diffro-R1 grpo-R1 combined-R1 filter-R1
+F3_STEPS ?= 48
+F3_EVERY ?= 12
+T2_SETTINGS =# of every run: any variable of config.mk
+ifdef QUICK
+T2_SEEDS := 0
+T2_ARMS := diffro-R1 filter-R12
+F3_ARMS := filter-R12
+T2_STEPS := 2
+F3_STEPS := 2
+F3_EVERY := 1
+T2_SETTINGS := TEXTS=4 EVAL_TEXTS=4 GROUP=4 MAX_NEW_TOKENS=60
+endif
+T2_OUT ?= $(if $(QUICK),$(T2)/TABLE2.md,examples/tts/RESULTS.md)
+
+T2_LOSS_OF_diffro := diffro
+T2_LOSS_OF_grpo := grpo
+T2_LOSS_OF_combined := combined
+T2_LOSS_OF_filter := combined
+T2_ALL = CONFIG=examples/tts/config.mk START=$(T2_START) DATA=$(T2)/data EMB=$(T2)/emb ENGINE=$(T2)/engine \
+  WARM_IN=$(T2)/warm KEEP=1 LR=$(T2_LR) $(T2_SETTINGS)
+T2_MAKE := $(MAKE) --no-print-directory# by another name: `make -n` runs a recipe that has MAKE in it
+
+# The base: a loop of no steps, whose data, policy and first evaluation the others share.
+$(T2)/base/eval/000000/summary.json: | $(SETUP)
+	$(Q)$(T2_MAKE) $@ RUN=$(T2)/base $(T2_ALL)
+
+# $(1) folder of the run, $(2) arm, $(3) seed, $(4) more
+T2_LOOP = $(T2_MAKE) loop RUN=$(1) SEED=$(3) LOSS=$(T2_LOSS_OF_$(firstword $(subst -, ,$(2)))) \
+  REWARDS=$(lastword $(subst -, ,$(2))) $(T2_ALL) $(if $(filter combined-%,$(2)),NO_FILTER=1) $(4)
+
+define T2_BEGIN
+	$(Q)mkdir -p $(1)/eval && ln -sfnr $(T2)/base/policy $(1)/policy && ln -sfnr $(T2)/base/eval/000000 $(1)/eval/000000
+	$(Q)[ -e $(1)/encode.done ] || { echo $$$$(($(2) * 7)) > $(1)/next; touch $(1)/encode.done; }
+endef
+
+define table2_run
+$(T2)/runs/$(1)/$(2)/final/summary.json: $(T2)/base/eval/000000/summary.json
+$(call T2_BEGIN,$(T2)/runs/$(1)/$(2),$(2))
+	$(Q)$(call T2_LOOP,$(T2)/runs/$(1)/$(2),$(1),$(2),STEPS=$(T2_STEPS))
+	$(Q)ln -sfn eval/final $(T2)/runs/$(1)/$(2)/final
+endef
+$(foreach seed,$(T2_SEEDS),$(foreach arm,$(T2_ARMS),$(eval $(call table2_run,$(arm),$(seed)))))
+
+define fig3_run
+$(T2)/long/$(1)/eval/final/summary.json: $(T2)/base/eval/000000/summary.json
+$(call T2_BEGIN,$(T2)/long/$(1),0)
+	$(Q)$(call T2_LOOP,$(T2)/long/$(1),$(1),0,STEPS=$(F3_STEPS) EVAL_EVERY=$(F3_EVERY))
+endef
+$(foreach arm,$(F3_ARMS),$(eval $(call fig3_run,$(arm))))
+
+T2_STOP = ARL_ENGINE=$(T2)/engine ARL_WARM= arl engine stop; ARL_WARM=$(T2)/warm arl warm stop || true
+
+.PHONY: table2 fig3
+table2: $(foreach seed,$(T2_SEEDS),$(foreach arm,$(T2_ARMS),$(T2)/runs/$(arm)/$(seed)/final/summary.json)) ## the paper's Table 2 (QUICK=1: at a toy size; T2_SEEDS="0 1 2"; resumable)
+	$(Q)$(T2_STOP)
+	$(Q)ln -sfnr $(T2)/base/eval/000000 $(T2)/runs/base
+	$(Q)python examples/tts/table2.py $(T2)/runs -o $(T2_OUT) --plot $(dir $(T2_OUT))table2.png
+
+fig3: $(foreach arm,$(F3_ARMS),$(T2)/long/$(arm)/eval/final/summary.json) ## the paper's Figure 3: reward and judge WER by step (QUICK=1)
+	$(Q)$(T2_STOP)
+	$(Q)python -m examples.tts.fig3 $(T2)/long -o $(dir $(T2_OUT))fig3.png
