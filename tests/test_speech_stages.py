@@ -18,28 +18,13 @@ from arl.stage import read_record
 from arl.train.data import rl_batch
 from arl.train.learner import load_llm
 from arl.train.shared_prefix import shared_log_probs
+from tests.test_readme import shown_program
 from tests.tiny_tts import make_tiny_tts_policy
 
 pytestmark = pytest.mark.engine
 
 TEXTS = ["one two", "press the number", "good morning to you", "again"]
 GROUP = 4
-LOUDNESS = '''
-import io
-import soundfile
-from arl import reward
-
-
-@reward
-def quiet(utterance):
-    """1 for silence, less for a louder hypothesis."""
-    waves = [soundfile.read(io.BytesIO(hyp.wav.read()))[0] if hyp.wav else None for hyp in utterance.hyps]
-    return [None if wave is None else 1 - float(abs(wave).mean()) for wave in waves]
-
-
-if __name__ == "__main__":
-    quiet.main()
-'''
 
 
 def arl(folder: Path, *words: str) -> None:
@@ -52,14 +37,14 @@ def arl(folder: Path, *words: str) -> None:
 
 def test_from_texts_to_the_next_policy(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
-    (tmp_path / "quiet.py").write_text(LOUDNESS)
+    (tmp_path / "steady.py").write_text(shown_program("steady"))
     policy = Policy.open(make_tiny_tts_policy(tmp_path / "policy"))
     try:
         arl(tmp_path, "data", "--texts", "texts.txt", "-o", "texts")
         arl(tmp_path, "encode", "--shards", "texts", "--policy", "policy", "-o", "emb")
         arl(tmp_path, "rollout", "--shards", "emb", "--group", str(GROUP))
         arl(tmp_path, "decode", "--shards", "emb", "--shards", "rollout", "--policy", "policy", "--nfe", "2")
-        arl(tmp_path, "reward", "--shards", "rollout", "--shards", "wav", "--with", "duration", "--with", "./quiet.py")
+        arl(tmp_path, "reward", "--shards", "rollout", "--shards", "wav", "--with", "duration", "--with", "./steady.py")
         update = ["update", "--shards", "emb", "--shards", "rollout", "--shards", "reward", "--policy", "policy"]
         arl(tmp_path, *update, "--lr", "1e-2", "-o", "next")
         arl(tmp_path, "sync", "--policy", "next")
@@ -88,7 +73,7 @@ def test_from_texts_to_the_next_policy(tmp_path: Path) -> None:
             first, n_codes = policy.acoustic
             spoken = sum(first <= token < first + n_codes for token in hyp["tokens"])
             assert rate == 16000 and len(wave) == 640 * max(1, spoken)
-        assert set(sample.json(columns.REWARD)["components"]) == {"duration", "quiet"}
+        assert set(sample.json(columns.REWARD)["components"]) == {"duration", "steady"}
     assert read_record(tmp_path / "wav")[0]["audio_s"] > 0
     assert Policy.open(tmp_path / "next").version != policy.version
     assert Policy.open(tmp_path / "next").is_tts  # and the next rollout was made by it
