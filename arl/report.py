@@ -21,7 +21,7 @@ import typer
 from arl import options
 from arl.alarms import ENDS, WATCHED, WINDOW, alarms, warning
 
-STAGES = ("rollout", "reward", "update", "sync")
+STAGES = {"rollout": "rollout", "decode": "wav", "reward": "reward", "update": "update", "sync": "sync"}  # and folders
 FIGURES = ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread")  # of the update's record
 NUMBERED = re.compile(r"^(\w+)-\d+\b")  # diversity-2.pitch: of the second program of that name
 
@@ -57,7 +57,7 @@ def read_step(folder: Path) -> dict[str, Any] | None:
     """The figures of one step, or None when its update is not done."""
     from arl.stage import read_record
 
-    records = {stage: (read_record(folder / stage) or [{}])[-1] for stage in STAGES}
+    records = {stage: (read_record(folder / name) or [{}])[-1] for stage, name in STAGES.items()}
     if not records["update"]:  # the loop keeps a copy of it there, as it removes old policies
         records["update"] = (read_record(folder / "policy") or [{}])[-1]
     update, rollout = records["update"], records["rollout"]
@@ -67,7 +67,11 @@ def read_step(folder: Path) -> dict[str, Any] | None:
     row |= {name: update[name] for name in FIGURES if name in update}
     if "reward_wer" in row:
         row["sample_wer"] = 1 - row.pop("reward_wer")
-    row["seconds"] = {stage: round(sum(records[stage].get("seconds", {}).values()), 2) for stage in STAGES}
+    row["seconds"] = {
+        stage: round(sum(record.get("seconds", {}).values()), 2)
+        for stage, record in records.items()
+        if record or stage != "decode"
+    }
     row |= {k: rollout[k] for k in ("tokens_per_s", "truncated") if k in rollout}
     if watched := watched_means(read_record(folder / "reward")):
         row["watched"] = watched

@@ -23,7 +23,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained pa
 Steps = Annotated[int, typer.Option("--steps", min=1)]
 Seed = Annotated[int, typer.Option("--seed")]
 HELD_OUT = 20  # one clip in so many is not trained on
-VOICE_S = (1.6, 2.4)
+VOICE_S = (0.8, 1.2)
 SPOKEN = (15, 60)  # characters of a text that the loop says
 
 
