@@ -60,10 +60,11 @@ def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
 
 def test_every_make_target_shown_exists() -> None:
     makefiles = "".join(
-        (ROOT / name).read_text() for name in ("Makefile", "examples/asr/table1.mk", "examples/tts/start.mk")
+        (ROOT / name).read_text()
+        for name in ("Makefile", "examples/asr/table1.mk", "examples/tts/start.mk", "examples/tts/table2.mk")
     )
     targets = set(re.findall(r"^([a-z0-9-]+):", makefiles, re.MULTILINE))
-    text = "".join((ROOT / page).read_text() for page in PAGES)
+    text = "".join((ROOT / page).read_text() for page in [*PAGES, "examples/tts/README.md"])
     shown = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE))
     assert shown and shown <= targets
 

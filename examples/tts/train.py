@@ -10,7 +10,6 @@
 The LM is trained by `arl update --loss sft`, the token recogniser by `arl train-token-asr`. start.mk chains them all.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +22,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained pa
 Steps = Annotated[int, typer.Option("--steps", min=1)]
 Seed = Annotated[int, typer.Option("--seed")]
 HELD_OUT = 20  # one clip in so many is not trained on
-VOICE_S = (0.8, 1.2)
+VOICE_S = (0.9, 1.3)
 SPOKEN = (15, 60)  # characters of a text that the loop says
 
 
@@ -146,9 +145,11 @@ def policy(
     llm: Annotated[str, typer.Option("--llm", help="WIDTHxLAYERS.")] = "256x4",
     seed: Seed = 0,
 ) -> None:
-    """A policy with the parts there are and an untrained LM; the first clip of each speaker that fits is its voice,
-    that with most clips first: the voice of texts that name none."""
+    """A policy with the parts there are and an untrained LM; the first phrase of each speaker that fits is its voice
+    (with the mean of its speaker vectors), that with most clips first: the voice of texts that name none."""
     import shutil
+
+    import torch
 
     from arl.models.qwen2_flow import build
     from arl.models.qwen2_flow import codec as codecs
@@ -156,21 +157,26 @@ def policy(
     from arl.models.qwen2_flow.prompts import Voice, save_voices
 
     tokenizer = codecs.load(parts)
-    voices: dict[str, Voice] = {}
-    clips: Counter[str] = Counter()
+    clips: dict[str, list[torch.Tensor]] = {}
+    said: dict[str, tuple[str, torch.Tensor]] = {}
     for _, meta, mel in waves_of(shards):
-        clips[meta["speaker"]] += 1
         seconds = len(mel) / FRAMES_PER_CODE / TOKEN_RATE_HZ
-        if meta["speaker"] not in voices and VOICE_S[0] <= seconds <= VOICE_S[1]:
-            name, codes = meta["speaker"], tokenizer.encode([mel])[0].tolist()
-            voices[name] = Voice(name, meta["text"], codes, speaker_vector(mel).numpy())
+        clips.setdefault(meta["speaker"], []).append(speaker_vector(mel))
+        is_phrase = sum(len(word) > 2 for word in meta["text"].split()) > 1
+        if is_phrase and VOICE_S[0] <= seconds <= VOICE_S[1]:
+            said.setdefault(meta["speaker"], (meta["text"], mel))
+    voices = [
+        Voice(name, said[name][0], tokenizer.encode([said[name][1]])[0].tolist(), torch.stack(vectors).mean(0).numpy())
+        for name, vectors in sorted(clips.items(), key=lambda item: -len(item[1]))
+        if name in said
+    ]
 
     def fill(folder: Path) -> None:
         shutil.copytree(parts, folder)
-        save_voices([voices[name] for name, _ in clips.most_common() if name in voices], folder)
+        save_voices(voices, folder)
 
     made = build.write(out, build.new_llm(llm, tokenizer.fsq.n_codes, seed), tokenizer.fsq.n_codes, fill)
-    print(f"policy: {made.path}: voices {', '.join(voices)}")
+    print(f"policy: {made.path}: voices {', '.join(f'{voice.name} ({voice.text})' for voice in voices)}")
 
 
 @app.command()
