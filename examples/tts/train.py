@@ -23,6 +23,8 @@ Steps = Annotated[int, typer.Option("--steps", min=1)]
 Seed = Annotated[int, typer.Option("--seed")]
 HELD_OUT = 20  # one clip in so many is not trained on
 VOICE_S = (0.9, 1.3)
+CROP = 64  # codes of a clip that the flow sees at a time
+TEMPERATURE = 0.667  # of the flow's noise, as Matcha-TTS's
 SPOKEN = (15, 60)  # characters of a text that the loop says
 
 
@@ -133,7 +135,10 @@ def flow(
         by_speaker.setdefault(speaker, []).append(speaker_vector(mel))
     codes = [row for k in range(0, len(found), 32) for row in tokenizer.encode([mel for _, mel in found[k : k + 32]])]
     pairs = [(row, rng.choice(by_speaker[speaker]), mel) for row, (speaker, mel) in zip(codes, found, strict=True)]
-    trained = train_flow(pairs, FlowConfig(codes=tokenizer.fsq.n_codes), steps, seed=seed)
+    draft, shape = codecs.Draft.of(tokenizer), tokenizer.config
+    sizes = {name: shape[name] for name in ("width", "heads", "levels", "dims")} | {"layers": shape["after"]}
+    config = FlowConfig(codes=tokenizer.fsq.n_codes, draft=sizes, temperature=TEMPERATURE)
+    trained = train_flow(pairs, config, steps, crop=CROP, seed=seed, draft=draft)
     decoders.save(decoders.Decoder(trained, decoders.load_vocoder(parts)), parts)
 
 

@@ -131,6 +131,35 @@ class Codec(nn.Module):
         return [row[:n] for row, n in zip(codes, lengths.tolist(), strict=True)]
 
 
+class Draft(nn.Module):
+    """The tokenizer's way back from codes to mels, frozen: blurred, as it was trained on the mean absolute error, but
+    right about what is said. The flow starts from it (flow.py)."""
+
+    def __init__(self, width: int, heads: int, layers: int, levels: int, dims: int) -> None:
+        super().__init__()
+        self.fsq = Fsq(levels, dims)
+        self.from_steps = nn.Linear(dims, width)
+        self.after = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.mel = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, FRAMES_PER_CODE * N_MELS))
+        self.requires_grad_(False)
+        for block in self.after:
+            block.dropout.p = 0.0  # as it was trained, whatever trains around it
+
+    @staticmethod
+    def of(codec: Codec) -> "Draft":
+        config = codec.config
+        draft = Draft(config["width"], config["heads"], config["after"], config["levels"], config["dims"])
+        draft.load_state_dict({name: codec.state_dict()[name] for name in draft.state_dict()})
+        return draft
+
+    def forward(self, codes: Tensor, lengths: Tensor) -> Tensor:
+        """Codes int64 [B, n], of which lengths int64 [B] count → log-mel [B, 2 n, 80], anything outside."""
+        x, valid = self.from_steps(self.fsq.steps(codes)), Codec.valid(lengths, codes.shape[1])
+        for block in self.after:
+            x = block(x, valid)
+        return self.mel(x).view(len(codes), -1, N_MELS)
+
+
 def save(codec: Codec, folder: Path) -> None:
     """Writes codec.json and codec.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)

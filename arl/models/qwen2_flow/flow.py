@@ -6,6 +6,9 @@ x_t = (1 - (1 - σ) t)·noise + t·mel. Sampling is Euler's method on a cosine s
 so equal noise gives equal speech. A padded batch equals its clips alone: convolutions see zeros outside a clip,
 attention sees nothing, norms are per frame. Left out: a prompt's mel as condition; the speaker is a vector.
 
+With a draft, the tokenizer's own mel of the codes, what flows is the difference from it, and it is a condition, too
+(as ResGrad, arXiv 2212.14518, does with diffusion): a small network has less to learn.
+
 Sources: CosyVoice2 (arXiv 2412.10117, sections 2.4 and 3); flow matching (arXiv 2210.02747); the shared time
 modulation with a table per layer is PixArt-α's (arXiv 2310.00426).
 """
@@ -18,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arl.models.qwen2_flow.codec import Draft
 from arl.models.qwen2_flow.convnext import EPS, ConvNeXt, Depthwise, frames_inside, zero_outside
 from arl.models.qwen2_flow.mel import FRAMES_PER_CODE, N_MELS, SPEAKER_DIM
 
@@ -27,7 +31,8 @@ SIGMA = 1e-6  # the path's spread around the data at t = 1
 @dataclass(frozen=True)
 class FlowConfig:
     """Sizes. codes: acoustic tokens; speaker_dim: length of a speaker vector; layers: of the velocity estimator,
-    encoder_layers: of the code encoder; hidden: inside feed-forward layers; kernel: frames, odd."""
+    encoder_layers: of the code encoder; hidden: inside feed-forward layers; kernel: frames, odd; draft: sizes of the
+    tokenizer's way back, or none; temperature: what the noise is multiplied by when sampling."""
 
     codes: int = 729
     speaker_dim: int = SPEAKER_DIM
@@ -37,6 +42,8 @@ class FlowConfig:
     hidden: int = 768
     kernel: int = 7
     encoder_layers: int = 2
+    draft: dict[str, int] | None = None
+    temperature: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,7 +97,8 @@ class Layer(nn.Module):
 
 
 class Flow(nn.Module):
-    """The code encoder, the velocity estimator, and the mel bins' mean and standard deviation (buffers [80])."""
+    """The code encoder, the velocity estimator, and the mean and standard deviation of the mel bins, or of their
+    differences from the draft (buffers [80])."""
 
     mean: Tensor
     std: Tensor
@@ -100,6 +108,8 @@ class Flow(nn.Module):
         self.config = config
         width = config.width
         self.encoder = CodeEncoder(config)
+        self.draft = Draft(**config.draft) if config.draft else None
+        self.project_draft = nn.Linear(N_MELS, width) if config.draft else None
         self.project_in = nn.Linear(N_MELS, width)
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 6 * width))
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
@@ -107,6 +117,14 @@ class Flow(nn.Module):
         self.project_out = nn.Linear(width, N_MELS)
         self.register_buffer("mean", torch.zeros(N_MELS))
         self.register_buffer("std", torch.ones(N_MELS))
+
+    def condition(self, codes: Tensor, speakers: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(the condition [B, 2 n, W], the log-mel that data is counted from, [B, 2 n, 80] or [80])."""
+        condition = self.encoder(codes, speakers, lengths)
+        if self.draft is None or self.project_draft is None:
+            return condition, self.mean
+        draft = self.draft(codes, lengths)
+        return condition + self.project_draft(draft / 4 + 1), draft + self.mean  # of about unit size
 
     def velocity(self, x: Tensor, t: Tensor, condition: Tensor, inside: Tensor | None) -> Tensor:
         """x: [B, T, 80] on the path at times t [B or 1]; condition: [B, T, W]; inside: bool [B, T, 1] or None."""
@@ -125,13 +143,13 @@ class Flow(nn.Module):
         codes: int64 [B, n], of which lengths int64 [B] count; speakers: float32 [B, S]; noise: float32 [B, 2 n, 80];
         nfe: Euler steps; cfg: guidance, velocity (1 + cfg)·conditional - cfg·unconditional; 0 computes only the first.
         """
-        condition = self.encoder(codes, speakers, lengths)
+        condition, origin = self.condition(codes, speakers, lengths)
         inside = frames_inside(FRAMES_PER_CODE * lengths)
         if cfg:
             condition = torch.cat([condition, torch.zeros_like(condition)])
             inside = None if inside is None else torch.cat([inside, inside])
         times = schedule(nfe).tolist()
-        x = noise
+        x = self.config.temperature * noise
         for now, then in zip(times, times[1:], strict=False):
             at = torch.full((1,), now, device=x.device)
             v = self.velocity(torch.cat([x, x]) if cfg else x, at, condition, inside).float()
@@ -139,7 +157,7 @@ class Flow(nn.Module):
                 conditional, unconditional = v.chunk(2)
                 v = (1 + cfg) * conditional - cfg * unconditional
             x = x + (then - now) * v
-        return x * self.std + self.mean
+        return x * self.std + origin
 
 
 def schedule(nfe: int) -> Tensor:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arl.console import progress
+from arl.models.qwen2_flow.codec import Draft
 from arl.models.qwen2_flow.convnext import frames_inside
 from arl.models.qwen2_flow.flow import SIGMA, Flow, FlowConfig
 from arl.models.qwen2_flow.mel import CODE_SAMPLES, FRAMES_PER_CODE, log_mel
@@ -40,13 +41,14 @@ def flow_loss(
     clips without condition, from which guidance has its unconditional velocity.
     """
     batch = len(codes)
-    data = (mels - flow.mean) / flow.std
+    condition, origin = flow.condition(codes, speakers, lengths)
+    data = (mels - origin) / flow.std
     noise = torch.randn(data.shape, generator=generator)
     t = 1 - torch.cos(torch.rand(batch, generator=generator) * math.pi / 2)  # as the sampler's schedule
     keep = torch.rand(batch, generator=generator) >= drop
     noise, t, keep = (x.to(data.device) for x in (noise, t, keep))
     x = (1 - (1 - SIGMA) * t[:, None, None]) * noise + t[:, None, None] * data
-    condition = flow.encoder(codes, speakers, lengths) * keep[:, None, None]
+    condition = condition * keep[:, None, None]
     inside = frames_inside(FRAMES_PER_CODE * lengths)
     error = (flow.velocity(x, t, condition, inside) - (data - (1 - SIGMA) * noise)).square().mean(2)
     return error.mean() if inside is None else error[inside[..., 0]].mean()
@@ -70,12 +72,15 @@ def _magnitudes(waves: Tensor, n_fft: int, window: Tensor) -> Tensor:
 
 def train_flow(
     pairs: Sequence[Pair], config: FlowConfig, steps: int, batch: int = 16, crop: int = 100, lr: float = 1e-3,
-    seed: int = 0, device: str = "cpu",
+    seed: int = 0, device: str = "cpu", draft: Draft | None = None,
 ) -> Flow:  # fmt: skip
-    """A flow with the mean and deviation of these mels, after `steps` batches of random crops of `crop` codes."""
+    """A flow with the mean and deviation of these mels, after `steps` batches of random crops of `crop` codes. draft:
+    the tokenizer's, where the config has one."""
     torch.manual_seed(seed)
     flow = Flow(config)
-    every = torch.cat([mel for _, _, mel in pairs])
+    if flow.draft is not None and draft is not None:
+        flow.draft.load_state_dict(draft.state_dict())
+    every = torch.cat([mel if draft is None else mel - drafted(draft, codes) for codes, _, mel in pairs])
     flow.mean.copy_(every.mean(0))
     flow.std.copy_(every.std(0).clamp_min(0.1))
     flow.to(device)
@@ -89,6 +94,12 @@ def train_flow(
         return flow_loss(flow, codes, speakers, mels, lengths, generator)
 
     return _fit(flow, loss, steps, lr, "flow")
+
+
+def drafted(draft: Draft, codes: Tensor) -> Tensor:
+    """The draft [2 n, 80] of one clip's codes [n]."""
+    with torch.no_grad():
+        return draft(codes[None], torch.tensor([len(codes)]))[0]
 
 
 def train_vocoder(
