@@ -9,6 +9,7 @@ from typing import Any
 CODES = 27  # 3^3
 VOICES = ("ann", "bob")
 FLOW: dict[str, Any] = {"codes": CODES, "width": 32, "layers": 2, "heads": 2, "hidden": 64, "encoder_layers": 1}
+DRAFT = {"width": 32, "heads": 2, "layers": 1, "levels": 3, "dims": 3}
 VOCOS: dict[str, Any] = {"width": 32, "hidden": 64, "layers": 2}
 
 
@@ -21,7 +22,7 @@ def make_tiny_decoder(seed: int = 0, vocoder: str = "vocos") -> Any:
     from arl.models.qwen2_flow.vocoder import GriffinLim, Vocos, VocosConfig
 
     torch.manual_seed(seed)
-    flow = Flow(FlowConfig(**FLOW))
+    flow = Flow(FlowConfig(**FLOW, draft=DRAFT))
     flow.mean.fill_(-2.0)  # audible
     return Decoder(flow, Vocos(VocosConfig(**VOCOS)) if vocoder == "vocos" else GriffinLim(n_iter=2))
 

@@ -3,10 +3,11 @@
 import torch
 
 from arl.models.qwen2_flow import flow, vocoder
+from arl.models.qwen2_flow.codec import Draft
 from arl.models.qwen2_flow.mel import N_MELS, SPEAKER_DIM, log_mel
-from arl.models.qwen2_flow.train import flow_loss, train_flow, train_vocoder, vocoder_loss
+from arl.models.qwen2_flow.train import drafted, flow_loss, train_flow, train_vocoder, vocoder_loss
 from tests.models.test_qwen2_flow import clips, tone
-from tests.tiny_tts import FLOW, VOCOS
+from tests.tiny_tts import DRAFT, FLOW, VOCOS
 
 
 def toy_pairs() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -69,3 +70,22 @@ def test_a_vocoder_learns_to_sound():
     before, after = (loss_of(train_vocoder(waves, config, steps, batch=4, crop=8, lr=5e-3)) for steps in (1, 60))
     assert after < 0.7 * before
     assert float(vocoder_loss(torch.stack(waves), torch.stack(waves))) == 0.0
+
+
+def test_with_a_draft_what_flows_is_the_difference_from_it():
+    torch.manual_seed(0)
+    draft = Draft(**DRAFT)
+    drafts = [(codes, speaker, drafted(draft, codes)) for codes, speaker, _ in toy_pairs()]
+    pairs = [(codes, speaker, mel + 0.25) for codes, speaker, mel in drafts]
+    config = flow.FlowConfig(**FLOW, draft=DRAFT)
+    trained = train_flow(pairs, config, steps=1, batch=8, crop=5, draft=draft)
+    torch.testing.assert_close(trained.mean, torch.full((N_MELS,), 0.25))  # the difference is all that is left
+    codes, speaker, mel = pairs[0]
+    lengths = torch.tensor([len(codes)])
+    _, origin = trained.condition(codes[None], speaker[None], lengths)
+    torch.testing.assert_close(origin[0], mel)
+    still = flow.Flow(flow.FlowConfig(**FLOW, draft=DRAFT, temperature=0.0))
+    still.load_state_dict(trained.state_dict())
+    noise = torch.randn(1, len(mel), N_MELS)
+    one, other = (still.sample(codes[None], lengths, speaker[None], each, nfe=2) for each in (noise, -noise))
+    assert torch.equal(one, other)  # without temperature the noise has no part

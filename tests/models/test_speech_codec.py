@@ -92,3 +92,15 @@ def test_it_learns_to_recognise_and_to_give_the_mels_back():
     assert after[0] < 0.5 * before[0] and after[1] < 0.8 * before[1]
     right = sum(found == text for found, text in zip(heard(codec, mels), texts, strict=True))
     assert right >= 6
+
+
+def test_the_draft_is_what_the_mel_head_makes_of_the_codes():
+    codec = make_codec()
+    draft = codecs.Draft.of(codec).train()  # whatever trains around it
+    lengths = torch.tensor([9, 4])
+    steps, valid = codec.quantise(torch.randn(2, 18, 80), lengths)
+    _, wanted = codec.heads_of(steps, valid)
+    made = draft(codec.fsq.codes(steps), lengths)
+    for row, other, n in zip(made, wanted, lengths, strict=True):
+        torch.testing.assert_close(row[: 2 * n], other[: 2 * n], rtol=0, atol=1e-5)
+    assert not any(parameter.requires_grad for parameter in draft.parameters())
