@@ -7,8 +7,9 @@ Some texts (--held-out, chosen by a seeded hash, so that no text is on both side
 character error rates on them are printed and recorded. They say whether its rewards can be trusted, no more: it is a
 reward model and never the judge of a policy. What a policy has learned is measured on waveforms by another recogniser.
 
-Left out of the training, and counted: samples without codes, with a text that cannot be spoken, or with fewer codes
-than the text can be read from.
+With --tokenizer it starts as what the speech tokenizer has behind its codes, which can read them already; width and
+layers are the tokenizer's then. Left out of the training, and counted: samples without codes, with a text that cannot
+be spoken, or with fewer codes than the text can be read from.
 """
 
 from pathlib import Path
@@ -31,6 +32,10 @@ def train_token_asr(
     batch: Annotated[int, typer.Option("--batch", help="Utterances a step.", min=1)] = 32,
     width: Annotated[int, typer.Option("--width", help="Of a layer; a multiple of 4.", min=4)] = 144,
     layers: Annotated[int, typer.Option("--layers", help="Blocks of convolution and attention.", min=1)] = 3,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option("--tokenizer", help="A policy's frontend: start from its speech tokenizer's recognition head."),
+    ] = None,
     noise: Annotated[
         float,
         typer.Option(
@@ -57,13 +62,13 @@ def train_token_asr(
 
     settings = {
         "codes": codes, "steps": steps, "lr": lr, "batch": batch, "width": width, "layers": layers, "noise": noise,
-        "held_out": held_out, "seed": seed,
+        "held_out": held_out, "seed": seed, "tokenizer": weights_of(tokenizer) if tokenizer else None,
     }  # fmt: skip
     found = joined_shards(shards)
     made = fingerprint(["train-token-asr"], settings, found)
     figures = None if force else already_made(out, made)
     if figures is None:
-        figures = make(out, made, settings, read_pairs(found), device, threads)
+        figures = make(out, made, settings, read_pairs(found), tokenizer, device, threads)
     else:
         note(f"train-token-asr: {out} is already made from these inputs (-f redoes it)")
     if json:
@@ -71,6 +76,18 @@ def train_token_asr(
     elif "wer" in figures:
         print(f"{out}: held out: WER {100 * figures['wer']:.1f} %, CER {100 * figures['cer']:.1f} % of "
               f"{figures['words']} words in {figures['utterances']} utterances")  # fmt: skip
+
+
+def weights_of(frontend: Path) -> str:
+    """A digest of the frontend's speech tokenizer. ArlError where it has none."""
+    import hashlib
+
+    from arl.errors import ArlError
+
+    path = frontend / "codec.safetensors"
+    if not path.is_file():
+        raise ArlError(f"{path}: missing; --tokenizer is the frontend of a policy that can tokenise speech")
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def already_made(out: Path, made: str) -> dict[str, Any] | None:
@@ -113,8 +130,8 @@ def read_pairs(shards: Any) -> tuple[list["Pair"], dict[str, int]]:
 
 
 def make(
-    out: Path, made: str, settings: dict[str, Any], found: tuple[list["Pair"], dict[str, int]], device: str,
-    threads: int,
+    out: Path, made: str, settings: dict[str, Any], found: tuple[list["Pair"], dict[str, int]],
+    tokenizer: Path | None, device: str, threads: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Trains, scores and writes the folder whole; what was measured."""
     from arl.device import pick_device
@@ -122,6 +139,7 @@ def make(
     from arl.errors import ArlError
     from arl.lease import device_lease
     from arl.models import token_asr
+    from arl.models.qwen2_flow import codec
     from arl.models.token_asr_train import Recipe, score, split, train_token_asr
     from arl.policy import refuse_other, remove_stale
     from arl.shards.columns import dumps
@@ -136,12 +154,15 @@ def make(
     train, held = split(pairs, settings["held_out"], settings["seed"])
     if not train:
         raise ArlError(f"--held-out {settings['held_out']:g}: nothing is left to train on; lower it")
+    start = token_asr.TokenAsr.of(codec.load(tokenizer)) if tokenizer else None
+    if start and start.n_codes != settings["codes"]:
+        raise ArlError(f"{tokenizer}: a tokenizer of {start.n_codes} codes; --codes says {settings['codes']}")
     recipe = Recipe(**{name: settings[name] for name in ("steps", "lr", "batch", "noise", "seed")})
     with phases.phase("wake"):
         where = pick_device(device, threads)
     with device_lease("train-token-asr", str(where)), phases.phase("run"):
         shape = {name: settings[name] for name in ("width", "layers")}
-        asr = train_token_asr(train, settings["codes"], recipe, where, **shape)
+        asr = train_token_asr(train, settings["codes"], recipe, where, start, **shape)
         figures: dict[str, Any] = {"trained_on": len(train), **left_out, **(score(asr, held) if held else {})}
     line = {
         "stage": "train-token-asr", "shard": "token-asr", "made": made, "samples": len(pairs), "arguments": settings,

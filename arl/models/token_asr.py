@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from arl.errors import ArlError
 from arl.models.letters import N_LABELS, labels, spell
-from arl.models.qwen2_flow.codec import Block
+from arl.models.qwen2_flow.codec import Block, Codec
 from arl.models.qwen2_flow.vocabulary import LETTERS
 from arl.policy import weights_digest
 
@@ -52,6 +52,20 @@ class TokenAsr(nn.Module):
     def n_codes(self) -> int:
         return self.table.num_embeddings
 
+    @staticmethod
+    def of(codec: Codec) -> "TokenAsr":
+        """The recognition head of a speech tokenizer: what it has behind its codes, for codes."""
+        config = codec.config
+        asr = TokenAsr(codec.fsq.n_codes, config["width"], config["heads"], config["after"])
+        weights = codec.state_dict()
+        with torch.no_grad():
+            asr.table.weight.copy_(codec.from_steps(codec.fsq.steps(torch.arange(asr.n_codes))))
+            nn.init.zeros_(asr.stem.weight)
+            nn.init.zeros_(asr.stem.bias)
+        asr.blocks.load_state_dict({name[6:]: w for name, w in weights.items() if name.startswith("after.")})
+        asr.ctc.load_state_dict({name[4:]: w for name, w in weights.items() if name.startswith("ctc.")})
+        return asr
+
     def forward(self, onehots: Tensor, lengths: Tensor) -> Tensor:
         """[B, T, C] floats, of whose rows lengths int64 [B], each ≥ 1, count → log-probabilities [B, RATE·T, 1 + 28],
         blank first; what is behind RATE·length means nothing. ArlError for another number of codes."""
@@ -66,7 +80,7 @@ class TokenAsr(nn.Module):
     def read_rows(self, x: Tensor, lengths: Tensor) -> Tensor:
         """As forward, from rows of the table, or mixtures of them, [B, T, W]."""
         valid = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
-        x = F.gelu(self.stem((x * valid).transpose(1, 2)).transpose(1, 2)) * valid
+        x = (x + self.stem((x * valid).transpose(1, 2)).transpose(1, 2)) * valid
         for block in self.blocks:
             x = block(x, valid)
         return self.ctc(x).view(len(x), RATE * x.shape[1], -1).log_softmax(-1)

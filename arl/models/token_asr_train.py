@@ -83,12 +83,14 @@ def batches(pairs: Sequence[Pair], size: int, rng: random.Random) -> Iterator[li
 
 
 def train_token_asr(
-    pairs: Sequence[Pair], codes: int, recipe: Recipe, device: str | torch.device = "cpu", **shape: int
-) -> TokenAsr:
-    """A frozen recogniser. Each pair must fit (`fewest_codes`); equal seeds, pairs and threads give equal weights."""
+    pairs: Sequence[Pair], codes: int, recipe: Recipe, device: str | torch.device = "cpu",
+    start: TokenAsr | None = None, **shape: int,
+) -> TokenAsr:  # fmt: skip
+    """A frozen recogniser. Each pair must fit (`fewest_codes`); equal seeds, pairs and threads give equal weights.
+    start: trained on, in place; else a new one of this shape."""
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
-    asr = TokenAsr(codes, **shape).train().to(device)
+    asr = (start or TokenAsr(codes, **shape)).requires_grad_(True).train().to(device)
     optimizer = torch.optim.AdamW(asr.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.01)
     source, generator = batches(pairs, recipe.batch, rng), torch.Generator().manual_seed(recipe.seed)
     rate = Schedule(recipe.lr, WARM_UP * recipe.steps, "cosine", recipe.steps)

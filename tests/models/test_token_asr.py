@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from arl.errors import ArlError
 from arl.models import token_asr
+from arl.models.qwen2_flow import codec as codecs
+from arl.models.qwen2_flow.codec import Codec
 from arl.models.qwen2_flow.vocabulary import LETTERS, spoken
 from arl.models.token_asr import RATE, TokenAsr, fewest_codes, pad
 from arl.models.token_asr_train import Recipe, mixed, noisy, score, split, train_token_asr
@@ -22,6 +24,7 @@ from arl.shards import columns
 from arl.shards.writer import write_shard
 from arl.stage import read_record
 from arl.train_token_asr import train_token_asr as command
+from tests.models.test_speech_codec import make_codec
 from tests.tiny_speech import CODES, LETTER_CODES, speak
 
 SHAPE = {"width": 32, "heads": 2, "layers": 2}
@@ -108,6 +111,16 @@ def test_it_fits_just_where_the_probability_is_not_zero(text, n):
         assert asr.fits(n, text) == math.isfinite(float(asr.text_log_probs(x, lengths, [text])))
     else:
         assert not asr.fits(n, text)
+
+
+def test_it_can_begin_as_what_a_tokenizer_has_behind_its_codes():
+    codec = make_codec()
+    lengths = torch.tensor([9, 4])
+    steps, valid = codec.quantise(torch.randn(2, 18, 80), lengths)
+    wanted, _ = codec.heads_of(steps, valid)
+    read = TokenAsr.of(codec).eval().read(codec.fsq.codes(steps), lengths)
+    for row, other, n in zip(read, wanted, lengths, strict=True):
+        torch.testing.assert_close(row[: RATE * n], other[: RATE * n], rtol=0, atol=1e-5)
 
 
 def test_fast_speech_fits_and_the_default_is_small():
@@ -263,8 +276,21 @@ def test_the_command_trains_prints_records_and_skips(tmp_path, capsys):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_the_command_begins_with_a_tokenizer(tmp_path):
+    shards, codec = make_shards(tmp_path), Codec(width=32, heads=2, before=1, after=1, levels=3, dims=4)
+    codecs.save(codec, tmp_path / "frontend")
+    command(shards=shards, out=tmp_path / "asr", tokenizer=tmp_path / "frontend", **FAST | {"codes": 81, "lr": 0.0})
+    begun, made = TokenAsr.of(codec), token_asr.load(tmp_path / "asr")
+    assert all(torch.equal(a, b) for a, b in zip(begun.parameters(), made.parameters(), strict=True))
+
+
 def test_the_commands_errors_are_one_line(tmp_path):
     shards = make_shards(tmp_path)
+    with pytest.raises(ArlError, match="codec.safetensors: missing; --tokenizer is the frontend"):
+        command(shards=shards, out=tmp_path / "out", tokenizer=tmp_path, **FAST)
+    codecs.save(make_codec(), tmp_path / "frontend")
+    with pytest.raises(ArlError, match="a tokenizer of 27 codes; --codes says 200"):
+        command(shards=shards, out=tmp_path / "out", tokenizer=tmp_path / "frontend", **FAST | {"codes": 200})
     with pytest.raises(ArlError, match=r"--codes 5: the shards have code \d+; give acoustic_codes"):
         command(shards=shards, out=tmp_path / "out", **FAST | {"codes": 5})
     with pytest.raises(ArlError, match="no member 'json'"):
