@@ -6,9 +6,9 @@ S2_SPEECH := --shards $(S2)/speech
 S2_ALL := --shards $(S2)/all
 S2_CODEC_STEPS ?= 2600
 S2_VOCODER_STEPS ?= 4000
-S2_FLOW_STEPS ?= 2500
-S2_TOKEN_ASR_STEPS ?= 2500
-S2_EPOCHS ?= 8
+S2_FLOW_STEPS ?= 1500
+S2_TOKEN_ASR_STEPS ?= 800
+S2_EPOCHS ?= 6
 
 .PHONY: tts-start
 tts-start: | $(SETUP) ## rebuild examples/tts/start and token-asr: the starting policy of synthesis and its reward model
@@ -17,7 +17,7 @@ tts-start: | $(SETUP) ## rebuild examples/tts/start and token-asr: the starting 
 	arl data --shards $(S2)/synthetic --shards $(S2)/human/train --shuffle --seed 3 -o $(S2)/speech
 	arl data --synthetic 4500,300,0,clean --seed 6 --min-s 0.8 --max-s 7 --shuffle --against $(S2)/synthetic \
 	  --against $(S2)/human/test -o $(S2)/more
-	arl data $(S2_SPEECH) --shards $(S2)/more --shuffle --seed 4 -o $(S2)/all
+	arl data $(S2_SPEECH) --shards $(S2)/more --shuffle --seed 4 --batch 16 -o $(S2)/all
 	python examples/tts/train.py texts $(S2_ALL) -o examples/tts/texts
 	python examples/tts/train.py codec $(S2_SPEECH) --steps $(S2_CODEC_STEPS) -o $(S2)/parts & \
 	python examples/tts/train.py vocoder $(S2_SPEECH) --steps $(S2_VOCODER_STEPS) -o $(S2)/parts && wait $$!
@@ -25,7 +25,9 @@ tts-start: | $(SETUP) ## rebuild examples/tts/start and token-asr: the starting 
 	arl encode $(S2_ALL) --policy $(S2)/blank -o $(S2)/emb
 	python examples/tts/train.py flow $(S2_SPEECH) --parts $(S2)/parts --steps $(S2_FLOW_STEPS) & \
 	arl update --loss sft --shards $(S2)/emb --policy $(S2)/blank --epochs $(S2_EPOCHS) --lr 1e-3 --warmup 100 \
-	  --schedule cosine --weight-decay 0.05 --tokens 4096 --save-every 50 -o $(S2)/policy && wait $$!
-	arl train-token-asr --shards $(S2)/emb $(S2_ALL) --steps $(S2_TOKEN_ASR_STEPS) -o examples/tts/token-asr
+	  --schedule cosine --weight-decay 0.05 --tokens 4096 --save-every 300 -o $(S2)/policy && wait $$!
+	arl train-token-asr --shards $(S2)/emb $(S2_ALL) --tokenizer $(S2)/parts --steps $(S2_TOKEN_ASR_STEPS) --lr 1e-3 \
+	  --noise 0.05 -o examples/tts/token-asr
 	cp $(S2)/parts/{decoder.json,flow.safetensors} $(S2)/policy/frontend/
+	rm $(S2)/policy/frontend/codec.* # only recordings need it
 	arl export --policy $(S2)/policy --slim --dtype float16 -o examples/tts/start

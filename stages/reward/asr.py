@@ -30,6 +30,18 @@ def heard_in_tokens(hyps, folder, first):
     return recogniser.transcribe([codes_of(hyp.tokens, first, recogniser.n_codes) for hyp in hyps])
 
 
+def in_letters(ref):
+    """The reference in the recogniser's letters; normalised where it has others, which no policy of ours can say."""
+    from arl.errors import ArlError
+    from arl.models.qwen2_flow.vocabulary import spoken
+    from arl.text.normalise import normalise
+
+    try:
+        return spoken(ref)
+    except ArlError:
+        return normalise(ref, "en")
+
+
 def heard_in_waves(hyps, folder, device):
     """The transcript of each hypothesis's waveform, None where there is none or it cannot be read."""
     from pathlib import Path
@@ -62,13 +74,13 @@ def asr(
     if by == "tokens" and (not model or first < 0):
         raise UsageError("asr --by tokens needs --model, the recogniser's folder, and --first, the id of code 0")
     hyps, ref, lang = utterance.hyps, utterance.ref, utterance.lang
-    texts = heard_in_tokens(hyps, model, first) if by == "tokens" else heard_in_waves(hyps, model, device)
     characters = unit == "char" or counts_characters(lang)
-    said = normalise(ref, lang)
-    errors = [
-        None if text is None else aligned(said, normalise(open_brackets(text, ref), lang), characters).errors
-        for text in texts
-    ]
+    if by == "tokens":  # it hears letters, so numbers stay words
+        said, texts = in_letters(ref), heard_in_tokens(hyps, model, first)
+    else:
+        said, heard = normalise(ref, lang), heard_in_waves(hyps, model, device)
+        texts = [None if text is None else normalise(open_brackets(text, ref), lang) for text in heard]
+    errors = [None if text is None else aligned(said, text, characters).errors for text in texts]
     metrics = {
         name: [None if one is None else getattr(one, name) for one in errors]
         for name in ("substitutions", "deletions", "insertions", "length")
