@@ -110,7 +110,7 @@ divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
 # Rewards of tokens and texts are computed while the engine still works; those that listen (DECODE=1) after `arl decode`.
 SCORED_AS_THEY_COME = --tee | arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
 define SCORED_AS_SPOKEN
-$(Q)  arl decode --shards "$$$$shard" --shards $(S)/rollout/$$$$name --policy $(P)/policy --seed $(SEED) -o $(S)/wav
+$(Q)  arl decode --shards "$$$$shard" --shards $(S)/rollout/$$$$name --policy $(P)/policy --seed $(SEED) $(DECODING) -o $(S)/wav
 	$(Q)  arl reward --shards $(S)/rollout/$$$$name --shards $(S)/wav/$$$$name --shards "$$$$audio" $(REWARD) -o $(S)/reward
 endef
 

@@ -58,6 +58,7 @@ def codec(
     out: Out,
     steps: Steps = 2600,
     width: Annotated[int, typer.Option("--width", help="Of a layer; a multiple of 4.")] = 160,
+    dims: Annotated[int, typer.Option("--dims", help="Of the quantiser, three levels each: 3**dims codes.")] = 7,
     seed: Seed = 0,
 ) -> None:
     """The speech tokenizer; prints how well its recognition head reads held-out clips behind the codes."""
@@ -70,7 +71,7 @@ def codec(
     torch.set_num_threads(1)
     found = [(mel, meta["text"]) for _, meta, mel in waves_of(shards)]
     kept = [pair for index, pair in enumerate(found) if index % HELD_OUT]
-    trained = train_codec([mel for mel, _ in kept], [text for _, text in kept], steps, seed, width=width)
+    trained = train_codec([mel for mel, _ in kept], [text for _, text in kept], steps, seed, width=width, dims=dims)
     codecs.save(trained, out)
     held = found[::HELD_OUT]
     said = heard(trained, [mel for mel, _ in held])
