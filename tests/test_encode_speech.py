@@ -55,7 +55,7 @@ def test_texts_become_prompts_of_the_voice_that_is_asked_for(policy, tmp_path):
     first, second = encoded(tmp_path, policy, rows)
     voices = prompts.load_voices(policy.frontend_dir)
     assert first.json(columns.PROMPT) == {
-        "input_ids": prompts.prompt_of("press one", voices["bob"]), "voice": "bob", "max_new_tokens": 9 * 8 + 1,
+        "input_ids": prompts.prompt_of("press one", voices["bob"]), "voice": "bob", "max_new_tokens": 9 * 5 + 1,
     }  # fmt: skip
     assert second.json(columns.PROMPT)["voice"] == "ann"  # the policy's first
     assert set(first.members) == {columns.PROMPT}
