@@ -19,6 +19,7 @@ from arl.shards.writer import write_shard
 from arl.stage import read_record
 from arl.train import learner as learner_module
 from arl.update import update
+from tests.test_readme import shown_program
 from tests.tiny import make_tiny_policy
 from tests.train.columns import WORDS, make_rl_shards
 from tests.train.test_learner import bits, killed
@@ -78,7 +79,7 @@ def test_scored_again_and_trained_with_another_loss_as_the_readme_says(run, tmp_
     assert len(lines) == 3
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
-    (folder / "mine.py").write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0])
+    (folder / "mine.py").write_text(shown_program("brevity"))
     before = {path.name: path.read_bytes() for path in (folder / "rollout").iterdir()}
     for line in lines:
         arl(folder, line)
@@ -115,7 +116,7 @@ def test_mwer_lowers_the_expected_errors(run, tmp_path):
 def test_without_word_errors_the_reward_is_a_risk_too(run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
-    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
+    code = shown_program("brevity")
     (folder / "mine.py").write_text(code)
     arl(folder, "arl reward --shards rollout/ --with './mine.py --limit 1' -f")
     with pytest.raises(ArlError, match="no word errors beside the rewards"):
