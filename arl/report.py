@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,15 +80,20 @@ def read_step(folder: Path) -> dict[str, Any] | None:
 
 def watched_means(record: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """What `arl.alarms` watches, as far as the reward stage has measured it: means over the shards of a step."""
+    return component_means(record, WATCHED)
+
+
+def component_means(record: Sequence[Mapping[str, Any]], names: Collection[str]) -> dict[str, float]:
+    """The means, over the shards of a step, of those of `names` that the reward stage has measured."""
     sums: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     for shard in {line["shard"]: line for line in record}.values():  # the last line of a shard that was done anew
         for numbered, mean in {**shard.get("component_means", {}), **shard.get("metric_means", {})}.items():
             name = NUMBERED.sub(r"\1", numbered)
-            if name in WATCHED and mean is not None:
+            if name in names and mean is not None:
                 sums[name] += mean * shard["hypotheses"]
                 counts[name] += shard["hypotheses"]
-    return {name: sums[name] / counts[name] for name in WATCHED if counts[name]}
+    return {name: sums[name] / counts[name] for name in names if counts[name]}
 
 
 def with_alarms(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -121,32 +126,29 @@ def evaluations(run: Path) -> dict[int, dict[str, Any]]:
     return found
 
 
+def draw_wer(axis: Any, held_out: Mapping[int, Mapping[str, Any]], **options: Any) -> None:
+    """Word error rates in per cent, with their intervals, by step. options: of matplotlib's errorbar."""
+    y = [100 * summary["wer"] for summary in held_out.values()]
+    below = [max(0.0, 100 * (s["wer"] - s["wer_low"])) for s in held_out.values()]
+    above = [max(0.0, 100 * (s["wer_high"] - s["wer"])) for s in held_out.values()]
+    axis.errorbar(list(held_out), y, yerr=[below, above], fmt="s-", capsize=3, **options)
+
+
 def draw(rows: list[dict[str, Any]], held_out: dict[int, dict[str, Any]], path: Path) -> None:
     """Three panels over steps: WER (samples and held-out), KL, length; the reward where no sample has a WER."""
-    try:
-        import matplotlib
+    from arl.picture import picture
 
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError as error:
-        from arl.errors import ArlError
-
-        raise ArlError("--plot needs matplotlib: pip install 'arl[demo]'") from error
-    figure, (top, middle, bottom) = pyplot.subplots(3, 1, figsize=(7, 8), sharex=True, height_ratios=(3, 1, 1))
-    x = [row["step"] for row in rows]
-    has_wer = any("sample_wer" in row for row in rows) or held_out
-    name, scale = ("sample_wer", 100) if has_wer else ("reward", 1)
-    top.plot(x, [scale * row.get(name, math.nan) for row in rows], ".-", label="training samples")
-    if held_out:
-        y = [100 * summary["wer"] for summary in held_out.values()]
-        below = [max(0.0, 100 * (s["wer"] - s["wer_low"])) for s in held_out.values()]
-        above = [max(0.0, 100 * (s["wer_high"] - s["wer"])) for s in held_out.values()]
-        top.errorbar(list(held_out), y, yerr=[below, above], fmt="s-", capsize=3, label="held-out, greedy (95 %)")
-    top.set_ylabel("WER %" if has_wer else "reward")
-    top.legend()
-    for axis, figure_name, label in ((middle, "kl", "KL, nats/token"), (bottom, "length", "tokens")):
-        axis.plot(x, [row.get(figure_name, math.nan) for row in rows], ".-")
-        axis.set_ylabel(label)
-    bottom.set_xlabel("step")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    with picture(path, 3, figsize=(7, 8), sharex=True, height_ratios=(3, 1, 1)) as axes:
+        top, middle, bottom = axes[:, 0]
+        x = [row["step"] for row in rows]
+        has_wer = any("sample_wer" in row for row in rows) or held_out
+        name, scale = ("sample_wer", 100) if has_wer else ("reward", 1)
+        top.plot(x, [scale * row.get(name, math.nan) for row in rows], ".-", label="training samples")
+        if held_out:
+            draw_wer(top, held_out, label="held-out, greedy (95 %)")
+        top.set_ylabel("WER %" if has_wer else "reward")
+        top.legend()
+        for axis, figure_name, label in ((middle, "kl", "KL, nats/token"), (bottom, "length", "tokens")):
+            axis.plot(x, [row.get(figure_name, math.nan) for row in rows], ".-")
+            axis.set_ylabel(label)
+        bottom.set_xlabel("step")

@@ -20,7 +20,7 @@ from arl.shards import columns
 from arl.shards.writer import ShardWriter
 from arl.stage import read_record
 from arl.warm import state
-from arl.warm.start import stop
+from tests.tables import stop_all
 from tests.tiny_asr import make_tiny_asr_policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,9 +125,7 @@ def test_the_loop_runs_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
     finally:
         print(f"killed: {hit}")
         for run in (calm, rough):
-            server.stop(run / "engine")
-            for stage in state.STAGES:
-                stop(str(run / "warm"), stage)
+            stop_all(run)
     final = f"step-{STEPS:06d}/policy"
     assert Policy.open(calm / final).version == Policy.open(rough / final).version
     Policy.open(rough / final).verify()

@@ -17,12 +17,10 @@ from arl.evaluation.folder import write
 from arl.evaluation.score import score
 from arl.policy import Policy
 from arl.text.bootstrap import paired_relative, rate_interval
-from arl.warm import state
-from arl.warm.start import stop
 from examples.asr import table1
+from tests.tables import ROOT, cells, planned, stop_all
 from tests.tiny_asr import make_tiny_asr_policy
 
-ROOT = Path(__file__).resolve().parent.parent
 REFERENCES = {
     "short": [f"press {word} now" for word in ("one", "two", "three", "four", "five", "six", "seven", "eight")],
     "long": [f"your call to {word} is number {word} in the line" for word in ("anna", "bert", "carl", "dora")],
@@ -46,11 +44,6 @@ def make_runs(runs: Path) -> Path:
         evaluation(runs / "Rall-Dall" / str(seed) / "final", {"short": wrong, "long": [0]})
         evaluation(runs / "R1-D0" / str(seed) / "final", {"short": [0, 1, 2, 3], "long": [0, 1, 2]})
     return runs
-
-
-def cells(text: str, name: str) -> list[str]:
-    line = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
-    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_figures_are_pooled_over_seeds_and_paired_with_the_base(tmp_path: Path) -> None:
@@ -126,16 +119,8 @@ def test_the_table_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
     assert text.count("| R_all / D_all |") == 3
 
 
-def planned(*values: str) -> str:
-    command = ["make", "-n", "-o", ".venv/arl.done", "table1", *values]
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_the_full_table_is_planned(tmp_path: Path) -> None:
-    plan = planned(f"T1={tmp_path}")
+    plan = planned("table1", f"T1={tmp_path}")
     runs = [line for line in plan.splitlines() if line.startswith("make --no-print-directory")]
     assert len(runs) == 7 * 3 and sum(" control " in line for line in runs) == 3
     whole = next(line for line in runs if "Rall-Dall/2 " in line)
@@ -151,9 +136,9 @@ def test_the_full_table_is_planned(tmp_path: Path) -> None:
 
 
 def test_the_quick_table_and_the_development_set_are_planned(tmp_path: Path) -> None:
-    quick = planned(f"T1={tmp_path}", "QUICK=1")
+    quick = planned("table1", f"T1={tmp_path}", "QUICK=1")
     assert quick.count("make --no-print-directory") == 4 and "STEPS=2 " in quick and f"{tmp_path}/runs-dev" in quick
-    tuned = planned(f"T1={tmp_path}", "ON=dev", "ARMS=Rall-Dall", "SEEDS=0", "T1_LR=1e-4")
+    tuned = planned("table1", f"T1={tmp_path}", "ON=dev", "ARMS=Rall-Dall", "SEEDS=0", "T1_LR=1e-4")
     assert tuned.count("make --no-print-directory") == 1 and "LR=1e-4" in tuned
     assert f"{tmp_path}/emb/test" not in tuned
 
@@ -202,9 +187,7 @@ def test_the_quick_table_runs_and_is_resumed(tmp_path: Path) -> None:
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     finally:
-        server.stop(t1 / "engine")
-        for stage in state.STAGES:
-            stop(str(t1 / "warm"), stage)
+        stop_all(t1)
     assert "step    " not in done.stdout + done.stderr  # nothing was done twice
     text = (t1 / "runs-dev" / "TABLE1.md").read_text()
     for name in ("base", "R1 / D0", "R_all / D_all", "MWER / D_all", "SFT / D_all"):

@@ -8,19 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from arl.engine import server
 from arl.errors import ArlError
 from arl.evaluation.folder import write
 from arl.evaluation.speech import summarise, sums_of
 from arl.models import token_asr
 from arl.policy import Policy
 from arl.shards.columns import dumps
-from arl.warm import state
-from arl.warm.start import stop
 from examples.tts import fig3, table2
+from tests.tables import ROOT, cells, planned, stop_all
 from tests.tiny_tts import CODES, make_tiny_tts_policy
 
-ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [f"press {word} now" for word in ("one", "two", "three", "four", "five", "six", "seven", "eight")]
 
 
@@ -41,11 +38,6 @@ def make_runs(runs: Path) -> Path:
         evaluation(runs / "filter-R12" / str(seed) / "final", wrong, similarity=0.7, seconds=2.2)
         evaluation(runs / "grpo-R1" / str(seed) / "final", [0, 1, 2])
     return runs
-
-
-def cells(text: str, name: str) -> list[str]:
-    line = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
-    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_figures_are_pooled_over_seeds_and_paired_with_the_base(tmp_path: Path) -> None:
@@ -89,16 +81,12 @@ def test_commands_write_markdown_and_pictures(tmp_path: Path) -> None:
     assert figures[1].startswith("16.7 (") and figures[2].startswith("4.2 (")
 
 
-def planned(*values: str) -> list[str]:
-    command = ["make", "-n", "-o", ".venv/arl.done", *values]
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return [line for line in done.stdout.splitlines() if line.startswith("make --no-print-directory loop")]
+def runs_planned(*words: str) -> list[str]:
+    return [line for line in planned(*words).splitlines() if line.startswith("make --no-print-directory loop")]
 
 
 def test_the_full_table_is_planned(tmp_path: Path) -> None:
-    runs = planned("table2", f"T2={tmp_path}")
+    runs = runs_planned("table2", f"T2={tmp_path}")
     assert len(runs) == 6 * 3 and len({line.split(" STEPS=")[1] for line in runs}) == 1  # the same budget
     losses = {line.split("/runs/")[1].split("/")[0]: line.split(" LOSS=")[1].split()[0] for line in runs}
     assert losses == {
@@ -107,8 +95,8 @@ def test_the_full_table_is_planned(tmp_path: Path) -> None:
     }  # fmt: skip
     assert all(("NO_FILTER=1" in line) == ("combined-R1" in line) for line in runs)
     assert all("REWARDS=R123 " in line for line in runs if "filter-R123" in line)
-    assert len(planned("fig3", f"T2={tmp_path}")) == 4
-    assert len(planned("table2", "QUICK=1", f"T2={tmp_path}")) == 2
+    assert len(runs_planned("fig3", f"T2={tmp_path}")) == 4
+    assert len(runs_planned("table2", "QUICK=1", f"T2={tmp_path}")) == 2
 
 
 @pytest.mark.engine
@@ -127,9 +115,7 @@ def test_the_quick_table_and_figure_run(tmp_path: Path) -> None:
             )  # fmt: skip
             assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     finally:
-        server.stop(t2 / "engine")
-        for stage in state.STAGES:
-            stop(str(t2 / "warm"), stage)
+        stop_all(t2)
     assert "step    " not in done.stdout + done.stderr  # nothing was done twice
     assert len(cells((t2 / "TABLE2.md").read_text(), "GRPO + DiffRO + filter, R1,2")) == 6
     assert len(cells((t2 / "fig3.md").read_text(), "GRPO + DiffRO + filter, R1,2")) == 3  # after steps 0 and 2

@@ -21,13 +21,14 @@ Of = Callable[[np.ndarray], np.ndarray]
 DRAWS = 10_000
 
 
-def find_runs(runs: Path, names: Iterable[str]) -> dict[str, list[Path]]:
-    """By arm the evaluations RUNS/ARM/SEED/final, in the order of `names`. ArlError when there are none."""
+def find_runs(runs: Path, names: Iterable[str], target: str) -> dict[str, list[Path]]:
+    """By arm the evaluations RUNS/ARM/SEED/final, in the order of `names`. ArlError when there are none: the make
+    target that makes them is named."""
     found: dict[str, list[Path]] = {}
     for path in sorted(runs.glob("*/*/final/summary.json")):
         found.setdefault(path.parent.parent.parent.name, []).append(path.parent)
     if not found:
-        raise ArlError(f"{runs}: no finished run there")
+        raise ArlError(f"{runs}: no finished run; `make {target}` makes them")
     order = dict.fromkeys([*(name for name in names if name in found), *found])
     return {name: found[name] for name in order}
 
@@ -75,18 +76,23 @@ def markdown_rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def placed(text: str, page: str, begin: str, end: str) -> str:
-    """The page with the text between its marks, or the text alone where it has none."""
-    before, opened, rest = page.partition(begin)
+def place(text: str, page: Path, begin: str, end: str) -> None:
+    """Writes the text between a page's marks, or the text alone where the page has none or is not there."""
+    before, opened, rest = (page.read_text(encoding="utf-8") if page.exists() else "").partition(begin)
     _, closed, after = rest.partition(end)
-    return f"{before}{begin}\n{text}{end}{after}" if opened and closed else text
+    page.write_text(f"{before}{begin}\n{text}{end}{after}" if opened and closed else text, encoding="utf-8")
 
 
-def draw_changes(axis: Any, changes: Sequence[tuple[Interval | None, Sequence[float]]]) -> None:
-    """On matplotlib's axes a row for each (relative change, that of each seed), in per cent, the first one on top."""
-    for place, (found, seeds) in enumerate(changes):
+def draw_changes(axis: Any, arms: Sequence[np.ndarray], base: np.ndarray, of: Of) -> float:
+    """On matplotlib's axes a row for each arm's counts, the first at 0: its change against the base with its interval,
+    and a dot for each seed, in per cent. What the figure is for the base."""
+    (start,) = each_seed(base, of)
+    for row, counts in enumerate(arms):
+        found = change(counts, base, of)
         if found is not None:
             error = 100 * np.array([[found.value - found.low], [found.high - found.value]])
-            axis.errorbar(100 * found.value, place, xerr=np.maximum(error, 0), fmt="s", capsize=3, color="C0")
-        axis.plot([100 * each for each in seeds], [place + 0.18] * len(seeds), ".", color="C1")
+            axis.errorbar(100 * found.value, row, xerr=np.maximum(error, 0), fmt="s", capsize=3, color="C0")
+        dots = [100 * (value / start - 1) for value in each_seed(counts, of)]
+        axis.plot(dots, [row + 0.18] * len(dots), ".", color="C1")
     axis.axvline(0, color="grey", linewidth=0.8)
+    return start

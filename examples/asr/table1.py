@@ -17,9 +17,10 @@ import numpy as np
 import typer
 
 from arl.errors import ArlError
-from arl.evaluation.arms import cell, change, draw_changes, each_seed, find_runs, markdown_rows, placed, pooled
+from arl.evaluation.arms import cell, change, draw_changes, each_seed, find_runs, markdown_rows, place, pooled
 from arl.evaluation.figures import METRICS, all_columns, table
 from arl.evaluation.folder import read_rows
+from arl.picture import picture
 
 BASE = "base"
 BEGIN, END = "<!-- table1: written by make table1 -->", "<!-- table1: end -->"
@@ -56,7 +57,7 @@ def main(
     if plot:
         draw(arms, plot)
         text += f"\n![Change of the word error rate, by policy and set]({plot.name})\n"
-    out.write_text(placed(text, out.read_text(encoding="utf-8") if out.exists() else "", BEGIN, END), encoding="utf-8")
+    place(text, out, BEGIN, END)
     print(f"table1: {out}" + (f", {plot}" if plot else ""), file=sys.stderr)
 
 
@@ -67,7 +68,7 @@ def read_arms(runs: Path) -> list[Arm]:
     keys = {name: [row["key"] for row in rows] for name, rows in base.items()}
     arms = [
         Arm(name, tuple(folder.parent.name for folder in folders), stacked(folders, keys))
-        for name, folders in find_runs(runs, NAMES).items()
+        for name, folders in find_runs(runs, NAMES, "table1").items()
     ]
     return [Arm(BASE, (), stacked([runs / BASE], keys)), *arms]
 
@@ -130,34 +131,17 @@ def label(arm: Arm) -> str:
 
 def draw(arms: Sequence[Arm], path: Path) -> None:
     """One panel a set: each arm's relative change of WER with its interval, and a dot for each seed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     base, wer = arms[0], BY_NAME["wer"]
     sets, trained = list(base.counts), arms[1:]
     size = (4 * len(sets), 0.5 * len(trained) + 1.6)
-    figure, axes = pyplot.subplots(1, len(sets), figsize=size, sharey=True, squeeze=False)
-    for axis, name in zip(axes[0], sets, strict=True):
-        start = each_seed(base.counts[name], wer.of)[0]
-        draw_changes(
-            axis,
-            [
-                (
-                    change(arm.counts[name], base.counts[name], wer.of),
-                    [value / start - 1 for value in each_seed(arm.counts[name], wer.of)],
-                )
-                for arm in trained
-            ],
-        )
-        axis.set_title(f"{name} (base {100 * start:.1f} %)")
-        axis.set_xlabel("relative change of WER, %")
-    axes[0][0].set_yticks(range(len(trained)), [label(arm) for arm in trained])
-    axes[0][0].invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    with picture(path, 1, len(sets), figsize=size, sharey=True) as axes:
+        for axis, name in zip(axes[0], sets, strict=True):
+            counts = [arm.counts[name] for arm in trained]
+            start = draw_changes(axis, counts, base.counts[name], wer.of)
+            axis.set_title(f"{name} (base {100 * start:.1f} %)")
+            axis.set_xlabel("relative change of WER, %")
+        axes[0][0].set_yticks(range(len(trained)), [label(arm) for arm in trained])
+        axes[0][0].invert_yaxis()
 
 
 if __name__ == "__main__":

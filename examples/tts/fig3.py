@@ -15,7 +15,8 @@ import typer
 
 from arl.errors import ArlError
 from arl.evaluation.arms import markdown_rows
-from arl.report import evaluations
+from arl.picture import picture
+from arl.report import component_means, draw_wer, evaluations
 from arl.stage import read_record
 from examples.tts.table2 import NAMES
 
@@ -42,11 +43,9 @@ def read_run(run: Path) -> tuple[dict[int, float], dict[int, dict[str, Any]]]:
     """(mean R1 of the samples by step, summaries of the evaluations by step)."""
     rewards = {}
     for folder in sorted(run.glob("step-*")):
-        shards = [line for line in read_record(folder / "reward") if line["component_means"].get(R1) is not None]
-        if shards:
-            n_hyps = sum(line["hypotheses"] for line in shards)
-            total = sum(line["component_means"][R1] * line["hypotheses"] for line in shards)
-            rewards[int(folder.name.rpartition("-")[2])] = total / n_hyps
+        means = component_means(read_record(folder / "reward"), [R1])
+        if R1 in means:
+            rewards[int(folder.name.rpartition("-")[2])] = means[R1]
     last = json.loads((run / "eval/final/summary.json").read_text())
     return rewards, evaluations(run) | {max(rewards): last}
 
@@ -66,28 +65,16 @@ def markdown(arms: dict[str, Any]) -> str:
 
 
 def draw(arms: dict[str, Any], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
-    for name, (rewards, found) in arms.items():
-        left.plot(list(rewards), list(rewards.values()), ".-", label=NAMES[name])
-        wers = [100 * summary["wer"] for summary in found.values()]
-        sides = [
-            [max(0.0, 100 * side * (s["wer"] - s[bound])) for s in found.values()]
-            for side, bound in ((1, "wer_low"), (-1, "wer_high"))
-        ]
-        right.errorbar(list(found), wers, yerr=sides, fmt="s-", capsize=3)
-    left.set_ylabel("R1 of the training samples (by tokens)")
-    right.set_ylabel("judge WER, % (95 %)")
-    for axis in (left, right):
-        axis.set_xlabel("step")
-    left.legend(fontsize="small")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    with picture(path, 1, 2, figsize=(11, 4)) as axes:
+        left, right = axes[0]
+        for name, (rewards, found) in arms.items():
+            left.plot(list(rewards), list(rewards.values()), ".-", label=NAMES[name])
+            draw_wer(right, found)
+        left.set_ylabel("R1 of the training samples (by tokens)")
+        right.set_ylabel("judge WER, % (95 %)")
+        for axis in (left, right):
+            axis.set_xlabel("step")
+        left.legend(fontsize="small")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ import typer
 
 from arl.errors import ArlError
 from arl.evaluate_speech import read_rows
-from arl.evaluation.arms import Of, cell, change, draw_changes, each_seed, find_runs, markdown_rows, placed, pooled
+from arl.evaluation.arms import Of, cell, change, draw_changes, each_seed, find_runs, markdown_rows, place, pooled
 from arl.evaluation.speech import METRICS, ratio, table
+from arl.picture import picture
 
 BASE = "base"
 BEGIN, END = "<!-- table2: written by make table2 -->", "<!-- table2: end -->"
@@ -56,8 +57,7 @@ def main(
     if plot:
         draw(arms, plot)
         text += f"\n![Change of the judge's word error rate, by policy]({plot.name})\n"
-    page = out.read_text(encoding="utf-8") if out.exists() else ""
-    out.write_text(placed(text, page, BEGIN, END), encoding="utf-8")
+    place(text, out, BEGIN, END)
     print(f"table2: {out}" + (f", {plot}" if plot else ""), file=sys.stderr)
 
 
@@ -65,7 +65,7 @@ def read_arms(runs: Path) -> list[Arm]:
     """The base, then the arms that have a finished run, in the order of NAMES. ArlError when there are none, or when
     two evaluations are not of the same utterances."""
     base = by_key(runs / BASE)
-    arms = [Arm(name, stacked(folders, list(base))) for name, folders in find_runs(runs, NAMES).items()]
+    arms = [Arm(name, stacked(folders, list(base))) for name, folders in find_runs(runs, NAMES, "table2").items()]
     return [Arm(BASE, stacked([runs / BASE], list(base))), *arms]
 
 
@@ -122,27 +122,13 @@ def label(arm: Arm) -> str:
 
 def draw(arms: Sequence[Arm], path: Path) -> None:
     """Each arm's relative change of the judge's WER with its interval, and a dot for each seed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    base, trained, wer = arms[0], arms[1:], figure_of("wer")
-    start = each_seed(base.counts, wer)[0]
-    figure, axis = pyplot.subplots(figsize=(7, 0.5 * len(trained) + 1.6))
-    draw_changes(
-        axis,
-        [
-            (change(arm.counts, base.counts, wer), [value / start - 1 for value in each_seed(arm.counts, wer)])
-            for arm in trained
-        ],
-    )
-    axis.set_xlabel(f"relative change of the judge's WER, % (base {100 * start:.1f} %)")
-    axis.set_yticks(range(len(trained)), [label(arm) for arm in trained])
-    axis.invert_yaxis()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    base, trained = arms[0], arms[1:]
+    with picture(path, figsize=(7, 0.5 * len(trained) + 1.6)) as axes:
+        axis = axes[0, 0]
+        start = draw_changes(axis, [arm.counts for arm in trained], base.counts, figure_of("wer"))
+        axis.set_xlabel(f"relative change of the judge's WER, % (base {100 * start:.1f} %)")
+        axis.set_yticks(range(len(trained)), [label(arm) for arm in trained])
+        axis.invert_yaxis()
 
 
 if __name__ == "__main__":
