@@ -80,7 +80,7 @@ class TokenAsr(nn.Module):
     def read_rows(self, x: Tensor, lengths: Tensor) -> Tensor:
         """As forward, from rows of the table, or mixtures of them, [B, T, W]."""
         valid = (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None]
-        x = (x + self.stem((x * valid).transpose(1, 2)).transpose(1, 2)) * valid
+        x = (x + F.gelu(self.stem((x * valid).transpose(1, 2)).transpose(1, 2))) * valid
         for block in self.blocks:
             x = block(x, valid)
         return self.ctc(x).view(len(x), RATE * x.shape[1], -1).log_softmax(-1)

@@ -22,7 +22,7 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained pa
 Steps = Annotated[int, typer.Option("--steps", min=1)]
 Seed = Annotated[int, typer.Option("--seed")]
 HELD_OUT = 20  # one clip in so many is not trained on
-VOICE_S = (0.9, 1.3)
+VOICE_S = (0.9, 1.3)  # seconds of a voice's phrase
 CROP = 64  # codes of a clip that the flow sees at a time
 TEMPERATURE = 0.667  # of the flow's noise, as Matcha-TTS's
 SPOKEN = (15, 60)  # characters of a text that the loop says
@@ -83,11 +83,13 @@ def codec(
 @app.command()
 def vocoder(shards: Shards, out: Out, steps: Steps = 4000, seed: Seed = 0) -> None:
     """From mels to waves. Griffin-Lim is written instead where it is nearer to held-out clips."""
+    from statistics import fmean
+
     import torch
     from torch.nn.utils.rnn import pad_sequence
 
     from arl.models.qwen2_flow import decoder as decoders
-    from arl.models.qwen2_flow.mel import FRAMES_PER_CODE, log_mel, whole_codes
+    from arl.models.qwen2_flow.mel import log_mel, whole_codes
     from arl.models.qwen2_flow.train import train_vocoder, vocoder_loss
     from arl.models.qwen2_flow.vocoder import GriffinLim, VocosConfig
 
@@ -100,8 +102,8 @@ def vocoder(shards: Shards, out: Out, steps: Steps = 4000, seed: Seed = 0) -> No
     losses = {}
     for made in (trained, GriffinLim()):
         with torch.no_grad():
-            heard = made(pad_sequence(mels, True), lengths // FRAMES_PER_CODE * FRAMES_PER_CODE)
-            losses[made] = sum(
+            heard = made(pad_sequence(mels, True), lengths)
+            losses[made] = fmean(
                 vocoder_loss(x[None, : len(y)], y[None]).item() for x, y in zip(heard, held, strict=True)
             )
     best = min(losses, key=losses.__getitem__)
@@ -113,7 +115,7 @@ def vocoder(shards: Shards, out: Out, steps: Steps = 4000, seed: Seed = 0) -> No
 @app.command()
 def flow(
     shards: Shards,
-    parts: Annotated[Path, typer.Option("--parts", help="Folder with tokenizer and vocoder; the flow joins them.")],
+    parts: Annotated[Path, typer.Option("--parts", help="Folder with the speech tokenizer; the flow joins it.")],
     steps: Steps = 2500,
     seed: Seed = 0,
 ) -> None:
@@ -136,11 +138,9 @@ def flow(
         by_speaker.setdefault(speaker, []).append(speaker_vector(mel))
     codes = [row for k in range(0, len(found), 32) for row in tokenizer.encode([mel for _, mel in found[k : k + 32]])]
     pairs = [(row, rng.choice(by_speaker[speaker]), mel) for row, (speaker, mel) in zip(codes, found, strict=True)]
-    draft, shape = codecs.Draft.of(tokenizer), tokenizer.config
-    sizes = {name: shape[name] for name in ("width", "heads", "levels", "dims")} | {"layers": shape["after"]}
-    config = FlowConfig(codes=tokenizer.fsq.n_codes, draft=sizes, temperature=TEMPERATURE)
-    trained = train_flow(pairs, config, steps, crop=CROP, seed=seed, draft=draft)
-    decoders.save(decoders.Decoder(trained, decoders.load_vocoder(parts)), parts)
+    config = FlowConfig(codes=tokenizer.fsq.n_codes, temperature=TEMPERATURE)
+    trained = train_flow(pairs, config, steps, crop=CROP, seed=seed, draft=codecs.Draft.of(tokenizer))
+    decoders.save_flow(trained, parts)
 
 
 @app.command()

@@ -287,5 +287,5 @@ def test_the_combination_speaks_more_clearly_to_a_listener_that_diffro_does_not_
     after = toy_scores(model, asr)
     assert after[0] < 0.95 * before[0] and after[1] < 0.95 * before[1]
     means = [sum(metrics["diffro_reward"] for metrics in part) / 10 for part in (logged[:10], logged[-10:])]
-    assert means[1] > means[0]
+    assert means[1] > means[0] + 0.05
     assert all(0.2 < metrics["diffro_share"] < 0.8 for metrics in logged)

@@ -137,13 +137,14 @@ class Draft(nn.Module):
 
     def __init__(self, width: int, heads: int, layers: int, levels: int, dims: int) -> None:
         super().__init__()
+        self.config = {"width": width, "heads": heads, "layers": layers, "levels": levels, "dims": dims}
         self.fsq = Fsq(levels, dims)
         self.from_steps = nn.Linear(dims, width)
         self.after = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.mel = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, FRAMES_PER_CODE * N_MELS))
         self.requires_grad_(False)
         for block in self.after:
-            block.dropout.p = 0.0  # as it was trained, whatever trains around it
+            block.dropout.p = 0.0  # also while the flow around it trains
 
     @staticmethod
     def of(codec: Codec) -> "Draft":

@@ -76,7 +76,12 @@ def noise_of(name: str, n_frames: int) -> Tensor:
 def save(decoder: Decoder, folder: Path) -> None:
     """Writes the decoder's files into `folder`, whose other files stay."""
     save_vocoder(decoder.vocoder, folder)
-    _write(folder, "flow", decoder.flow, FLOW)
+    save_flow(decoder.flow, folder)
+
+
+def save_flow(flow: Flow, folder: Path) -> None:
+    """The flow's part of `save`."""
+    _write(folder, "flow", flow, FLOW)
 
 
 def save_vocoder(vocoder: Vocos | GriffinLim, folder: Path) -> None:
@@ -96,13 +101,8 @@ def _write(folder: Path, part: str, module: Any, name: str) -> None:
 def load(folder: Path) -> Decoder:
     """Reads what `save` wrote; weights saved in 16 bits become float32. ArlError for a missing or mismatching file."""
     flow: Flow = _read(folder, "flow", lambda shape: Flow(FlowConfig(**shape)), FLOW)
-    return Decoder(flow, load_vocoder(folder))
-
-
-def load_vocoder(folder: Path) -> Vocos | GriffinLim:
-    """Reads what `save_vocoder` wrote. ArlError as `load`."""
     vocoder: Vocos | GriffinLim = _read(folder, "vocoder", make_vocoder, VOCODER)
-    return vocoder
+    return Decoder(flow, vocoder)
 
 
 def _read(folder: Path, part: str, make: Callable[[dict[str, Any]], Any], name: str) -> Any:

@@ -11,6 +11,7 @@ spectrograms alone, which is stable and a little dull.
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -75,11 +76,11 @@ def train_flow(
     seed: int = 0, device: str = "cpu", draft: Draft | None = None,
 ) -> Flow:  # fmt: skip
     """A flow with the mean and deviation of these mels, after `steps` batches of random crops of `crop` codes. draft:
-    the tokenizer's, where the config has one."""
+    the tokenizer's, for a flow of the difference from it."""
     torch.manual_seed(seed)
-    flow = Flow(config)
-    if flow.draft is not None and draft is not None:
-        flow.draft.load_state_dict(draft.state_dict())
+    flow = Flow(config if draft is None else replace(config, draft=draft.config))
+    if draft is not None:
+        flow.draft = draft
     every = torch.cat([mel if draft is None else mel - drafted(draft, codes) for codes, _, mel in pairs])
     flow.mean.copy_(every.mean(0))
     flow.std.copy_(every.std(0).clamp_min(0.1))
