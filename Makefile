@@ -162,8 +162,11 @@ STEP_NUMBERS := $(shell seq 1 $(STEPS))
 $(foreach k,$(STEP_NUMBERS),$(eval $(call step,$(k))))
 LAST := $(RUN)/step-$(call pad,$(STEPS))
 
+# The last step may have been evaluated as one of every EVAL_EVERY.
+TAKE_LAST = rm -rf $(@D) $(@D).part; cp -r $(RUN)/eval/$(call pad,$(STEPS)) $(@D).part; mv $(@D).part $(@D)
+
 $(RUN)/eval/final/summary.json: $(LAST)/loop.done | engine
-	$(Q)$(call EVALUATE,$(LAST)/policy,$(@D),$(RUN)/eval/000000)
+	$(Q)$(if $(call divides,$(EVAL_EVERY),$(STEPS)),$(TAKE_LAST),$(call EVALUATE,$(LAST)/policy,$(@D),$(RUN)/eval/000000))
 
 STOP = $(if $(KEEP),,arl engine stop $(if $(WARM),&& arl warm stop))
 

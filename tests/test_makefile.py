@@ -45,6 +45,12 @@ def test_a_finished_run_goes_on_with_more_steps(tmp_path: Path) -> None:
     assert "-o " + str(tmp_path / "run/eval/final") in commands
 
 
+def test_a_policy_is_evaluated_once(tmp_path: Path) -> None:
+    commands = plan(tmp_path / "run", "STEPS=4", "EVAL_EVERY=2")
+    assert commands.count("arl eval ") == 3  # the start, after step 2, after step 4
+    assert f"cp -r {tmp_path}/run/eval/000004 {tmp_path}/run/eval/final.part" in commands
+
+
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     finish(tmp_path / "run", 2)
     for name in ("step-000002/sync.done", "step-000002/loop.done", "eval/final/summary.json"):

@@ -193,16 +193,32 @@ def texts(
     test: Annotated[int, typer.Option("--test", help="Texts to be judged by.")] = 200,
     seed: Seed = 9,
 ) -> None:
-    """train.txt and test.txt: sentences of WordNet and telephone prompts, none of them in the shards or in both."""
+    """train.txt and test.txt: telephone prompts, none of them in the shards or in both. Strings of figures and letters
+    are left out: the judge has its own ways to write them."""
+    import re
+
+    import inflect
+
     from arl.corpora.synthetic import texts as drawn
     from arl.shards import columns
     from arl.shards.paths import joined_shards
     from arl.shards.reader import read_joined
 
     known = {
-        sample.json(columns.META).get("text") for _, paths in joined_shards(shards) for sample in read_joined(paths)
+        sample.json(columns.META).get("text")
+        for source in shards
+        for _, paths in joined_shards([source])
+        for sample in read_joined(paths)
     }
-    fresh = [text for text in drawn(seed, 12000, 3000, 0) if text not in known and SPOKEN[0] <= len(text) <= SPOKEN[1]]
+    engine = inflect.engine()
+    figures = {word for n in range(10000) for word in re.findall("[a-z]+", engine.number_to_words(n))} - {"and"}
+
+    def is_wanted(text: str) -> bool:
+        words = text.split()
+        strings = sum(word in figures for word in words) > 1 or any(len(word) == 1 for word in words)
+        return SPOKEN[0] <= len(text) <= SPOKEN[1] and not strings and text not in known
+
+    fresh = [text for text in drawn(seed, 0, 6000, 0) if is_wanted(text)]
     out.mkdir(parents=True, exist_ok=True)
     for name, chosen in (("train", fresh[:train]), ("test", fresh[train : train + test])):
         (out / f"{name}.txt").write_text("".join(f"{text}\n" for text in chosen))
