@@ -21,7 +21,7 @@ UPDATE ?= --loss $(LOSS) --lr $(LR) --warmup 3 --schedule cosine --total-steps $
 READS_TEXTS = $(filter diffro combined,$(LOSS))
 WARM ?= encode rollout decode reward update sync report
 
-# Texts that nothing was trained on: WordNet's sentences and telephone prompts. A step says one shard of them.
+# Telephone prompts that nothing was trained on. A step says one shard of them.
 TEXTS ?= 768
 EVAL_TEXTS ?= 200
 BATCH ?= 32

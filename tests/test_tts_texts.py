@@ -1,0 +1,30 @@
+"""What the loop of synthesis practises on and is judged by."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from arl.corpora.synthetic import texts as drawn
+from arl.data import data
+from examples.tts.train import texts
+
+
+@pytest.mark.registry
+def test_texts_are_prompts_that_nothing_was_trained_on(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(data)
+    known = {"a": drawn(9, 0, 6000, 0)[:600], "b": drawn(9, 0, 6000, 0)[600:1200]}
+    for name, prompts in known.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(prompts) + "\n")
+        words = ["--texts", f"{tmp_path}/{name}.txt", "-o", f"{tmp_path}/{name}", "--batch", "300"]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+    texts([str(tmp_path / name) for name in known], tmp_path / "texts", train=60, test=20)
+    train, test = ((tmp_path / "texts" / f"{name}.txt").read_text().splitlines() for name in ("train", "test"))
+    assert len(set(train)) == 60 and len(set(test)) == 20 and not set(train) & set(test)
+    assert not (set(train) | set(test)) & {*known["a"], *known["b"]}
+    for text in train + test:
+        assert 15 <= len(text) <= 60 and min(map(len, text.split())) > 1
+        assert sum(word in ("two", "three", "twenty", "hundred") for word in text.split()) < 2
