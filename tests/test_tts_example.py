@@ -1,4 +1,4 @@
-"""What the loop of synthesis practises on and is judged by."""
+"""The embedded default of synthesis: what is shipped, what its loop practises on and is judged by."""
 
 from pathlib import Path
 
@@ -8,7 +8,26 @@ from typer.testing import CliRunner
 
 from arl.corpora.synthetic import texts as drawn
 from arl.data import data
+from arl.models import token_asr
+from arl.models.qwen2_flow import decoder
+from arl.models.qwen2_flow.prompts import load_voices
+from arl.policy import Policy
 from examples.tts.train import texts
+from tests.tables import ROOT
+
+EXAMPLE = ROOT / "examples/tts"
+
+
+def test_what_is_shipped_fits_together() -> None:
+    start = Policy.open(EXAMPLE / "start")
+    start.verify()
+    assert sum(path.stat().st_size for path in start.path.rglob("*") if path.is_file()) < 20e6
+    assert len(load_voices(start.frontend_dir)) == 2
+    n_codes = start.fields["acoustic_codes"]
+    assert decoder.load(start.frontend_dir).flow.config.codes == n_codes
+    assert token_asr.load(EXAMPLE / "token-asr").n_codes == n_codes
+    told = [(EXAMPLE / "texts" / f"{name}.txt").read_text().splitlines() for name in ("train", "test")]
+    assert [len(set(lines)) for lines in told] == [768, 200] and not set(told[0]) & set(told[1])
 
 
 @pytest.mark.registry
