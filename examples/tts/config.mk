@@ -1,15 +1,16 @@
-# The embedded default of synthesis: a 3 M-parameter LM over 25 acoustic tokens a second, rewarded by a small recogniser of
+# The embedded default of synthesis: a 3.7 M-parameter LM over 25 acoustic tokens a second, rewarded by a small recogniser of
 # tokens. Used as CONFIG=examples/tts/config.mk; every value can be given on make's command line.
 START ?= examples/tts/start
 TOKEN_ASR ?= examples/tts/token-asr
-STEPS ?= 24
+STEPS ?= 40
 EVAL_EVERY ?= 1000
 GROUP ?= 8
 MAX_NEW_TOKENS ?= 300
 SEED ?= 0
 LOSS ?= combined
 LR ?= 1e-4
-BETA ?= 0.1
+BETA ?= 0.01
+LAMBDA ?= 0.3# weight of DiffRO in combined
 # The paper's rewards. R1 is 1 - CER of what the small recogniser reads in the tokens; with R3's pitch, or asr --by whisper, waveforms are needed: DECODE=1.
 REWARDS ?= R12
 REWARD_R1 = --with 'asr --by tokens --model $(TOKEN_ASR) --first 33 --unit char'
@@ -17,13 +18,14 @@ REWARD_R12 = $(REWARD_R1) --with duration
 REWARD_R123 = $(REWARD_R12) --with 'diversity --part tokens'
 REWARD ?= $(REWARD_$(REWARDS))
 UPDATE ?= --loss $(LOSS) --lr $(LR) --warmup 3 --schedule cosine --total-steps $(STEPS) --beta $(BETA) \
-  $(if $(READS_TEXTS),--token-asr $(TOKEN_ASR)) $(if $(NO_FILTER),--no-filter)
+  $(if $(READS_TEXTS),--token-asr $(TOKEN_ASR)) $(if $(filter combined,$(LOSS)),--diffro-weight $(LAMBDA)) \
+  $(if $(NO_FILTER),--no-filter)
 READS_TEXTS = $(filter diffro combined,$(LOSS))
 WARM ?= encode rollout decode reward update sync report
 
 # Telephone prompts that nothing was trained on. A step says one shard of them.
 TEXTS ?= 768
-EVAL_TEXTS ?= 200
+EVAL_TEXTS ?= 160
 BATCH ?= 32
 TEST ?= $(DATA)/test
 define MAKE_DATA
