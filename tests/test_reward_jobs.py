@@ -1,5 +1,6 @@
 """`arl reward --jobs N`: the same shards for any N, and the same failures."""
 
+import functools
 import json
 import os
 import signal
@@ -90,7 +91,8 @@ def test_its_processes_end_with_it(shards, tmp_path, signal_number, code):
     )
     command = [sys.executable, "-c", "from arl.entry import main; main()", "reward", *map(str, shards)]
     command += ["--with", str(slow), "--jobs", "2", "-o", str(tmp_path / "r")]
-    running = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
+    running = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL, preexec_fn=heeding)
     wait_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
     if signal_number == signal.SIGINT:
         os.killpg(running.pid, signal_number)  # as a terminal does
