@@ -211,7 +211,7 @@ def texts(
         for sample in read_joined(paths)
     }
     engine = inflect.engine()
-    figures = {word for n in range(10000) for word in re.findall("[a-z]+", engine.number_to_words(n))} - {"and"}
+    figures = {word for n in [*range(101), 1000] for word in re.findall("[a-z]+", engine.number_to_words(n))}
 
     def is_wanted(text: str) -> bool:
         words = text.split()
