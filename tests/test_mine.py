@@ -1,102 +1,38 @@
-"""`arl mine` as a person runs it: the four sets, apart from the test set, all at once, skipped when up to date."""
+"""`arl mine` as a person runs it: the four sets, apart from the test set, and what it says and refuses."""
 
 import json
-import os
-import random
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
 from arl.errors import ArlError, UsageError
-from arl.mine import mine
 from arl.programs.references import find_column
 from arl.rollout import policy_of_embeddings
 from arl.shards.checks import shard_problems
 from arl.shards.columns import dumps, save_tensor
 from arl.shards.paths import expand
-from arl.shards.reader import Sample, read_joined, read_shard
-from tests.mining.clips import audio_shards, column, rollouts
-
-app = typer.Typer()
-app.command()(mine)
-EASY = {f"easy{n}": f"please press the button {c}" for n, c in enumerate("bcdefghj")}
-HARD = {f"hard{n}": f"some muttered words {c}" for n, c in enumerate("kmnp")}
-LOOP = {"loop": "thank you"}
-WORDS = {"word0": "call digium now", "word1": "asterisk now"}
-LONG = {"long": "a long story"}
-TEXTS = EASY | HARD | LOOP | WORDS | LONG
-
-
-def run(*arguments: object, fails: type[Exception] | None = None) -> Result:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if fails is None:
-        assert result.exit_code == 0, (result.output, result.exception)
-    else:
-        assert isinstance(result.exception, fails), (result.output, result.exception)
-    return result
-
-
-def samples(folder: Path) -> list[Sample]:
-    return [sample for shard in expand([folder]) for sample in read_shard(shard)]
-
-
-def members(shard: Path) -> list[tuple[str, dict[str, bytes]]]:
-    return [(sample.key, sample.members) for sample in read_shard(shard)]
-
-
-def keys(folder: Path) -> set[str]:
-    return {sample.key for sample in samples(folder)}
-
-
-def state(folder: Path) -> dict[str, tuple[int, int]]:
-    return {
-        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files but the stage's records, which hold times."""
-    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    return {name: data for name, data in found.items() if not name.endswith("stage.jsonl")}
+from arl.shards.reader import read_joined, read_shard
+from tests.mining.clips import audio_shards, column
+from tests.mining.place import (
+    HARD,
+    LONG,
+    LOOP,
+    TEXTS,
+    WORDS,
+    flags,
+    keys,
+    made_place,
+    manifest,
+    members,
+    run,
+    samples,
+)
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """data/train, data/test, rollout/ of one system and other.tsv of another one."""
-    metas = {key: {"text": text, "duration_s": 1.2 if key == "long" else 0.3, "speaker": "ann"}
-             for key, text in TEXTS.items()}  # fmt: skip
-    train = audio_shards(tmp_path / "data" / "train", metas)
-    audio_shards(tmp_path / "data" / "test", {"t0": {"text": "nothing alike"}}, first_seed=900)
-    heard = {key: [text] for key, text in TEXTS.items()}
-    heard |= {"loop": ["thank you " * 9]} | {key: ["sum buttered worlds", text] for key, text in HARD.items()}
-    rollouts(tmp_path / "data" / "rollout", train, heard)
-    (tmp_path / "other.tsv").write_text(
-        "".join(f"{key}\t{text}\n" for key, text in (TEXTS | {"loop": "thank you"}).items())
-    )
-    (tmp_path / "list").write_text("Digium\nAsterisk\n")
-    return tmp_path
-
-
-def flags(place: Path) -> list[object]:
-    return [
-        "--shards", place / "data" / "train", "--against", place / "data" / "test", "-o", place / "sets",
-        "--system", f"base={place / 'data' / 'rollout'}", "--system", f"other={place / 'other.tsv'}",
-        "--keywords", place / "list", "--longer-s", 1, "--join-up-to-s", 2,
-    ]  # fmt: skip
-
-
-def manifest(place: Path) -> dict[str, dict]:
-    lines = (place / "sets" / "manifest.jsonl").read_text().splitlines()
-    return {line["key"]: line for line in map(json.loads, lines)}
+    return made_place(tmp_path)
 
 
 def test_the_four_sets(place: Path) -> None:
@@ -247,49 +183,6 @@ def test_joined_clips_have_no_embeddings_and_that_is_said(place: Path) -> None:
     assert "D2: has utterances without embeddings" in result.stderr
 
 
-def test_equal_inputs_give_equal_bytes_and_another_seed_other_sets(place: Path) -> None:
-    run(*flags(place))
-    first = contents(place / "sets")
-    run(*flags(place), "-f")
-    assert contents(place / "sets") == first
-    run(*flags(place), "--seed", 1)
-    assert contents(place / "sets") != first
-
-
-def test_skips_what_is_up_to_date(place: Path) -> None:
-    run(*flags(place))
-    before = state(place / "sets")
-    assert "up to date" in run(*flags(place)).stderr and state(place / "sets") == before
-    assert "up to date" not in run(*flags(place), "-f").stderr and state(place / "sets") != before
-    run(*flags(place), "--sets", "D0,D1,D2,D3", "--disagree", 0.9)
-    assert json.loads((place / "sets" / "mine.json").read_text())["arguments"]["disagree"] == 0.9
-    table = place / "other.tsv"
-    table.write_text(table.read_text().replace("muttered", "uttered"))
-    assert "up to date" not in run(*flags(place), "--disagree", 0.9).stderr
-    (place / "list").write_text("Digium\nAsterisk\nbutton\n")
-    assert "up to date" not in run(*flags(place), "--disagree", 0.9).stderr
-    audio_shards(place / "data" / "test", {"x": {"text": "please press the button b"}}, first_seed=990)
-    assert "text in --against" in run(*flags(place), "--disagree", 0.9).stderr
-    (place / "sets" / "manifest.jsonl").unlink()
-    run(*flags(place), "--disagree", 0.9)
-    assert manifest(place)
-
-
-def test_inputs_may_be_moved(place: Path) -> None:
-    run(*flags(place))
-    (place / "other.tsv").rename(place / "moved.tsv")
-    moved = [place / "moved.tsv" if flag == f"other={place / 'other.tsv'}" else flag for flag in flags(place)]
-    moved = [f"other={flag}" if flag == place / "moved.tsv" else flag for flag in moved]
-    assert "up to date" in run(*moved).stderr
-
-
-def test_fewer_sets_leave_no_old_shards(place: Path) -> None:
-    run(*flags(place))
-    plain = ["--shards", place / "data" / "train", "-o", place / "sets"]
-    run(*plain, "--sets", "D0", "--size", 2)
-    assert [path.parent.name for path in (place / "sets").rglob("*.tar")] == ["D0"]
-
-
 def test_missing_transcripts(place: Path) -> None:
     table = place / "other.tsv"
     table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("hard2\t")))
@@ -334,38 +227,7 @@ def test_usage_errors(place: Path) -> None:
     assert not (place / "out").exists()
 
 
-def test_others_shards_are_not_replaced(place: Path) -> None:
-    column(place / "sets" / "D1", place / "data" / "train", lambda key: {"prompt.json": b"{}"})
-    before = state(place / "sets")
-    error = run(*flags(place), "-f", fails=ArlError)
-    assert "not written by arl mine" in str(error.exception) and state(place / "sets") == before
-
-
 def test_no_test_set_is_said(place: Path) -> None:
     result = run("--shards", place / "data" / "train", "--sets", "D0", "--size", 2, "-o", place / "sets")
     assert "no --against" in result.stderr
     assert "drawn at random" in result.stdout
-
-
-def test_killed_at_any_moment_it_leaves_nothing_half_and_goes_on(tmp_path: Path) -> None:
-    metas = {f"u{n}": {"text": f"words {n}", "duration_s": 0.02} for n in range(300)}
-    train = audio_shards(tmp_path / "data", metas, batch=100)
-    program = [sys.executable, "-c", "from arl.cli import main; main()", "mine", "--shards", str(train),
-               "--sets", "D0,D2", "--size", "D0=200", "--longer-s", "0.4", "--join-up-to-s", "1",
-               "--batch", "2"]  # fmt: skip
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    subprocess.run([*program, "-o", undisturbed], check=True, capture_output=True)
-    rng, parts = random.Random(0), []
-    (killed / ".part-mine-other" / "out").mkdir(parents=True)
-    for n_shards in (1, 30, 60):
-        process = subprocess.Popen([*program, "-o", killed], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and len(parts := list(killed.glob(".part-*/out/D*/*.tar"))) < n_shards:
-            time.sleep(0.002 * rng.random())
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert not list(killed.glob("D*")) and not (killed / "mine.json").exists()
-    kept = {path.name: path.stat().st_ino for path in parts if path.parent.name == "D0"}
-    subprocess.run([*program, "-o", killed], check=True, capture_output=True)
-    assert contents(killed) == contents(undisturbed)
-    assert kept and all((killed / "D0" / name).stat().st_ino == inode for name, inode in kept.items())
-    assert not list(killed.glob(".part-*"))

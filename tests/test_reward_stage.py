@@ -4,68 +4,20 @@ import json
 import shutil
 import subprocess
 import sys
-import time
-from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from arl.errors import ArlError, UsageError
-from arl.reward_stage import reward
-from arl.reward_tally import Tally, summary
 from arl.shards.checks import shard_problems
-from arl.shards.columns import ROLLOUT, dumps
-from arl.shards.reader import read_shard
+from arl.shards.columns import dumps
 from arl.shards.writer import write_shard
 from arl.stage import read_record
-
-app = typer.Typer()
-app.command()(reward)
-
-TEXTS = {"a": "the cat sat", "b": "", "c": "one dog"}
-GROUPS = {
-    "a": ["the cat sat", "the hat sat", "", "the cat sat"],
-    "b": ["", "", "", ""],
-    "c": ["one dog", "one", "one dog ran off", "dog"],
-}
-
-
-def invoke(*words) -> str:
-    """Runs the command; returns stdout. ArlErrors come through."""
-    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def hypothesis(text: str) -> dict:
-    tokens = list(range(len(text.split()) + 1))
-    return {"text": text, "tokens": tokens, "logprobs": [-0.5] * len(tokens), "finish": "stop"}
+from tests.reward_runs import TEXTS, invoke, rewards_in, rollouts_with_references
 
 
 @pytest.fixture
 def run(tmp_path):
-    """data/train and run/rollout (2 shards), where the rollouts' record leads to the audio shards."""
-    audio, rollout = tmp_path / "data" / "train", tmp_path / "run" / "rollout"
-    audio.mkdir(parents=True)
-    rollout.mkdir(parents=True)
-    with (rollout / "stage.jsonl").open("w") as record:
-        for name in ("000000", "000001"):
-            keys = [f"{key}{name[-1]}" for key in TEXTS]
-            metas = ((key, {"json": dumps({"text": TEXTS[key[0]], "lang": "en", "duration_s": 1.5})}) for key in keys)
-            write_shard(audio / f"{name}.tar", metas)
-            write_shard(rollout / f"{name}.tar", ((key, rollout_member(GROUPS[key[0]])) for key in keys))
-            record.write(json.dumps({"shard": name, "sources": ["../../data/train"]}) + "\n")
-    return rollout
-
-
-def rollout_member(texts: list[str]) -> dict[str, bytes]:
-    hyps = [hypothesis(text) for text in texts]
-    return {"rollout.json": dumps({"policy": "000000-abc", "temperature": 1.0, "hyps": hyps})}
-
-
-def rewards_in(folder) -> dict[str, dict]:
-    return {s.key: s.json("reward.json") for path in sorted(folder.glob("*.tar")) for s in read_shard(path)}
+    return rollouts_with_references(tmp_path)
 
 
 def test_scores_beside_the_rollouts_with_references_found(run):
@@ -213,30 +165,6 @@ def test_decoded_waveforms_reach_the_programs(run, tmp_path):
         assert rewards_in(run.parent / "reward")["c1"]["rewards"] == [0.0, 6.0, None, 24.0]
 
 
-def test_tallies_add_up_and_read_well():
-    rows = [
-        {"components": {"x": [1.0, None]}, "rewards": [1.0, None], "advantages": [0.0, None]},
-        {"components": {"x": [0.0, 0.5]}, "rewards": [0.0, 0.5], "advantages": [-1.0, 1.0]},
-    ]
-    total = Tally.of(rows[:1]) + Tally.of(rows[1:])
-    assert total == Tally.of(rows)
-    assert summary(total.figures()) == (
-        "reward: 2 groups, 4 hypotheses, mean reward 0.5000 (x 0.5000), 1 groups without spread, 1 hypotheses excluded"
-    )
-    assert "mean reward none" in summary(Tally().figures())
-
-
-def test_the_record_has_the_means_of_metrics():
-    rows = [
-        {"components": {}, "rewards": [1.0, 2.0], "metrics": {"wer.length": [3.0, 3.0], "x.y": [0.5, None]}},
-        {"components": {"wer.length": [1.0]}, "rewards": [0.0], "metrics": {"wer.length": [6.0]}},
-        {"components": {}, "rewards": [None], "metrics": {"z": [None]}},
-    ]
-    figures = sum(map(Tally.of, [rows[:1], rows[1:]]), Tally()).figures()
-    assert figures["metric_means"] == {"wer.length": 4.0, "x.y": 0.5, "z": None}
-    assert figures["component_means"] == {"wer.length": 1.0} and figures["reward_mean"] == 1.0
-
-
 def test_speech_has_its_rate(run):
     hyps = [
         {"text": "", "tokens": [7] * n, "logprobs": [-0.5] * n, "finish": f} for n, f in ((23, "stop"), (33, "length"))
@@ -261,64 +189,6 @@ def test_the_module_is_light_and_does_not_hide_the_decorator():
         "print(callable(reward), sorted({'torch', 'numpy', 'transformers', 'jiwer', 'sglang'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "True []"
-
-
-def piped(*words: object, **options: Any) -> subprocess.Popen:
-    """`arl reward` with a pipe for its standard input."""
-    command = [sys.executable, "-c", "from arl.cli import main; main()", "reward", *map(str, words)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-
-
-def test_standard_input_is_a_shard_of_the_other_sources_name(run, tmp_path):
-    given, audio = (run / "000000.tar").read_bytes(), tmp_path / "data" / "train" / "000000.tar"
-    words = ["--shards", "-", "--shards", audio, "--with", "wer"]
-    process = piped(*words, "-o", tmp_path / "piped")
-    _, errors = process.communicate(given)
-    assert process.returncode == 0, errors
-    invoke("--shards", run / "000000.tar", "--shards", audio, "--with", "wer", "-o", tmp_path / "named")
-    assert (tmp_path / "piped" / "000000.tar").read_bytes() == (tmp_path / "named" / "000000.tar").read_bytes()
-    (line,) = read_record(tmp_path / "piped")
-    assert not any("arl-stdin" in source for source in line["sources"])
-    process = piped(*words)
-    assert b"needs --out" in process.communicate(given)[1] and process.returncode == 1
-
-
-def test_a_shard_is_scored_while_it_is_still_being_made(run, tmp_path):
-    given, audio = (run / "000000.tar").read_bytes(), tmp_path / "data" / "train" / "000000.tar"
-    program = tmp_path / "slow.py"
-    program.write_text(
-        "import sys\n"
-        "from arl import reward\n"
-        "@reward\n"
-        "def seen(utterance):\n"
-        f"    open({str(tmp_path / 'seen')!r}, 'a').write(utterance.key + '\\n')\n"
-        "    return [0.0] * len(utterance.hyps)\n"
-        "seen.main()\n"
-    )
-    process = piped("--shards", "-", "--shards", audio, "--with", program, "--child", "-o", tmp_path / "piped")
-    first_two = [sample.offsets[ROLLOUT] for sample in read_shard(run / "000000.tar")][1]
-    some = first_two[1] + first_two[2] + 512
-    process.stdin.write(given[:some])
-    process.stdin.flush()
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "seen").exists():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
-    assert not (tmp_path / "piped" / "000000.tar").exists()
-    _, errors = process.communicate(given[some:])
-    assert process.returncode == 0, errors
-    (line,) = read_record(tmp_path / "piped")
-    assert line["waited_s"] > 0 and line["seconds"]["run"] >= 0
-    assert len((tmp_path / "seen").read_text().split()) == len(list(read_shard(tmp_path / "piped" / "000000.tar")))
-
-
-def test_a_stream_that_breaks_off_leaves_nothing(run, tmp_path):
-    given, audio = (run / "000000.tar").read_bytes(), tmp_path / "data" / "train" / "000000.tar"
-    process = piped("--shards", "-", "--shards", audio, "--with", "wer", "-o", tmp_path / "piped")
-    _, errors = process.communicate(given[: len(given) // 2 // 512 * 512])
-    assert process.returncode == 1 and len(errors.splitlines()) == 1, errors
-    assert errors.startswith(b"arl: standard input: cut "), errors
-    assert not list((tmp_path / "piped").glob("*.tar*"))
 
 
 def test_the_utterances_own_audio_reaches_the_programs(run, tmp_path):
