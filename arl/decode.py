@@ -65,11 +65,12 @@ def decode(
 
     if dtype not in DTYPES:
         raise UsageError(f"--dtype {dtype}: use {' or '.join(DTYPES)}")
+    matched = joined_shards(shards)
     opened = synthesis(Policy.open(policy or policy_of_embeddings(shards)))
     settings = {"nfe": nfe, "cfg": cfg, "dtype": dtype, "seed": seed}
     arguments = {**settings, "frontend": opened.frontend_id, "acoustic": list(opened.acoustic)}
     run = StageRun("decode", out or default_out("wav", shards), arguments, sources=shards, force=force)
-    todo = list(run.pending(joined_shards(shards)))
+    todo = list(run.pending(matched))
     if not todo:
         return
     with run.phase("wake"):

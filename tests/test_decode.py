@@ -155,6 +155,7 @@ def test_errors_are_one_line(policy, tmp_path):
     (tmp_path / "out").mkdir()
     assert "sample 'a': no prompt.json" in refused(shards=shards[1:])
     assert "sample 'a': no rollout.json" in refused(shards=shards[:1])
+    assert "nowhere: no such shard or folder" in refused(shards=[str(tmp_path / "nowhere")], policy=None)
     assert "--dtype int8" in refused(UsageError, dtype="int8")
     asr = make_tiny_asr_policy(tmp_path / "asr")
     assert '"task": "tts"' in refused(policy=asr)
