@@ -14,6 +14,7 @@ T2_LR ?= 1e-4
 F3_ARMS ?= diffro-R1 grpo-R1 combined-R1 filter-R1
 F3_STEPS ?= 48
 F3_EVERY ?= 12
+F3_SKIP := mos,similarity,f0# the figure has words alone
 T2_SETTINGS =# of every run: any variable of config.mk
 ifdef QUICK
 T2_SEEDS := 0
@@ -32,7 +33,6 @@ T2_LOSS_OF_combined := combined
 T2_LOSS_OF_filter := combined
 T2_ALL = CONFIG=examples/tts/config.mk START=$(T2_START) DATA=$(T2)/data EMB=$(T2)/emb ENGINE=$(T2)/engine \
   WARM_IN=$(T2)/warm KEEP=1 LR=$(T2_LR) $(T2_SETTINGS)
-comma := ,# in a call
 T2_MAKE := $(MAKE) --no-print-directory# by another name: `make -n` runs a recipe that has MAKE in it
 
 # The base: a loop of no steps, whose data, policy and first evaluation the others share. The targets here are names that
@@ -61,7 +61,7 @@ $(foreach seed,$(T2_SEEDS),$(foreach arm,$(T2_ARMS),$(eval $(call table2_run,$(a
 define fig3_run
 $(T2)/long/$(1).done: $(T2)/base.done
 $(call T2_BEGIN,$(T2)/long/$(1),0)
-	$(Q)$(call T2_LOOP,$(T2)/long/$(1),$(1),0,STEPS=$(F3_STEPS) EVAL_EVERY=$(F3_EVERY) EVAL_SKIP=mos$(comma)similarity$(comma)f0)
+	$(Q)$(call T2_LOOP,$(T2)/long/$(1),$(1),0,STEPS=$(F3_STEPS) EVAL_EVERY=$(F3_EVERY) EVAL_SKIP=$(F3_SKIP))
 	$(Q)touch $$@
 endef
 $(foreach arm,$(F3_ARMS),$(eval $(call fig3_run,$(arm))))
