@@ -35,8 +35,9 @@ class Tally:
             tally.zero_spread += not has_spread(row["rewards"])
             metrics = {METRIC + name: values for name, values in row.get("metrics", {}).items()}
             for name, values in {**row["components"], "": row["rewards"], **metrics}.items():
-                tally.sums[name] += sum(value for value in values if value is not None)
-                tally.counts[name] += len(values) - values.count(None)
+                there = [value for value in values if value is not None] if None in values else values
+                tally.sums[name] += sum(there)
+                tally.counts[name] += len(there)
         return tally
 
     def __add__(self, other: "Tally") -> "Tally":

@@ -124,17 +124,21 @@ def _numbers(values: Any, n: int, where: str, name: str) -> list[float | None]:
         raise ArlError(f"{where}: {name} is not a list")
     if len(values) != n:
         raise ArlError(f"{where}: {name} has {len(values)} entries for {n} hypotheses")
-    if set(map(type, values)) <= {float, int} and math.isfinite(_sum(values)):  # nearly always
-        return list(map(float, values))
+    if set(map(type, values)) <= _NUMBERS and (floats := _finite(values)):  # nearly always
+        return floats
     return [None if value is None else _number(value, f"{where}: {name}[{i}]") for i, value in enumerate(values)]
 
 
-def _sum(values: list[float]) -> float:
-    """The sum, infinite where a number is beyond the floats."""
+_NUMBERS = {float, int}
+
+
+def _finite(values: list[float]) -> list[float | None] | None:
+    """The numbers as floats, None where one, or their sum, is beyond the floats."""
     try:
-        return sum(map(float, values))
+        floats = list(map(float, values))
     except OverflowError:
-        return math.inf
+        return None
+    return [*floats] if math.isfinite(sum(floats)) else None
 
 
 def _number(value: Any, where: str) -> float:

@@ -11,8 +11,11 @@ import json
 import math
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from arl.errors import ArlError
 from arl.shards.paths import STDIN
@@ -39,6 +42,12 @@ DTYPES = {
 ITEM_BYTES = dict(DTYPES.values())
 
 
+PLAIN_JSON = (
+    orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """One tensor of a safetensors member: dtype by torch's name, shape, and where its bytes lie in the member."""
@@ -51,6 +60,10 @@ class TensorInfo:
 
 def dumps(value: Any) -> bytes:
     """Deterministic JSON in UTF-8: sorted keys, no spaces. Raises ArlError for NaN, infinities and lone surrogates."""
+    with suppress(TypeError):  # has no form in orjson: large integers, lone surrogates
+        data = orjson.dumps(value, option=PLAIN_JSON)
+        if b"null" not in data or not _culprit(value):  # it writes NaN as null
+            return data
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode()

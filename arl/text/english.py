@@ -43,14 +43,19 @@ class EnglishByWords:
             return " ".join(self.original(text).split())
         words = lower.split()
         plain = list(map(self.inert.__getitem__, words))
-        begin = None  # of a run of words that are not inert
+        if None in plain:
+            self._join_runs(words, plain)
+        return " ".join(filter(None, plain))
+
+    def _join_runs(self, words: list[str], plain: list[str | None]) -> None:
+        """Fills in the words of `plain` that are not inert: what a run of them becomes, in its first place."""
+        begin = None
         for i, word in enumerate([*plain, ""]):
             if word is None:
                 begin = i if begin is None else begin
             elif begin is not None:
                 plain[begin:i] = [self.run(" ".join(words[begin:i])), *[""] * (i - begin - 1)]
                 begin = None
-        return " ".join(filter(None, plain))
 
     def _run_of_words(self, text: str) -> str:
         """Words that are not inert. Number words alone need the original's last passes only."""
@@ -84,4 +89,9 @@ class _Inert(dict[str, str | None]):
 
 def _looks_beyond_its_word(lower: str) -> bool:
     """Whether the text has something whose reading depends on more than the words beside it: "let 's", "and a half"."""
-    return "half" in lower or " '" in lower or lower[:1] == "'" or ("." in lower and DOTS.search(lower) is not None)
+    if "half" in lower or " '" in lower or lower[:1] == "'":
+        return True
+    dot = lower.find(".")
+    if dot < 0 or (0 < dot == len(lower) - 1 and lower[dot - 1] != " "):  # none, or a full stop
+        return False
+    return DOTS.search(lower) is not None

@@ -205,9 +205,9 @@ def speaking_rate(case: Case, thresholds: Thresholds) -> bool:
 
 def script_(case: Case, thresholds: Thresholds) -> bool:
     """Text in a script that neither the reference nor its language has."""
-    own = _own_scripts(case)
-    if case.hypothesis.is_ascii and "LATIN" in own:  # most English texts
+    if case.hypothesis.is_ascii and "LATIN" in LANGUAGE_SCRIPTS.get(case.lang, ()):  # most English texts
         return False
+    own = _own_scripts(case)
     foreign = case.hypothesis.scripts - own
     if not own or not foreign:
         return False

@@ -8,6 +8,7 @@ rounds differ ("thank you", "thank you so", "thank you"), and repetitions with o
 """
 
 import functools
+import operator
 import re
 from collections.abc import Sequence
 
@@ -41,12 +42,14 @@ def _longest(units: Sequence[str], period: int) -> tuple[int, int]:
     return longest, end
 
 
-def periods(units: Sequence[str], least_rounds: float) -> range:
+def periods(units: Sequence[str], least_rounds: float) -> list[int]:
     """The periods at which `units` can have a loop of that many rounds, shortest first; none for most texts."""
-    surplus = len(units) - len(set(units))  # a loop of r rounds of n units has at least (r - 1) n that are not new
-    if surplus < least_rounds - 1:
-        return range(0)
-    return range(1, int(min(surplus / (least_rounds - 1), len(units) / least_rounds, MAX_PERIOD)) + 1)
+    more = least_rounds - 1  # a loop of r rounds of n units has at least (r - 1) n that are not new
+    surplus = len(units) - len(set(units))
+    if surplus < more:
+        return []
+    longest = int(min(surplus / more, len(units) / least_rounds, MAX_PERIOD))
+    return [n for n in range(1, longest + 1) if sum(map(operator.eq, units[n:], units)) >= more * n]
 
 
 def inside_words(words: Sequence[str], least_rounds: int) -> list[tuple[int, float]]:

@@ -36,8 +36,9 @@ def language(lang: str) -> str:
 @functools.lru_cache(maxsize=CACHED_TEXTS)
 def normalise(text: str, lang: str) -> str:
     """`text` as it is compared: normalised for the language, words separated by single spaces, none at the ends."""
-    normaliser = _english() if language(lang) == "en" else _basic()
-    return " ".join(normaliser(text).split())
+    if language(lang) == "en":
+        return _english()(text)
+    return " ".join(_basic()(text).split())
 
 
 def open_brackets(hypothesis: str, reference: str | None) -> str:

@@ -49,6 +49,7 @@ def test_json_round_trip(value: object) -> None:  # fmt: skip
 
 def test_json_is_deterministic_and_readable() -> None:
     assert dumps({"b": [1, None], "a": "ü"}) == '{"a":"ü","b":[1,null]}'.encode()
+    assert dumps({"b": (1 << 70, "null"), "a": True}) == b'{"a":true,"b":[1180591620717411303424,"null"]}'
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ def test_json_is_deterministic_and_readable() -> None:
         (float("inf"), "inf at top"),
         ([{"a": (1, -float("inf"))}], r"-inf at .0.a.1"),
         ({"text": "\ud800"}, "text at .text"),
+        ({"rewards": [None, float("nan")]}, r"nan at .rewards.1"),
     ],
 )
 def test_json_refuses_what_it_has_no_form_for(value: object, words: str) -> None:

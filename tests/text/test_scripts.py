@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from arl.text.scripts import LANGUAGE_SCRIPTS, script, scripts, speech_s
 
@@ -26,6 +28,12 @@ def test_the_least_time_to_say_a_text():
     assert speech_s("東京 2020") == pytest.approx(6 / 12)
     assert speech_s("東京 Tokyo", {"LATIN"}) == pytest.approx(5 / 30)
     assert speech_s("") == 0.0
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_is_counted_at_once_as_letter_by_letter(text):
+    """A letter beyond ASCII makes the slow way."""
+    assert speech_s(text) == pytest.approx(speech_s(text + "é") - 1 / 30, abs=1e-9)
 
 
 def test_languages_have_the_scripts_they_are_written_in():
