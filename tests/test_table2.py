@@ -75,9 +75,12 @@ def test_commands_write_markdown_and_pictures(tmp_path: Path) -> None:
         line = {"stage": "reward", "shard": "0", "hypotheses": 4, "component_means": {"asr": 0.25 * step}}
         record.write_bytes(dumps(line) + b"\n")
     assert fig3.read_run(long)[0] == {1: 0.25, 2: 0.5} and list(fig3.read_run(long)[1]) == [0, 2]
-    fig3.main(tmp_path / "long", tmp_path / "f.png")
+    page.write_text(f"{text}\n{fig3.BEGIN}\nold\n{fig3.END}\n")
+    fig3.main(tmp_path / "long", page, tmp_path / "f.png")
     assert (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
-    figures = cells((tmp_path / "f.md").read_text(), "GRPO, R1")
+    before, _, after = page.read_text().partition(fig3.BEGIN)
+    assert before == f"{text}\n" and "(f.png)" in after and "old" not in after
+    figures = cells(after, "GRPO, R1")
     assert figures[1].startswith("16.7 (") and figures[2].startswith("4.2 (")
 
 
@@ -118,7 +121,7 @@ def test_the_quick_table_and_figure_run(tmp_path: Path) -> None:
         stop_all(t2)
     assert "step    " not in done.stdout + done.stderr  # nothing was done twice
     assert len(cells((t2 / "TABLE2.md").read_text(), "GRPO + DiffRO + filter, R1,2")) == 6
-    assert len(cells((t2 / "fig3.md").read_text(), "GRPO + DiffRO + filter, R1,2")) == 3  # after steps 0 and 2
+    assert len(cells((t2 / "FIG3.md").read_text(), "GRPO + DiffRO + filter, R1,2")) == 3  # after steps 0 and 2
     versions = set()
     for run in (t2 / "runs/diffro-R1/0", t2 / "runs/filter-R12/0", t2 / "long/filter-R12"):
         versions.add(Policy.open(run / "step-000002/policy").version)

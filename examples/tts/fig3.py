@@ -1,6 +1,6 @@
 """Long runs → the paper's Figure 3: the reward of the samples and the judge's WER by step, a line for each arm.
 
-    python -m examples.tts.fig3 runs/table2/long -o examples/tts/fig3.png     # and the figures beside it, fig3.md
+    python -m examples.tts.fig3 runs/table2/long -o examples/tts/RESULTS.md --plot examples/tts/fig3.png
 
 LONG/ARM is a run of `make loop` with evaluations in eval/NNNNNN and eval/final. The reward is that of the training
 samples; its first program alone (R1, recognition by tokens) is drawn, so that arms with several rewards compare.
@@ -14,29 +14,34 @@ from typing import Annotated, Any
 import typer
 
 from arl.errors import ArlError
-from arl.evaluation.arms import markdown_rows
+from arl.evaluation.arms import markdown_rows, place
 from arl.picture import picture
 from arl.report import component_means, draw_wer, evaluations
 from arl.stage import read_record
 from examples.tts.table2 import NAMES
 
+BEGIN, END = "<!-- fig3: written by make fig3 -->", "<!-- fig3: end -->"
 R1 = "asr"  # the program whose mean is drawn
 
 
 def main(
     runs: Annotated[Path, typer.Argument(help="The folder with ARM/step-NNNNNN/ and ARM/eval/.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write; its figures go into a .md beside it.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Markdown to write; of a page with the two marks, what is between them.")
+    ],
+    plot: Annotated[Path, typer.Option("--plot", help="Picture to write.")],
 ) -> None:
-    """Draw Figure 3 from long runs.
+    """Draw Figure 3 from long runs, and write down its figures.
 
-    Example: python -m examples.tts.fig3 runs/table2/long -o fig3.png
+    Example: python -m examples.tts.fig3 runs/table2/long -o FIG3.md --plot fig3.png
     """
     arms = {name: read_run(runs / name) for name in NAMES if (runs / name / "eval/final/summary.json").is_file()}
     if not arms:
         raise ArlError(f"{runs}: no finished run there; `make fig3` makes them")
-    draw(arms, out)
-    out.with_suffix(".md").write_text(markdown(arms), encoding="utf-8")
-    print(f"fig3: {out}, {out.with_suffix('.md')}", file=sys.stderr)
+    draw(arms, plot)
+    image = f"\n![Reward of the training samples and the judge's word error rate, by step]({plot.name})\n"
+    place(markdown(arms) + image, out, BEGIN, END)
+    print(f"fig3: {out}, {plot}", file=sys.stderr)
 
 
 def read_run(run: Path) -> tuple[dict[int, float], dict[int, dict[str, Any]]]:

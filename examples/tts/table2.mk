@@ -26,6 +26,7 @@ F3_EVERY := 100
 T2_SETTINGS := TEXTS=4 EVAL_TEXTS=4 GROUP=4 MAX_NEW_TOKENS=60 EVAL_SKIP=mos,f0
 endif
 T2_OUT ?= $(if $(QUICK),$(T2)/TABLE2.md,examples/tts/RESULTS.md)
+F3_OUT ?= $(if $(QUICK),$(T2)/FIG3.md,examples/tts/RESULTS.md)
 
 T2_LOSS_OF_diffro := diffro
 T2_LOSS_OF_grpo := grpo
@@ -76,4 +77,4 @@ table2: $(foreach seed,$(T2_SEEDS),$(foreach arm,$(T2_ARMS),$(T2)/runs/$(arm)/$(
 
 fig3: $(foreach arm,$(F3_ARMS),$(T2)/long/$(arm).done) ## the paper's Figure 3: reward and judge WER by step (QUICK=1)
 	$(Q)$(T2_STOP)
-	$(Q)python -m examples.tts.fig3 $(T2)/long -o $(dir $(T2_OUT))fig3.png
+	$(Q)python -m examples.tts.fig3 $(T2)/long -o $(F3_OUT) --plot $(dir $(F3_OUT))fig3.png
