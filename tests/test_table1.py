@@ -16,8 +16,12 @@ from arl.evaluation import arms
 from arl.evaluation.folder import write
 from arl.evaluation.score import score
 from arl.policy import Policy
+from arl.shards.columns import dumps
+from arl.shards.reader import read_shard
+from arl.shards.writer import write_shard
 from arl.text.bootstrap import paired_relative, rate_interval
-from examples.asr import table1
+from arl.text.hallucination import fired
+from examples.asr import looped, table1
 from tests.tables import ROOT, cells, planned, stop_all
 from tests.tiny_asr import make_tiny_asr_policy
 
@@ -158,15 +162,32 @@ def noise(folder: Path, first: int, count: int) -> Path:
     return folder
 
 
+def test_transcripts_that_loop(tmp_path: Path) -> None:
+    """Same keys, a share of the texts goes on with its end, which the gate sees; the seed says which."""
+    texts = {f"u{k}": f"{word} is what number {k} says" for k, word in enumerate(["who", "where", "when"] * 20)}
+    rows = ((key, {"json": dumps({"text": text, "lang": "en"}), "wav": b"RIFF"}) for key, text in texts.items())
+    write_shard(tmp_path / "audio" / "000000.tar", rows)
+    for out in ("one", "two"):
+        looped.main(tmp_path / "audio", tmp_path / out, 0.5, seed=3)
+    (shard,) = (tmp_path / "one").glob("*.tar")
+    assert shard.read_bytes() == (tmp_path / "two" / shard.name).read_bytes()
+    found = {sample.key: sample.json("json")["text"] for sample in read_shard(shard)}
+    longer = [key for key, text in found.items() if text != texts[key]]
+    assert list(found) == list(texts) and all(text.startswith(texts[key]) for key, text in found.items())
+    assert 15 < len(longer) < 45
+    assert all("insertion" in fired(found[key], texts[key], "en") for key in longer)
+
+
 @pytest.mark.engine
 def test_the_quick_table_runs_and_is_resumed(tmp_path: Path) -> None:
-    """All of it on noise with a random policy: data, sets, four arms, evaluations on three sets, table and picture."""
+    """All of it on noise with a random policy: data, sets, four arms, evaluations on four sets, table and picture."""
     t1, environment = tmp_path / "t1", {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
     arl = str(Path(sys.executable).with_name("arl"))
     splits = "test=0.2,sft=0.1,dev=0.3,train=0.4"
     for command in (
         ["data", "--folder", noise(tmp_path / "one", 0, 60), "--split", splits, "-o", t1 / "human"],
         ["data", "--folder", noise(tmp_path / "two", 100, 60), "-o", t1 / "synthetic"],
+        ["data", "--folder", noise(tmp_path / "three", 160, 40), "--split", "test=0.5,dev=0.5", "-o", t1 / "made"],
     ):
         subprocess.run([arl, *map(str, command)], check=True, env=environment)
     make_tiny_asr_policy(t1 / "policy")
@@ -191,7 +212,8 @@ def test_the_quick_table_runs_and_is_resumed(tmp_path: Path) -> None:
     assert "step    " not in done.stdout + done.stderr  # nothing was done twice
     text = (t1 / "runs-dev" / "TABLE1.md").read_text()
     for name in ("base", "R1 / D0", "R_all / D_all", "MWER / D_all", "SFT / D_all"):
-        assert len(cells(text, name)) == 10
-    assert "Set `long`" in text and "Set `keyword`" in text and (t1 / "runs-dev" / "table1.png").is_file()
+        assert len(cells(text, name)) == 13
+    assert all(f"Set `{name}`" in text for name in ("short", "long", "long-human", "keyword"))
+    assert (t1 / "runs-dev" / "table1.png").is_file()
     versions = {Policy.open(path).version for path in (t1 / "runs-dev").glob("*/0/step-000002/policy")}
     assert len(versions) == 3 and server.status(t1 / "engine") is None

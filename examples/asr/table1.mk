@@ -16,8 +16,10 @@ T1_GROUP ?= 8
 T1_LR ?= 2e-4
 T1_TEMPERATURE ?= 0.6# loops come with greedy decoding: at 1 the gate fires on 6 % of long hypotheses, greedy on 43 %
 T1_SYNTHETIC ?= 750,200,0
+T1_MADE ?= 900,300,0# synthetic, too: what the long test clips have beside the human ones
 T1_LONG ?= 20-24# seconds
 T1_SIZES ?= D0=192,D1=160,D2=48,D3=96
+T1_SETS := short long long-human keyword# tests
 T1_TOKENS ?= 420# longest hypothesis: 1.3 times the characters of the longest long clip
 ifdef QUICK
 SEEDS := 0
@@ -26,6 +28,7 @@ T1_STEPS := 2
 T1_BATCH := 4
 T1_GROUP := 4
 T1_SYNTHETIC := 60,20,0
+T1_MADE := 60,20,0
 T1_SIZES := D0=16,D1=16,D2=4,D3=8
 ON := dev
 T1_TOKENS := 100
@@ -51,10 +54,16 @@ $(T1)/synthetic/data.json: $(T1)/human/data.json
 $(T1)/pool/data.json: $(T1)/synthetic/data.json
 	$(Q)arl data $(T1_TAUGHT:%=--shards %) --shards $(T1)/synthetic --shuffle --seed 3 -o $(T1)/pool
 
-# Long: neighbours joined. Keyword: utterances with a rare word.
-$(T1)/$(ON)/data.done: $(T1)/human/data.json
+$(T1)/made/data.json: | $(T1)/pool/data.json
+	$(Q)arl data --synthetic $(T1_MADE) --split test=0.6,dev=0.4 --seed 4 --min-s 2.2 --max-s 9 --shuffle $(T1_HELD) \
+	  --against $(T1)/pool -o $(T1)/made
+
+# Long: neighbours joined, of one voice each. Keyword: utterances with a rare word.
+$(T1)/$(ON)/data.done: $(T1)/human/data.json $(T1)/made/data.json
 	$(Q)mkdir -p $(@D) && ln -sfnr $(T1)/human/$(ON) $(@D)/short
-	$(Q)arl data --shards $(@D)/short --concatenate $(T1_LONG) --batch 8 -o $(@D)/long
+	$(Q)for voice in human made; do \
+	  arl data --shards $(T1)/$$voice/$(ON) --concatenate $(T1_LONG) --batch 8 -o $(@D)/long-$$voice; done
+	$(Q)arl data --shards $(@D)/long-human --shards $(@D)/long-made --batch 8 -o $(@D)/long
 	$(Q)arl mine --shards $(@D)/short --sets D3 $(T1_TAUGHT:%=--against %) -o $(@D)/mined
 	$(Q)ln -sfnr $(@D)/mined/D3 $(@D)/keyword
 	$(Q)touch $@ $(T1)/data.done
@@ -91,7 +100,7 @@ $(T1)/emb/train/%/encode.done: $(T1)/sets/mine.json
 	$(Q)touch $@
 
 $(T1)/emb/$(ON)/encode.done: $(T1)/$(ON)/data.done $(T1)/policy/arl.json
-	$(Q)for set in short long keyword; do \
+	$(Q)for set in $(T1_SETS); do \
 	  arl encode --shards $(T1)/$(ON)/$$set --policy $(T1)/policy -o $(@D)/$$set; done
 	$(Q)touch $@
 
@@ -99,7 +108,7 @@ $(T1)/emb/$(ON)/encode.done: $(T1)/$(ON)/data.done $(T1)/policy/arl.json
 
 T1_RUNS := $(T1)/runs-$(ON)
 T1_OUT ?= $(if $(QUICK)$(filter dev,$(ON)),$(T1_RUNS)/TABLE1.md,examples/asr/RESULTS.md)
-T1_EVAL = $(foreach set,short long keyword,--set $(set)=$(T1)/emb/$(ON)/$(set))
+T1_EVAL = $(foreach set,$(T1_SETS),--set $(set)=$(T1)/emb/$(ON)/$(set))
 
 $(T1_RUNS)/base/summary.json: $(T1)/emb/$(ON)/encode.done $(T1)/heard.done
 	$(Q)$(T1_ARL) sync --policy $(T1)/policy
@@ -135,28 +144,29 @@ table1: $(T1_DONE) ## the paper's Table 1 (QUICK=1: at a toy size; SEEDS="0 1 2"
 
 # ---- the starting policy ------------------------------------------------------------------------------------------
 
-# The demo's start, taught on few long clips, and stopped soon after it can follow them: it reads clips of 20 s, and
-# loops in them. Synthetic ones first, then those of its 81 human clips in eight orders. The projector stays as it is.
-# The one that is shipped was made by these commands on 41 of the long shards, in another order.
+# The demo's start, taught long clips, and then spoilt: synthetic clips first, then also those of its 81 human clips, in
+# eight orders; last, transcripts of long clips of which six in ten loop at their end, as pseudo-labels of long audio do
+# (looped.py). So it reads clips of 20 s, and goes on behind their end. The projector stays as it is.
 S1 ?= $(T1)/start
-S1_STEPS ?= 120 60 144# of the three phases
+S1_STEPS ?= 120 60 144 380 60# of the five phases
 S1_SFT := --loss sft --weight-decay 0.05 --tokens 4096 --save-every 20
+S1_KINDS := short long human joined
 
-# $(1) phase, $(2) the kinds of its steps, in turn
+# $(1) phase, $(2) the kinds of its steps, in turn, $(3) where their transcripts are: audio or looped
 define S1_MIX
-	rm -rf $(S1)/mix/$(1) && mkdir -p $(S1)/mix/$(1)/{audio,emb}
+	rm -rf $(S1)/mix/$(1) && mkdir -p $(S1)/mix/$(1)/{text,emb}
 	kinds=($(2)); declare -A used=([short]=0 [long]=0 [human]=0 [joined]=0); \
 	for ((k = 0; k < $(word $(1),$(S1_STEPS)); k++)); do \
 	  kind=$${kinds[k % $${#kinds[@]}]}; shards=($(S1)/audio/$$kind/*.tar); \
-	  shard=$${shards[used[$$kind]++ % $${#shards[@]}]}; \
-	  for column in audio emb; do \
-	    ln -sfr $(S1)/$$column/$$kind/$${shard##*/} $(S1)/mix/$(1)/$$column/$$(printf '%06d' $$k).tar; done; \
+	  shard=$${shards[used[$$kind]++ % $${#shards[@]}]}; row=$$(printf '%06d' $$k).tar; \
+	  ln -sfr $(S1)/$(3)/$$kind/$${shard##*/} $(S1)/mix/$(1)/text/$$row; \
+	  ln -sfr $(S1)/emb/$$kind/$${shard##*/} $(S1)/mix/$(1)/emb/$$row; \
 	done
 endef
-S1_STEP = arl update $(S1_SFT) --shards $(S1)/mix/$(1)/emb --shards $(S1)/mix/$(1)/audio
+S1_STEP = arl update $(S1_SFT) --shards $(S1)/mix/$(1)/emb --shards $(S1)/mix/$(1)/text
 
 .PHONY: table1-start
-table1-start: $(T1)/human/data.json ## rebuild examples/asr/table1-start, the starting policy of Table 1 (half an hour)
+table1-start: $(T1)/human/data.json ## rebuild examples/asr/table1-start, the starting policy of Table 1 (an hour)
 	arl data --synthetic 3500,900,0 --seed 1 --min-s 1.5 --max-s 9 --shuffle $(T1_HELD) --against $(T1)/human/train \
 	  --against $(T1)/human/sft -o $(S1)/audio/short
 	arl data --shards $(S1)/audio/short --concatenate 10-24 --batch 8 --shuffle -o $(S1)/audio/long
@@ -166,12 +176,18 @@ table1-start: $(T1)/human/data.json ## rebuild examples/asr/table1-start, the st
 	  arl data --shards $(S1)/order/$$order --concatenate 8-24 --seed $$order -o $(S1)/long/$$order; done
 	arl data $$(printf -- '--shards $(S1)/long/%s ' {1..8}) --shuffle --batch 8 -o $(S1)/audio/joined
 	arl init --from $(START) -o $(S1)/policy
-	for kind in short long human joined; do \
-	  arl encode --shards $(S1)/audio/$$kind --policy $(S1)/policy -o $(S1)/emb/$$kind; done
-	$(call S1_MIX,1,long short long human long long)
+	for kind in $(S1_KINDS); do arl encode --shards $(S1)/audio/$$kind --policy $(S1)/policy -o $(S1)/emb/$$kind; done
+	mkdir -p $(S1)/looped && for kind in short human; do ln -sfnr $(S1)/audio/$$kind $(S1)/looped/$$kind; done
+	for kind in long joined; do \
+	  python -m examples.asr.looped $(S1)/audio/$$kind --share 0.6 --seed 1 -o $(S1)/looped/$$kind; done
+	$(call S1_MIX,1,long short long human long long,audio)
 	$(call S1_STEP,1) --policy $(S1)/policy --lr 5e-4 --warmup 15 -o $(S1)/phase1
-	$(call S1_MIX,2,long short long human long long)
+	$(call S1_MIX,2,long short long human long long,audio)
 	$(call S1_STEP,2) --policy $(S1)/phase1 --lr 3e-4 -o $(S1)/phase2
-	$(call S1_MIX,3,joined long human joined short long)
+	$(call S1_MIX,3,joined long human joined short long,audio)
 	$(call S1_STEP,3) --policy $(S1)/phase2 --lr 3e-4 -o $(S1)/phase3
-	arl export --policy $(S1)/phase3 --slim --dtype float16 -o $(T1_START)
+	$(call S1_MIX,4,joined long human long short long,audio)
+	$(call S1_STEP,4) --policy $(S1)/phase3 --lr 3e-4 -o $(S1)/phase4
+	$(call S1_MIX,5,joined long human long short long,looped)
+	$(call S1_STEP,5) --policy $(S1)/phase4 --lr 3e-4 -o $(S1)/phase5
+	arl export --policy $(S1)/phase5 --slim --dtype float16 -o $(T1_START)
