@@ -30,6 +30,7 @@ MAX_PAX = 1 << 16  # bytes
 NAME_BYTES = 100  # of a header's name field
 MAX_USTAR = 8**11  # bytes of a member: 8 GiB
 OCTAL = re.compile(rb"[0-7]{11}")
+SIZE, CHECKSUM = slice(124, 135), slice(148, 154)  # the digits of a header's fields, octal
 GZIP = b"\x1f\x8b"
 IMPORT_HINT = "`arl data --shards X -o Y` imports a foreign WebDataset"
 
@@ -81,16 +82,17 @@ def _any_header(name: str, size: int) -> bytes:
 def _usual_header(name: bytes, octal: bytes) -> bytes:
     """`_any_header` of a short name, in a twentieth of the time: the empty one with name, size and checksum put in."""
     checksum = b"%06o" % (_NOTHING_SUMS + sum(name) + sum(octal))
-    return name + _NOTHING[len(name) : 124] + octal + _NOTHING[135:148] + checksum + _NOTHING[154:]
+    between, after = _NOTHING[SIZE.stop : CHECKSUM.start], _NOTHING[CHECKSUM.stop :]
+    return name + _NOTHING[len(name) : SIZE.start] + octal + between + checksum + after
 
 
 _NOTHING = _any_header("", 0)
-_NOTHING_SUMS = int(_NOTHING[148:154], 8) - sum(_NOTHING[124:135])  # without name and size
+_NOTHING_SUMS = int(_NOTHING[CHECKSUM], 8) - sum(_NOTHING[SIZE])  # without name and size
 
 
 def parse_header(block: bytes) -> Header | None:
     """One header block, or None when it is not one (checksum, numbers, encoding)."""
-    name, octal = block[: max(0, block.find(b"\0"))], block[124:135]
+    name, octal = block[: max(0, block.find(b"\0"))], block[SIZE]
     if len(name) < NAME_BYTES and name.isascii() and OCTAL.fullmatch(octal) and _usual_header(name, octal) == block:
         return Header(name.decode(), int(octal, 8), tarfile.REGTYPE)
     try:

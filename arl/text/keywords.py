@@ -82,8 +82,6 @@ class _Text(NamedTuple):
         """Where the keyword's units begin, from the left, without overlaps."""
         n, i = len(keyword), 0
         found: list[int] = []
-        if n == 1 and self.begins is self.ends is None:  # a word
-            return [i for i, unit in enumerate(self.units) if unit == keyword[0]] if keyword[0] in self.units else found
         for _ in range(self.units.count(keyword[0])):
             try:
                 i = self.units.index(keyword[0], i)

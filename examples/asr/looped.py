@@ -7,11 +7,13 @@ four words, said again four to eight times. The shards have no audio: they are j
 """
 
 import random
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from arl.errors import ArlError
 from arl.shards.columns import META, dumps
 from arl.shards.paths import expand
 from arl.shards.reader import scan_shard
@@ -31,7 +33,7 @@ def main(
     seed: int = 0,
 ) -> None:
     """Copies the transcripts of the shards, a share of them with a loop at the end."""
-    for path in expand([str(shards)]):
+    for path in expand([shards]):
         rows = []
         for sample in scan_shard(path, lambda extension: extension == META):
             meta, rng = sample.json(META), random.Random(f"{seed} {sample.key}")
@@ -41,4 +43,7 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except ArlError as error:
+        sys.exit(f"looped: {error}")
