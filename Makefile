@@ -102,7 +102,7 @@ minus1 = $(shell echo $$(($(1) - 1)))
 # Dynamic sampling: a step takes up to DYNAMIC shards, until SPREAD groups have spread, and trains on those alone.
 DYNAMIC ?= 1
 SPREAD ?= 32
-SPREAD_OF := python -c 'import sys; from arl.stage import read_record; \
+SPREAD_OF := python -c 'import sys; from arl.runtime.stage import read_record; \
   print(sum(line["groups"] - line["zero_spread"] for line in read_record(sys.argv[1])))'
 divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
 

@@ -3,22 +3,21 @@
 The package is read in the data's order: `data` → `encode` → `rollout` → `reward` → `update` → `sync`.
 Importing it is cheap: nothing is imported with it.
 
-    from arl import reward          # the decorator of a reward program, see stages/README.md
 """
 
 TYPE_CHECKING = False  # true for type checkers; importing typing would double the time of a warm command line
 
 if TYPE_CHECKING:
-    from arl.programs.decorator import reward
+    from arl.rewards.programs.decorator import reward
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["__version__", "reward"]
 
 
 def __getattr__(name: str) -> object:
     if name == "reward":
-        from arl.programs.decorator import reward
+        from arl.rewards.programs.decorator import reward
 
         return reward
     raise AttributeError(f"module 'arl' has no attribute {name!r}")

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arl.durable import write_folder
 from arl.errors import ArlError
+from arl.shards.durable import write_folder
 
 MARKER = "arl.json"
 
@@ -188,3 +188,13 @@ def link_tree(source: Path, target: Path) -> None:
             os.link(file, place)
         except OSError:  # another file system, or one without hard links
             shutil.copy2(file, place)
+
+
+def load_tokenizer(llm_dir: Path) -> Any:
+    """The policy's tokenizer by the `tokenizers` library alone, which is quick to import."""
+    from tokenizers import Tokenizer
+
+    path = llm_dir / "tokenizer.json"
+    if not path.is_file():
+        raise ArlError(f"{path}: missing; the policy needs a fast tokenizer")
+    return Tokenizer.from_file(str(path))

@@ -38,7 +38,7 @@ def encode(lengths_s: Sequence[float], hidden: int, device: str, tiny: bool) -> 
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-    from arl.encode import length_buckets
+    from arl.audio.clips import length_buckets
     from arl.models.whisper_qwen2.frontend import Frontend, Projector
 
     width, layers = (32, 1) if tiny else (1280, 32)
@@ -66,8 +66,8 @@ def rollout(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> d
 
     from arl.engine import server
     from arl.engine.client import Engine
+    from arl.engine.generate import hypothesis_seeds
     from arl.policy import Policy
-    from arl.rollout import hypothesis_seeds
     from arl.shards import columns
     from arl.shards.reader import read_shard
     from arl.shards.writer import write_shard
@@ -124,8 +124,8 @@ def update(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> di
     """Wake, two steps of which the second counts, sleep, the weights to disk; and the per-row computation beside it."""
     import torch
 
-    from arl import resident
     from arl.losses.grpo import Grpo
+    from arl.runtime import model_cache
     from arl.train.data import Batch as TrainingBatch
 
     learner = make_learner(shape, device)
@@ -142,7 +142,7 @@ def update(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> di
     left = torch.cuda.memory_allocated() / 1e9 if device != "cpu" else 0.0
     write_s = wall(lambda: learner.model.save_pretrained(folder / "next"), device)
     shutil.rmtree(folder / "next")
-    resident.forget_all()
+    model_cache.forget_all()
     return {
         "seconds": seconds, "first_s": first_s, "wake_s": wake_s, "sleep_s": sleep_s, "write_s": write_s,
         "peak_gb": peak, "left_after_sleep_gb": left, "tokens": sum(group.n_tokens for group in groups), **compared,

@@ -121,8 +121,8 @@ def make_groups(shape: Shape, n: int, prompt: int, response: int, group: int, se
 
 def make_policy(folder: Path, shape: Shape, seed: int = 0, dtype: str = "float32", device: str = "cpu") -> Path:
     """Writes a policy folder without a frontend; its tokenizer has one word, `w<id>`, per token."""
-    from arl.device import quiet_transformers
     from arl.policy import write_policy
+    from arl.runtime.device import quiet_transformers
     from arl.train.probe import make_probe
 
     quiet_transformers()

@@ -19,14 +19,15 @@ from safetensors.torch import load_file
 from arl.engine import server
 from arl.engine.client import Engine
 from arl.engine.client import Group as Rolled
-from arl.losses.advantages import advantages
+from arl.engine.generate import hypothesis_seeds
+from arl.engine.session import prove
 from arl.losses.grpo import Grpo
 from arl.policy import Policy
-from arl.rollout import hypothesis_seeds
-from arl.sync import prove
+from arl.rewards.advantages import advantages
 from arl.train.data import Batch
 from arl.train.groups import Group
-from arl.train.learner import Learner, load_llm
+from arl.train.learner import Learner
+from arl.train.load import load_llm
 from arl.train.optimizer import Schedule
 from arl.train.step import Compute, policy_backward
 from benchmarks.measure import Figures, Stopwatch

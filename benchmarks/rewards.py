@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from arl.corpora.telephone import NOUNS, VERBS, prompt
+from arl.data.corpora.telephone import NOUNS, VERBS, prompt
 from benchmarks import measure
 from benchmarks.command import Result, main, scratch, table, target, with_spread
 

@@ -112,7 +112,7 @@ def running(stack: ExitStack, policy: Path, state: Path, *extra: str) -> Any:
 
 def groups(engine: Any, clips: Sequence[dict[str, Any]], sizes: Sizes) -> Callable[[], measure.Figures]:
     """Ours: one group of requests per utterance, the clip by reference, the prompt computed once."""
-    from arl.rollout import hypothesis_seeds
+    from arl.engine.generate import hypothesis_seeds
 
     prompt = [1, engine.served.audio_token_id, 2]
 
@@ -137,7 +137,7 @@ def generate_hf(policy: Path, clips: Sequence[dict[str, Any]], sizes: Sizes) -> 
     """transformers: `generate` of G samples from the same embeddings."""
     import torch
 
-    from arl.train.learner import load_llm
+    from arl.train.load import load_llm
 
     model = load_llm(policy / "llm", torch.device("cpu"))
     model.set_attn_implementation("sdpa")
@@ -180,7 +180,7 @@ def input_embeds(
     import httpx
     import torch
 
-    from arl.train.learner import load_llm
+    from arl.train.load import load_llm
 
     embeds = [prompt.float().tolist() for prompt in embed(load_llm(policy / "llm", torch.device("cpu")), clips)]
     sampling = {"max_new_tokens": sizes.response, "temperature": 1.0, "ignore_eos": True, "n": sizes.group}

@@ -85,9 +85,9 @@ def make_recogniser(folder: Path, llm: str, width: int) -> None:
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-    from arl.device import quiet_transformers
     from arl.models.whisper_qwen2 import build
     from arl.models.whisper_qwen2.frontend import Frontend, Projector
+    from arl.runtime.device import quiet_transformers
 
     quiet_transformers()
     torch.manual_seed(0)
@@ -118,7 +118,7 @@ def loop(run: Path, steps: int, tokens: int, extra: list[str]) -> None:
 
 def read_run(run: Path, steps: int) -> Result:
     """Medians over the steps of a run but its first: by stage and phase, whole steps, switching."""
-    from arl.stage import read_record
+    from arl.shards.record import read_record
 
     rows, step_s, share, overhead = [], [], [], []
     for step in range(2, steps + 1):

@@ -4,7 +4,6 @@ soundfile (libsndfile) reads wav, flac, mp3, ogg and more; PyAV (FFmpeg's librar
 does not know, such as G.722, m4a or webm. Left out: torchaudio's loader, which needs FFmpeg on the system and imports
 torch. Resampling is soxr at its highest common quality.
 
-    from arl.audio.io import load
     samples = load(Path("clip.mp3"))          # float32 [n], 16 kHz
 """
 

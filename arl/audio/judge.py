@@ -2,7 +2,7 @@
 
     Judge.load(None).transcribe([load(Path("clip.flac"))])    # ["Please leave a message."]
 
-Any Whisper checkpoint folder; by default tiny.en (MIT), which `arl.corpora.whisper` makes of a package. It hears the
+Any Whisper checkpoint folder; by default tiny.en (MIT), which `arl.audio.whisper` makes of a package. It hears the
 first 30 s of a clip, padded to them: in shorter windows, a third of the work, it repeats its sentences. A policy is
 judged by another recogniser than the one that it is trained to please. Left out: languages other than English where
 the default is used.
@@ -16,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from arl.audio.io import SAMPLE_RATE
+from arl.audio.whisper import NO_TIMESTAMPS, whisper_tiny_en
+from arl.errors import ArlError
+from arl.runtime.device import quiet_transformers
 
 BATCH = 16  # clips at a time
 LONGEST = 128  # tokens of a transcript: more than anyone says in 30 s of a command or a sentence
@@ -53,10 +56,6 @@ class Judge:
 @functools.cache
 def _load(folder: Path | None, device: str) -> Judge:
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
-
-    from arl.corpora.whisper import NO_TIMESTAMPS, whisper_tiny_en
-    from arl.device import quiet_transformers
-    from arl.errors import ArlError
 
     quiet_transformers()
     folder = folder or whisper_tiny_en()

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from arl.audio.io import load
 from arl.errors import ArlError
-from arl.programs.utterance import Clip, Hypothesis
+from arl.rewards.programs.utterance import Hypothesis
+from arl.shards.place import Clip
 
 
 def read_waves(hyps: Sequence[Hypothesis], program: str) -> list[np.ndarray | None]:
@@ -22,8 +24,6 @@ def read_waves(hyps: Sequence[Hypothesis], program: str) -> list[np.ndarray | No
 
 def read_wave(clip: Clip, program: str) -> np.ndarray | None:
     """float32 [n] at 16 kHz, or None, with a line on stderr, where it cannot be read."""
-    from arl.audio.io import load
-
     place = f"{clip.path} at byte {clip.offset}"
     try:
         return load(clip.read(), name=place)

@@ -12,12 +12,12 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arl.engine.connection import Connection, EngineGone, Refused
-from arl.engine.load import Load
+from arl.engine.load import Load, Metrics
 from arl.engine.state import EngineInfo, last_info, record_awake, record_served
 from arl.engine.weights import MODEL_FILE, check_same
 from arl.errors import ArlError
@@ -53,24 +53,6 @@ class Group:
     hypotheses: list[Hypothesis]
     prompt_tokens: int
     prefilled_tokens: int
-
-
-@dataclass
-class Metrics:
-    """Sums over a client's requests, from the engine's own figures. peak: the highest load seen in the last `watched`
-    block."""
-
-    groups: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    generated_tokens: int = 0
-    peak: Load = field(default_factory=Load)
-
-    @property
-    def prefilled_tokens(self) -> int:
-        """Prompt tokens that were computed: for G hypotheses about one prompt, not G."""
-        return self.prompt_tokens - self.cached_tokens
 
 
 class Engine:

@@ -14,8 +14,8 @@ from typing import Any
 from arl.engine.platform import STARTED_BY_ARL
 from arl.engine.weights import read_config
 from arl.errors import ArlError, UsageError
-from arl.openmp import PATIENT_THREADS
 from arl.policy import Policy
+from arl.runtime.openmp import PATIENT_THREADS
 
 ARCHITECTURES = {
     "Qwen2ForCausalLM": "ArlQwen2ForCausalLM",

@@ -1,19 +1,16 @@
-"""How busy the engine was: its running batch and its queue, looked at now and then while requests are in flight.
+"""How busy the engine was: its running batch and its queue, polled while requests are in flight.
 
-async with watched(engine): await asyncio.gather(...)
+async with watched(engine.load, engine.metrics()): await asyncio.gather(...)
 engine.metrics().peak       # of the last such block
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from arl.errors import ArlError
-
-if TYPE_CHECKING:
-    from arl.engine.client import Engine
 
 PAUSES_S = 0.05, 1.0  # the first and the longest between two looks
 
@@ -35,23 +32,40 @@ class Load:
         return Load(max(self.running, other.running), max(self.queued, other.queued))
 
 
+@dataclass
+class Metrics:
+    """Sums over a client's requests, from the engine's counts. peak: the highest load in the last `watched` block."""
+
+    groups: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    peak: Load = field(default_factory=Load)
+
+    @property
+    def prefilled_tokens(self) -> int:
+        """Prompt tokens that were computed: for G hypotheses about one prompt, not G."""
+        return self.prompt_tokens - self.cached_tokens
+
+
 @asynccontextmanager
-async def watched(engine: "Engine") -> AsyncIterator[None]:
-    """Keeps the highest load that is seen inside the block in the engine's metrics."""
-    engine.metrics().peak = Load()
-    watching = asyncio.create_task(_watch(engine))
+async def watched(load: Callable[[], Awaitable[Load]], metrics: Metrics) -> AsyncIterator[None]:
+    """Keeps the highest load that is seen inside the block in `metrics.peak`. load: asks the engine."""
+    metrics.peak = Load()
+    watching = asyncio.create_task(_watch(load, metrics))
     try:
         yield
     finally:
         watching.cancel()
 
 
-async def _watch(engine: "Engine") -> None:
+async def _watch(load: Callable[[], Awaitable[Load]], metrics: Metrics) -> None:
     pause_s, longest_s = PAUSES_S
     while True:
         await asyncio.sleep(pause_s)
         try:
-            engine.metrics().peak = engine.metrics().peak.peak(await engine.load())
+            metrics.peak = metrics.peak.peak(await load())
         except ArlError:  # it does not answer: the requests themselves will say so
             return
         pause_s = min(2 * pause_s, longest_s)

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from arl.process import start_time, stat_fields
+from arl.runtime.process import start_time, stat_fields
 
 __all__ = ["end_session", "is_orphaned", "load_files", "session_members", "start_time"]
 

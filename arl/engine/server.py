@@ -28,8 +28,8 @@ from arl.engine.processes import end_session, is_orphaned, load_files, start_tim
 from arl.engine.state import EngineInfo, forget, last_info, read_info, state_folder, write_info
 from arl.engine.weights import MODEL_FILE, check_same, signature
 from arl.errors import ArlError
-from arl.lease import device_lease
 from arl.policy import Policy
+from arl.runtime.lease import device_lease
 
 LOG_LINES = 20
 LINE_LENGTH = 400  # SGLang prints its four hundred arguments in one line

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from arl.errors import ArlError
-from arl.text.bootstrap import Interval, interval_of
+from arl.evaluation.bootstrap import Interval, interval_of
 
 Of = Callable[[np.ndarray], np.ndarray]
 DRAWS = 10_000

@@ -4,7 +4,8 @@
     result["relative"], result["p"], result["metrics"]["insertion_rate"]["change_high"]
 
 Differences have paired bootstrap intervals (both systems on the same draw of utterances), the error counts the paired
-permutation test's p-value (`arl.text.significance`). Left out: a correction for looking at many sets or many figures.
+permutation test's p-value (`arl.evaluation.significance`). Left out: a correction for
+looking at many sets or many figures.
 """
 
 from collections import Counter
@@ -12,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arl.errors import ArlError
+from arl.evaluation.bootstrap import SAMPLES, drawn_sums, interval_of, relative
 from arl.evaluation.figures import METRICS, WER, WORDS, flat, named_sets, rule_metrics, table
 from arl.evaluation.score import error_count
+from arl.evaluation.significance import paired_p_value
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -61,9 +64,6 @@ def compare_all(rows: Rows, baseline: Rows, seed: int) -> dict[str, Any]:
     "change_high"}, nulls where one of the two does not define it.
     """
     import numpy as np
-
-    from arl.text.bootstrap import SAMPLES, drawn_sums, interval_of, relative
-    from arl.text.significance import paired_p_value
 
     new, old = table(rows), table(baseline)
     new_sums, old_sums = np.split(drawn_sums(np.concatenate([new, old], axis=1), SAMPLES, seed), 2, axis=1)

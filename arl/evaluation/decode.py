@@ -7,27 +7,26 @@ a policy is judged by.
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from arl.engine.client import Engine
+from arl.engine.generate import audio_seconds, generate
+from arl.engine.session import awake
+from arl.errors import ArlError
 from arl.evaluation.score import score
 from arl.evaluation.sets import read_sets
-
-if TYPE_CHECKING:
-    from arl.engine.client import Engine
-    from arl.policy import Policy
+from arl.policy import Policy, load_tokenizer
+from arl.runtime.budget import FailureBudget
+from arl.runtime.console import progress
+from arl.shards.columns import META
 
 Rows = list[dict[str, Any]]
 
 
 def decode(
-    client: "Engine", policy: "Policy", sets: Mapping[str, Sequence[str]], max_new_tokens: int, max_failed: int
+    client: Engine, policy: Policy, sets: Mapping[str, Sequence[str]], max_new_tokens: int, max_failed: int
 ) -> tuple[Rows, dict[str, float]]:
     """One row per utterance of all sets that did not fail; how many failed, and how long the engine took."""
-    from arl.console import progress
-    from arl.encode import FailureBudget
-    from arl.rollout import audio_seconds, awake, generate, load_tokenizer
-    from arl.shards.columns import META
-
     named = list(read_sets(sets))
     samples = [sample for _, sample in named]
     tokenizer = load_tokenizer(policy.llm_dir)
@@ -52,9 +51,6 @@ def transcribed(
     transcripts: Mapping[str, str], sets: Mapping[str, Sequence[str]], max_failed: int
 ) -> tuple[Rows, dict[str, float]]:
     """One row per utterance of all sets that `transcripts` (key → text) has; a missing one has failed."""
-    from arl.encode import FailureBudget
-    from arl.shards.columns import META
-
     rows, budget = [], FailureBudget(max_failed)
     for name, sample in read_sets(sets):
         text = transcripts.get(sample.key)
@@ -74,8 +70,6 @@ def duration_of(meta: Mapping[str, Any]) -> float | None:
 
 def read_transcripts(path: Path) -> dict[str, str]:
     """Key → text of lines `key<TAB>text`; an empty text is an empty transcript. ArlError for any other line."""
-    from arl.errors import ArlError
-
     if not path.is_file():
         raise ArlError(f"{path}: no such file of transcripts")
     texts: dict[str, str] = {}

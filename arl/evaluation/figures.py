@@ -4,8 +4,8 @@
 
 WER, Sub, Del, Ins are per reference word (per character where the language has no spaces: then WER is CER); keyword
 recall, precision and F1 are over all keyword occurrences of the set; hallucination rates are per utterance. All
-intervals of a set are of the same draws of utterances (`arl.text.bootstrap`). Left out: weighting sets or languages;
-the rate over several is that of all their words and characters together.
+intervals of a set are of the same draws of utterances (`arl.evaluation.bootstrap`). Left out: weighting sets
+or languages; the rate over several is that of all their words and characters together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arl.errors import ArlError
+from arl.evaluation.bootstrap import SAMPLES, Interval, drawn_sums, interval_of
+from arl.text.hallucination import RULES
+from arl.text.normalise import language
+from arl.text.wer import counts_characters
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from arl.text.bootstrap import Interval
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -69,22 +72,16 @@ METRICS = (
 
 def rule_metrics() -> tuple[Metric, ...]:
     """The rate of each hallucination rule by itself."""
-    from arl.text.hallucination import RULES
-
     return tuple(Metric(rule, f"  {rule}", (rule,), ("utterances",)) for rule in RULES)
 
 
 def all_columns() -> tuple[str, ...]:
-    from arl.text.hallucination import RULES
-
     return (*COLUMNS, *RULES)
 
 
 def table(rows: Rows) -> "np.ndarray":
     """Counts of each row, [utterances, `all_columns()`], int64."""
     import numpy as np
-
-    from arl.text.hallucination import RULES
 
     lines = [
         [*(row[name] for name in COUNTS), 1, bool(row["rules"]), *(rule in row["rules"] for rule in RULES)]
@@ -93,16 +90,14 @@ def table(rows: Rows) -> "np.ndarray":
     return np.array(lines, dtype=np.int64)
 
 
-def intervals(rows: Rows, metrics: Sequence[Metric], seed: int) -> "dict[str, Interval | None]":
+def intervals(rows: Rows, metrics: Sequence[Metric], seed: int) -> dict[str, Interval | None]:
     """Each metric by its name with its interval, all of the same draws; None where nothing defines it."""
-    from arl.text.bootstrap import SAMPLES, drawn_sums, interval_of
-
     counts = table(rows)
     sums = drawn_sums(counts, SAMPLES, seed)
     return {metric.name: interval_of(float(metric.of(counts.sum(0))), metric.of(sums)) for metric in metrics}
 
 
-def flat(name: str, interval: "Interval | None") -> dict[str, float | None]:
+def flat(name: str, interval: Interval | None) -> dict[str, float | None]:
     """{name, name_low, name_high} of an interval; nulls where it is not defined."""
     if interval is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
@@ -126,11 +121,8 @@ def figures(rows: Rows, seed: int) -> dict[str, Any]:
     return result | {"languages": by_language(rows, found["wer"], seed)}
 
 
-def by_language(rows: Rows, whole: "Interval | None", seed: int) -> dict[str, dict[str, Any]]:
+def by_language(rows: Rows, whole: Interval | None, seed: int) -> dict[str, dict[str, Any]]:
     """Error rate and its unit per language code, in the code's order. whole: the rate of all rows."""
-    from arl.text.normalise import language
-    from arl.text.wer import counts_characters
-
     found = {}
     for code in sorted({language(row["lang"]) for row in rows}):
         own = [row for row in rows if language(row["lang"]) == code]

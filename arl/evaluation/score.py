@@ -9,17 +9,17 @@ Text that the hypothesis alone has in brackets counts, as in the rewards. Left o
 from collections.abc import Mapping
 from typing import Any
 
+from arl.text.hallucination import fired
+from arl.text.keywords import keyword_counts
+from arl.text.normalise import open_brackets
+from arl.text.wer import align, word_errors
+
 ERRORS = ("substitutions", "deletions", "insertions", "hits")
 KEYWORDS = ("matched", "in_reference", "in_hypothesis")  # fields of KeywordCounts; in a row "keywords_matched", ...
 
 
 def score(name: str, key: str, meta: Mapping[str, Any], hypothesis: str, duration_s: float | None) -> dict[str, Any]:
     """The row of utterance `key` of set `name`. meta: its `.json`; duration_s: None where nobody knows it."""
-    from arl.text.hallucination import fired
-    from arl.text.keywords import keyword_counts
-    from arl.text.normalise import open_brackets
-    from arl.text.wer import align, word_errors
-
     reference, lang = meta["text"], meta.get("lang", "en")
     keywords = list(meta.get("keywords") or [])
     heard = open_brackets(hypothesis, reference)

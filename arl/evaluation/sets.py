@@ -8,12 +8,12 @@ Left out: standard input for named sets, of which there are several.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from arl.errors import UsageError
-
-if TYPE_CHECKING:
-    from arl.shards.reader import Sample
+from arl.shards.columns import META
+from arl.shards.lineage import find_column, read_with_references
+from arl.shards.paths import joined_shards
+from arl.shards.reader import Sample
 
 UNNAMED = ""  # the set of `--shards`
 
@@ -40,10 +40,6 @@ def parse_sets(shards: Sequence[str], words: Sequence[str]) -> dict[str, list[st
 
 def read_sets(sets: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, "Sample"]]:
     """(set, utterance) of every set in turn, each utterance with its `.json` member, found as `arl reward` finds it."""
-    from arl.programs.references import find_column, read_with_references
-    from arl.shards.columns import META
-    from arl.shards.paths import joined_shards
-
     for name, sources in sets.items():
         for _, inputs in joined_shards(sources):
             for sample in read_with_references(inputs, find_column(inputs, META)):

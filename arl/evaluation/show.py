@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from arl.evaluation.alignment import merge, render
 from arl.evaluation.figures import METRICS, WER, rule_metrics
 from arl.evaluation.score import error_count
+from arl.runtime.console import stdout_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,8 +51,6 @@ def new_table(console: "Console") -> "Table":
 def show_summary(summary: Figures, of: str) -> None:
     """The figures of each set in a column, with 95 % intervals. of: whose they are."""
     from rich.text import Text
-
-    from arl.console import stdout_console
 
     console = stdout_console()
     shown = groups(summary)
@@ -128,8 +127,6 @@ def change_line(change: Figures, new: float | None) -> str:
 def show_comparison(result: Figures, changed: Sequence[tuple[Figures, Figures]]) -> None:
     """Both evaluations side by side, then the utterances that changed most, aligned."""
     from rich.text import Text
-
-    from arl.console import stdout_console
 
     console = stdout_console()
     console.print(Text(f"A: {result['a']}\nB: {result['b']}"))

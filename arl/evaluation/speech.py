@@ -12,12 +12,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from arl.audio.io import SAMPLE_RATE
+from arl.audio.waves import read_waves
 from arl.errors import ArlError
+from arl.evaluation.bootstrap import SAMPLES, drawn_sums, interval_of
+from arl.evaluation.figures import flat
+from arl.evaluation.significance import paired_p_value
+from arl.rewards.programs.utterance import Utterance
+from arl.text.diversity import group_distances, spoken
+from arl.text.normalise import normalise, open_brackets
+from arl.text.wer import aligned, counts_characters
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from arl.programs.utterance import Utterance
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -65,20 +73,15 @@ class Listeners:
     f0_std: "Callable[[np.ndarray], float | None] | None" = None
 
 
-def measure(utterances: "Iterable[Utterance]", listeners: Listeners) -> "Iterable[tuple[dict[str, Any], list[Any]]]":
+def measure(utterances: Iterable[Utterance], listeners: Listeners) -> Iterable[tuple[dict[str, Any], list[Any]]]:
     """(row, waves) of each utterance; waves [G] are float32 [n] or None."""
-    from arl.audio.waves import read_waves
-
     for utterance in utterances:
         waves = read_waves(utterance.hyps, "eval-speech")
         yield row_of(utterance, waves, listeners), waves
 
 
-def row_of(utterance: "Utterance", waves: "Sequence[np.ndarray | None]", listeners: Listeners) -> dict[str, Any]:
+def row_of(utterance: Utterance, waves: "Sequence[np.ndarray | None]", listeners: Listeners) -> dict[str, Any]:
     """{"key", "reference", "lang", "hyps": per hypothesis what was measured, "sums": {metric: [above, below]}}."""
-    from arl.audio.io import SAMPLE_RATE
-    from arl.text.diversity import group_distances, spoken
-
     tokens = [spoken(hyp.tokens, hyp.finish) for hyp in utterance.hyps]
     present = [wave for wave in waves if wave is not None]
     texts = iter(listeners.transcribe(present) if listeners.transcribe and present else [])
@@ -102,9 +105,6 @@ def row_of(utterance: "Utterance", waves: "Sequence[np.ndarray | None]", listene
 
 def sums_of(row: Row) -> dict[str, list[float]]:
     """[above, below] of every metric over the row's hypotheses; [0, 0] where it is not defined."""
-    from arl.text.normalise import normalise, open_brackets
-    from arl.text.wer import aligned, counts_characters
-
     reference, lang, hyps = row["reference"], row["lang"], row["hyps"]
     said = normalise(reference, lang)
     n_characters = len(said.replace(" ", ""))
@@ -148,16 +148,11 @@ def ratio(sums: "np.ndarray") -> "np.ndarray":
 
 def drawn(counts: "np.ndarray", seed: int) -> "np.ndarray":
     """[utterances, ...] → [draws, ...], summed over the utterances of each bootstrap draw."""
-    from arl.text.bootstrap import SAMPLES, drawn_sums
-
     return drawn_sums(counts.reshape(len(counts), -1), SAMPLES, seed).reshape(SAMPLES, *counts.shape[1:])
 
 
 def summarise(rows: Rows, seed: int) -> dict[str, Any]:
     """Each metric with its 95 % interval: {name, name_low, name_high}, nulls where nothing defines it."""
-    from arl.evaluation.figures import flat
-    from arl.text.bootstrap import interval_of
-
     if not rows:
         raise ArlError("eval-speech: no utterance")
     counts = table(rows)
@@ -175,9 +170,6 @@ def compare(rows: Rows, baseline: Rows, seed: int) -> dict[str, Any]:
     both are of the same utterances.
     """
     import numpy as np
-
-    from arl.evaluation.figures import flat
-    from arl.text.bootstrap import interval_of
 
     new, old = table(rows), table(paired(rows, baseline))
     both = drawn(np.stack([new, old], axis=1), seed)  # [draws, 2, metrics, 2]
@@ -202,8 +194,6 @@ def p_value(new: "np.ndarray", old: "np.ndarray") -> float | None:
     Differences are counted in hundredths of the largest, as the exact test is of whole numbers.
     """
     import numpy as np
-
-    from arl.text.significance import paired_p_value
 
     difference = (new - old)[np.isfinite(new) & np.isfinite(old)]
     if not len(difference):

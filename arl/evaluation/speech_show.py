@@ -6,15 +6,14 @@ On the terminal by `show`, as a page by `markdown`.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from arl.evaluation.show import new_table, print_table
 from arl.evaluation.speech import METRICS, Metric
+from arl.runtime.console import stdout_console
 
 
 def show(summary: Mapping[str, Any]) -> None:
     """Figures with 95 % intervals; with "compared_with" also the baseline's, the change, its interval and p."""
     from rich.text import Text
-
-    from arl.console import stdout_console
-    from arl.evaluation.show import new_table, print_table
 
     console = stdout_console()
     console.print(Text(counted(summary)))

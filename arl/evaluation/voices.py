@@ -11,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from arl.audio.io import load
 from arl.errors import ArlError
+from arl.models.qwen2_flow import decoder as flow_decoder
+from arl.models.qwen2_flow.prompts import load_voices
 
 SUFFIXES = (".flac", ".wav", ".mp3")
 CONFIG = "voices.json"
@@ -26,8 +29,6 @@ class Voices:
     @classmethod
     def load(cls, path: Path) -> "Voices":
         """ArlError when there is no voice at `path`."""
-        from arl.audio.io import load
-
         if path.is_file():
             return cls({path.stem: load(path)})
         if (path / CONFIG).is_file():
@@ -46,12 +47,9 @@ def decoded(frontend: Path) -> dict[str, np.ndarray]:
     """The voices of a synthesis policy, made audible by its decoder."""
     import torch
 
-    from arl.models.qwen2_flow.decoder import load, noise_of
-    from arl.models.qwen2_flow.prompts import load_voices
-
-    decoder, waves = load(frontend), {}
+    decoder, waves = flow_decoder.load(frontend), {}
     for name, voice in load_voices(frontend).items():
         codes, speaker = torch.tensor(voice.codes, dtype=torch.long), torch.from_numpy(voice.speaker).float()
-        (wave,) = decoder.decode([codes], speaker[None], [noise_of(name, 2 * len(codes))])
+        (wave,) = decoder.decode([codes], speaker[None], [flow_decoder.noise_of(name, 2 * len(codes))])
         waves[name] = wave.numpy()
     return waves

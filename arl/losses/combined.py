@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from arl.losses.batch import Lengths, Totals
 from arl.losses.diffro import Diffro, even_weights, mean_kl
 from arl.losses.grpo import Grpo
-from arl.losses.part import Lengths, Part, Totals
-from arl.losses.speech import Codebook, SpeechLoss, Spoken
+from arl.losses.part import Part, SpeechLoss
+from arl.losses.speech import Codebook, Spoken
 
 
 @dataclass(frozen=True)

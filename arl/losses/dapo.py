@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from arl.losses import CLIPS
+from arl.losses.batch import Lengths, Totals
 from arl.losses.grpo import Grpo
-from arl.losses.part import Lengths, Totals, token_mean
+from arl.losses.part import token_mean
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from arl.losses.batch import Lengths, Totals
 from arl.losses.gumbel import conditioned, draw, straight_through
 from arl.losses.heads import Weighted
-from arl.losses.part import Lengths, Part, Totals, sequence_mean
-from arl.losses.speech import Codebook, Speech, SpeechLoss, Spoken
+from arl.losses.part import Part, SpeechLoss, sequence_mean
+from arl.losses.speech import Codebook, Speech, Spoken
 
 
 @dataclass(frozen=True)

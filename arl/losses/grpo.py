@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from arl.losses import CLIPS
+from arl.losses.batch import Lengths, Totals
 from arl.losses.kl import kl_penalty
-from arl.losses.part import Lengths, Part, Totals, sequence_mean
+from arl.losses.part import Part, sequence_mean
 
 
 @dataclass(frozen=True)

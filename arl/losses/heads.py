@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from arl.errors import ArlError, UsageError
+from arl.models.token_asr.model import digest, load
+from arl.rewards.programs.inprocess import load_module
+from arl.rewards.programs.resolve import split_value
 
 if TYPE_CHECKING:
     import torch
@@ -70,15 +73,12 @@ class HeadSpec:
         """What makes its rewards, JSON-serialisable: name, weight, and a digest of its file or weights."""
         if self.attribute:
             return [self.name, self.weight, hashlib.sha256(self.path.read_bytes()).hexdigest()]
-        from arl.models.token_asr import digest
 
         return [self.name, self.weight, digest(self.path)]
 
     def load(self, device: "torch.device") -> Weighted:
         """The head on a device. ArlError where it cannot be loaded."""
         if not self.attribute:
-            from arl.models.token_asr import load
-
             return Weighted(self.name, load(self.path).to(device), self.weight)
         import torch
 
@@ -90,8 +90,6 @@ class HeadSpec:
 
 def parse_head(text: str) -> HeadSpec:
     """`FILE.py:CLASS` or `FILE.py:CLASS=WEIGHT`. UsageError for anything else."""
-    from arl.programs.resolve import split_value
-
     spec, weight = split_value(text)
     file, _, attribute = spec.rpartition(":")
     if not file.endswith(".py") or not attribute.isidentifier():
@@ -103,8 +101,6 @@ def parse_head(text: str) -> HeadSpec:
 
 def load_class(path: Path, name: str) -> type:
     """The class `name` of a Python file. ArlError where the file does not run; UsageError where it has no such head."""
-    from arl.programs.inprocess import load_module
-
     module = load_module(path.resolve(), hashlib.sha256(path.read_bytes()).hexdigest())
     found = getattr(module, name, None)
     if not isinstance(found, type) or not callable(getattr(found, "rewards", None)):

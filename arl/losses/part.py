@@ -9,27 +9,17 @@ divides by is counted over the whole batch beforehand, so that the losses of the
 Left out: where the numbers come from (arl/train/step.py).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from arl.losses.speech import Speech
-
-Lengths = Sequence[Sequence[int]]  # per group the tokens of each hypothesis
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What the means of a loss divide by: the whole batch's groups, response tokens and hypotheses."""
-
-    groups: int
-    tokens: int
-    hypotheses: int = 1
+from arl.losses.batch import Lengths, Totals
+from arl.losses.speech import Codebook, Speech, Spoken
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ class Part:
     totals: Totals = field(default_factory=lambda: Totals(1, 1))
     errors: Sequence[Sequence[float]] = ()
     first: Sequence[Sequence[int]] = ()
-    speech: "Speech | None" = None
+    speech: Speech | None = None
 
     @cached_property
     def log_ratio(self) -> Tensor:
@@ -117,3 +107,22 @@ def constant_mean(lengths: Lengths, batch: Totals, divisor: float | None) -> Ten
 def token_mean(lengths: Lengths, batch: Totals) -> Tensor:
     """Mean over the batch's tokens, as weights float64 [N]."""
     return torch.full((sum(map(sum, lengths)),), 1.0 / batch.tokens, dtype=torch.float64)
+
+
+class SpeechLoss(ABC):
+    """A `Loss` whose `Part` comes with its `speech`."""
+
+    codebook: Codebook
+
+    @abstractmethod
+    def hypothesis_weights(self, batch: Sequence[Spoken]) -> list[float]:
+        """Each hypothesis' weight in the mean reward, of the whole batch; 0: left out."""
+
+    @abstractmethod
+    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor: ...
+
+    @abstractmethod
+    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor: ...
+
+    @abstractmethod
+    def __call__(self, part: Part) -> tuple[Tensor, dict[str, float]]: ...

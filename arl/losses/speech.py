@@ -7,7 +7,6 @@ hypotheses. What a mean divides by is counted over the whole batch: `hypothesis_
 Left out: where the numbers come from (arl/train/speech.py).
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from arl.losses.part import Lengths, Part, Totals
+from arl.losses.batch import Lengths, Totals
 
 
 @dataclass(frozen=True)
@@ -80,22 +79,3 @@ class Speech:
         weights = [1.0 / (totals.groups * size * max(1, n)) for size, n in zip(sizes, self.counts, strict=True)]
         flat = torch.tensor(weights, dtype=torch.float64).repeat_interleave(torch.tensor(self.counts))
         return flat.to(self.log_probs)
-
-
-class SpeechLoss(ABC):
-    """A `Loss` whose `Part` comes with its `speech`."""
-
-    codebook: Codebook
-
-    @abstractmethod
-    def hypothesis_weights(self, batch: Sequence[Spoken]) -> list[float]:
-        """Each hypothesis' weight in the mean reward, of the whole batch; 0: left out."""
-
-    @abstractmethod
-    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor: ...
-
-    @abstractmethod
-    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor: ...
-
-    @abstractmethod
-    def __call__(self, part: Part) -> tuple[Tensor, dict[str, float]]: ...

@@ -1,6 +1,5 @@
 """Shards, the only thing that passes between stages: path grammar, strict reader, atomic writer, columns.
 
-    from arl.shards import ShardWriter, joined_shards, read_joined
 
 The names of the columns and their formats are in `arl.shards.columns`, foreign tars in `arl.shards.foreign`.
 """

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from arl.durable import sync
 from arl.errors import ArlError
+from arl.shards.durable import sync
 from arl.shards.marker import END, MAX_MARKER, EndMarker, update_digest
 from arl.shards.names import content_problem, extension_problem, key_problem
 from arl.shards.tar import CLOSING, member_header, padding

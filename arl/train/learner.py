@@ -14,36 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arl import resident
-from arl.device import quiet_transformers
-from arl.errors import ArlError
 from arl.losses.importance import Correction
 from arl.losses.part import Loss
 from arl.models import family
 from arl.policy import Policy, link_tree, write_policy
-from arl.train.attention import use_shared_attention
+from arl.runtime import model_cache
 from arl.train.data import Batch
 from arl.train.groups import Group
 from arl.train.optimizer import Schedule, load_state, make_adamw, restore, save_state, state_tensors
 from arl.train.probe import make_probe
-from arl.train.shared_prefix import check_decoder, self_check
+from arl.train.projector import augment, ctc_loss
+from arl.train.shared_prefix import self_check
 from arl.train.step import Compute, apply_gradient, policy_backward, sft_backward
 
 COPIED = "*.json", "*.txt", "*.model", "*.jinja"  # tokenizer and configuration files of an LLM folder
 OF_ONE_UPDATE = "made", "steps_done"  # fields of arl.json that the next policy does not inherit
-
-
-def load_llm(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Any:
-    """A causal LM for training or scoring: dropout off, attention that packs. ArlError for unsupported decoders."""
-    from transformers import AutoModelForCausalLM
-
-    quiet_transformers()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto", attn_implementation="sdpa")
-    except (OSError, ValueError) as error:
-        raise ArlError(f"{folder}: cannot be loaded ({str(error).splitlines()[0]})") from error
-    check_decoder(model.config)
-    return use_shared_attention(model.to(device).eval())
 
 
 @dataclass
@@ -72,7 +57,7 @@ class Learner:
 
     def resume(self) -> None:
         """Takes over the optimizer state that the policy folder carries, if any."""
-        kept = resident.take(self.policy.state_dir)
+        kept = model_cache.take(self.policy.state_dir)
         if kept is None:
             self.updates = load_state(self.policy.state_dir, self.optimizer, self.named)
         else:
@@ -81,14 +66,14 @@ class Learner:
 
     def sleep(self) -> None:
         """Leaves the device: weights, reference and optimizer state go to host memory."""
-        resident.sleep([m for m in (self.model, self.reference, self.frontend) if m is not None], self.optimizer)
+        model_cache.sleep([m for m in (self.model, self.reference, self.frontend) if m is not None], self.optimizer)
 
     def keep(self, policy: Policy, anchor: Policy | None) -> None:
         """Leaves what this job has loaded to the next one, if this process is resident. policy: what was saved last."""
-        resident.keep(self.model, policy.llm_dir)
-        resident.keep((self.updates, state_tensors(self.optimizer, self.named)), policy.state_dir)
+        model_cache.keep(self.model, policy.llm_dir)
+        model_cache.keep((self.updates, state_tensors(self.optimizer, self.named)), policy.state_dir)
         if anchor is not None:
-            resident.keep(self.reference, anchor.llm_dir)
+            model_cache.keep(self.reference, anchor.llm_dir)
 
     def check(self, batch: Batch) -> float:
         """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|."""
@@ -124,8 +109,6 @@ class Learner:
 
     def _prepare(self, groups: list[Group], generator: torch.Generator) -> tuple[list[Group], Tensor | None]:
         """Features → clips through the projector in training, with masked features; the CTC loss if it is on."""
-        from arl.train.projector import augment, ctc_loss
-
         if self.frontend is None:
             return groups, None
         features = [augment(group.clips[0], self.frontend.projector.stack, generator) for group in groups]

@@ -8,15 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-
-def to_host(tensor: Tensor) -> Tensor:
-    """The tensor in host memory, page-locked if it comes from a GPU; itself if it is there."""
-    if tensor.device.type == "cpu":
-        return tensor
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-    return host.copy_(tensor)
+from arl.runtime.offload import to_host
 
 
 @contextmanager

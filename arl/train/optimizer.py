@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from arl.errors import ArlError
-from arl.train.offload import to_host
+from arl.runtime.offload import to_host
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 MASTER = "master"  # the float32 copy of a parameter of lower precision

@@ -2,103 +2,44 @@
 
 One shard is one batch and one optimizer step; with `gather` all shards are one batch. A run writes nothing but its
 checkpoint until the next policy is whole; killed, it goes on from the checkpoint and ends with the same bits. Left
-out: the command's flags (arl/update.py), the steps themselves (steps.py).
+out: the command's flags (arl/cli/update.py), the steps themselves (steps.py).
 
     train(Job(Policy.open("policy"), None, joined_shards(["feat", "data"]), Path("next"), settings), "cpu", threads=1)
 """
 
-import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from arl.console import note, progress
-from arl.errors import ArlError
-from arl.policy import MARKER, Policy, remove_stale
+from arl.engine.session import put_to_sleep
+from arl.models import family
+from arl.policy import Policy, remove_stale
+from arl.runtime import model_cache
+from arl.runtime.console import note, progress
+from arl.runtime.device import pick_device
+from arl.runtime.lease import device_lease
+from arl.runtime.stage import Phases, peak_memory_mb
+from arl.train import load
+from arl.train.job import Job, is_made
+from arl.train.learner import Learner
+from arl.train.optimizer import Schedule
+from arl.train.step import Compute
 from arl.train.steps import step_order, steps
 
 if TYPE_CHECKING:
     import torch
 
-    from arl.losses.heads import HeadSpec
-    from arl.stage import Phases
-    from arl.train.learner import Learner
-
-Shard = tuple[str, Sequence[Path]]  # a name, and the path of each joined column
-Shards = tuple[str, Sequence[Sequence[Path]]]  # those of one batch: its name, and each one's paths
-
-
-@dataclass(frozen=True)
-class Job:
-    """One update. start: the policy to train; anchor: the reference of the KL, if any; settings: everything else that
-    changes the result, JSON-serialisable (`arl/update.py` makes it). heads: what a loss on acoustic tokens maximises,
-    named in the settings by their content."""
-
-    start: Policy
-    anchor: Policy | None
-    shards: Sequence[Shard]
-    out: Path
-    settings: Mapping[str, Any]
-    heads: "Sequence[HeadSpec]" = ()
-
-    @cached_property
-    def made(self) -> str:
-        """Names the next policy: equal policy, reference, settings and shard contents give equal weights."""
-        policies = [self.start.version, self.start.frontend_id, self.anchor.version if self.anchor else None]
-        return fingerprint(policies, self.settings, self.shards)
-
-    @property
-    def batches(self) -> list[Shards]:
-        """The shards of each batch: one, or with `gather` all of them."""
-        if self.settings["gather"]:
-            return [(self.shards[-1][0], [paths for _, paths in self.shards])]
-        return [(name, [paths]) for name, paths in self.shards]
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where an unfinished run keeps its last whole state."""
-        return self.out.parent / f".{self.out.name}.checkpoint"
-
-    def is_done(self) -> bool:
-        """Whether `out` already is what this job would write."""
-        return is_made(self.out, self.made)
-
-
-def is_made(folder: Path, made: str) -> bool:
-    return (folder / MARKER).is_file() and Policy.open(folder).fields.get("made") == made
-
-
-def fingerprint(policies: Sequence[str | None], settings: Mapping[str, Any], shards: Sequence[Shard]) -> str:
-    """32 hex digits over the policies' versions, the settings and the shards' contents."""
-    from arl.shards.marker import read_marker
-
-    digests = []
-    for _, paths in shards:
-        for path in paths:
-            marker = read_marker(path)
-            if marker is None:
-                raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
-            digests.append(marker.sha256)
-    what = [*policies, dict(settings), digests]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
-
 
 def train(job: Job, device: str, threads: int, save_every: int = 0) -> Policy:
     """Makes the steps and writes the next policy; with `save_every`, resumes a killed run from its last checkpoint."""
-    from arl.device import pick_device
-    from arl.lease import device_lease
-    from arl.stage import Phases
-
     phases = Phases()
     with phases.phase("wake"):
         where = pick_device(device, threads)
     waiting = time.monotonic()
-    with device_lease("update", str(where)) as waited_s:
+    with device_lease("update", str(where), put_to_sleep) as waited_s:
         phases.seconds["wake"] += time.monotonic() - waiting
         policy, metrics = train_awake(job, where, save_every, phases, {"lease_waited_s": round(waited_s, 3)})
     note(f"update: {job.out}: policy {policy.version} " + brief(metrics))
@@ -106,11 +47,9 @@ def train(job: Job, device: str, threads: int, save_every: int = 0) -> Policy:
 
 
 def train_awake(
-    job: Job, where: "torch.device", save_every: int, phases: "Phases", figures: dict[str, Any]
+    job: Job, where: "torch.device", save_every: int, phases: Phases, figures: dict[str, Any]
 ) -> tuple[Policy, dict[str, Any]]:
     """Wake, run, write and sleep, under the device lease; the next policy and the last step's metrics."""
-    from arl.stage import peak_memory_mb
-
     schedule = step_order(job.batches, job.settings["epochs"], job.settings["seed"])
     schedule = schedule[: job.settings.get("max_steps") or None]
     with phases.phase("wake"):
@@ -148,10 +87,8 @@ def brief(metrics: Mapping[str, Any]) -> str:
     return " ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
 
 
-def make_learner(job: Job, n_steps: int, where: "torch.device") -> "tuple[Learner, int]":
+def make_learner(job: Job, n_steps: int, where: "torch.device") -> tuple[Learner, int]:
     """The learner at the start of the job, or at its checkpoint, and how many of its steps are done."""
-    from arl import resident
-
     job.start.verify()
     remove_stale(job.checkpoint)
     resumed = Policy.open(job.checkpoint) if is_made(job.checkpoint, job.made) else None
@@ -161,21 +98,15 @@ def make_learner(job: Job, n_steps: int, where: "torch.device") -> "tuple[Learne
     done = resumed.fields["steps_done"] if resumed else 0
     if resumed or not job.settings["fresh_optimizer"]:
         learner.resume()
-    resident.forget_all()  # what this job has not taken
+    model_cache.forget_all()  # what this job has not taken
     if learner.schedule.kind == "cosine" and not learner.schedule.total:
         learner.schedule = replace(learner.schedule, total=learner.updates - done + n_steps)
     return learner, done
 
 
-def load_learner(policy: Policy, job: Job, where: "torch.device") -> "Learner":
+def load_learner(policy: Policy, job: Job, where: "torch.device") -> Learner:
     """Loads the policy's LLM, the reference where the KL needs one, and the frontend where the projector is trained."""
     import torch
-
-    from arl import resident
-    from arl.models import family
-    from arl.train.learner import Learner
-    from arl.train.optimizer import Schedule
-    from arl.train.step import Compute
 
     settings = job.settings
     autocast = torch.bfloat16 if settings["autocast"] == "bfloat16" else None
@@ -183,11 +114,11 @@ def load_learner(policy: Policy, job: Job, where: "torch.device") -> "Learner":
         policy.audio_token_id, settings["tokens"], autocast=autocast, checkpointing=settings["checkpointing"],
         compiled=settings["compile"], offload=settings["offload"],
     )  # fmt: skip
-    model = resident.llm(policy.llm_dir, where).requires_grad_(True)
+    model = load.llm(policy.llm_dir, where).requires_grad_(True)
     reference = None
     if job.anchor:
         rests = torch.device("cpu") if compute.offload else where
-        reference = resident.llm(job.anchor.llm_dir, rests).requires_grad_(False)
+        reference = load.llm(job.anchor.llm_dir, rests).requires_grad_(False)
     frontend = None
     if settings["train_projector"]:
         frontend = family(policy.family).frontend.load(policy.frontend_dir).to(where)

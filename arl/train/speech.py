@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from arl.losses.speech import Codebook, Speech, SpeechLoss, Spoken
+from arl.losses.part import SpeechLoss
+from arl.losses.speech import Codebook, Speech, Spoken
 from arl.train.groups import Group
 from arl.train.logprobs import TokenScores
 

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from arl.errors import ArlError
+from arl.losses.batch import Totals
 from arl.losses.importance import Correction
 from arl.losses.mwer import first_equal
-from arl.losses.part import Loss, Part, Totals
+from arl.losses.part import Loss, Part, SpeechLoss
 from arl.losses.sft import sft
-from arl.losses.speech import Codebook, Speech, SpeechLoss
+from arl.losses.speech import Codebook, Speech
 from arl.train.decoder import set_checkpointing, set_compiled
 from arl.train.groups import Group, micro_batches
 from arl.train.logprobs import TokenScores

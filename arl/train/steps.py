@@ -12,18 +12,25 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from arl.losses import ON_SPEECH
+from arl.losses.importance import Correction
+from arl.losses.part import Loss
+from arl.losses.registry import make_loss
+from arl.losses.speech import Codebook
+from arl.policy import load_tokenizer
+from arl.runtime.ahead import ahead
+from arl.shards.reader import Sample, read_joined
+from arl.train.data import Batch, rl_batch, sft_batch, speech_batch
+from arl.train.job import Job, Shards
+from arl.train.learner import Learner
+from arl.train.load import load_llm
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from arl.losses.part import Loss
-    from arl.shards.reader import Sample
-    from arl.train.data import Batch
-    from arl.train.learner import Learner
-    from arl.train.run import Job, Shards
 
-
-def step_order(batches: "Sequence[Shards]", epochs: int, seed: int) -> "list[Shards]":
+def step_order(batches: Sequence[Shards], epochs: int, seed: int) -> list[Shards]:
     """The batch of every optimizer step: in order for one epoch, shuffled afresh (seeded) in each later one."""
     order = list(batches)
     for epoch in range(1, epochs):
@@ -33,33 +40,25 @@ def step_order(batches: "Sequence[Shards]", epochs: int, seed: int) -> "list[Sha
     return order
 
 
-def samples_of(shards: Sequence[Sequence[Path]]) -> "Iterator[Sample]":
+def samples_of(shards: Sequence[Sequence[Path]]) -> Iterator[Sample]:
     """The joined samples of a batch's shards, one shard after the other."""
-    from arl.shards.reader import read_joined
-
     return chain.from_iterable(map(read_joined, shards))
 
 
-def steps(
-    learner: "Learner", job: "Job", schedule: "Sequence[Shards]", done: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def steps(learner: Learner, job: Job, schedule: Sequence[Shards], done: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Makes each optimizer step from the `done`-th on and yields (its index, its metrics)."""
     make = sft_steps if job.settings["loss"] == "sft" else policy_steps
     return make(learner, job, schedule, done)
 
 
 def sft_steps(
-    learner: "Learner", job: "Job", schedule: "Sequence[Shards]", done: int
+    learner: Learner, job: Job, schedule: Sequence[Shards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Teacher forcing: each shard is read when its step comes."""
-    from arl.ahead import ahead
-    from arl.rollout import load_tokenizer
-    from arl.train.data import sft_batch, speech_batch
-
     tokenizer = load_tokenizer(job.start.llm_dir)
     kind = job.start.fields.get("text", "plain")
 
-    def read(shards: "Shards") -> "Batch":
+    def read(shards: Shards) -> Batch:
         samples = samples_of(shards[1])
         if job.start.is_tts:
             return speech_batch(samples, job.start.acoustic[0], job.start.eos_token_id)
@@ -70,11 +69,9 @@ def sft_steps(
 
 
 def policy_steps(
-    learner: "Learner", job: "Job", schedule: "Sequence[Shards]", done: int
+    learner: Learner, job: Job, schedule: Sequence[Shards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rollouts: all batches are read first, and checked, as their old log-probabilities are those of the start."""
-    from arl.losses.importance import Correction
-
     settings = job.settings
     loss = load_loss(job, next(learner.model.parameters()).device)
     kind = "mask" if settings["importance"] == "mask" else "truncate"
@@ -88,22 +85,16 @@ def policy_steps(
         yield index, batches[name].figures | metrics | {"self_check": difference}
 
 
-def load_loss(job: "Job", where: "torch.device") -> "Loss":
+def load_loss(job: Job, where: "torch.device") -> Loss:
     """The loss, with its heads on the device where it has some."""
-    from arl.losses import ON_SPEECH, make_loss
-    from arl.losses.speech import Codebook
-
     if job.settings["loss"] not in ON_SPEECH:
         return make_loss(job.settings)
     codebook = Codebook(*job.start.acoustic, job.start.eos_token_id)
     return make_loss(job.settings, [spec.load(where) for spec in job.heads], codebook)
 
 
-def read_batch(job: "Job", shards: Sequence[Sequence[Path]]) -> "Batch":
+def read_batch(job: Job, shards: Sequence[Sequence[Path]]) -> Batch:
     """A batch of rollouts with what the settings want of it."""
-    from arl.losses import ON_SPEECH
-    from arl.train.data import rl_batch
-
     settings = job.settings
     return rl_batch(
         samples_of(shards), job.start.version, settings["allow_stale"],
@@ -116,11 +107,9 @@ def read_batch(job: "Job", shards: Sequence[Sequence[Path]]) -> "Batch":
 
 
 def old_log_probs(
-    learner: "Learner", job: "Job", batches: "Mapping[str, Batch]", done: int
+    learner: Learner, job: Job, batches: Mapping[str, Batch], done: int
 ) -> "dict[str, dict[str, Tensor]]":
     """By batch and key, the log-probabilities under the weights of the start, also where a checkpoint is resumed."""
-    from arl.train.learner import load_llm
-
     model = learner.model
     if done:
         model = load_llm(job.start.llm_dir, next(learner.model.parameters()).device)

@@ -20,7 +20,7 @@ from arl.errors import ArlError
 from arl.evaluation.arms import cell, change, draw_changes, each_seed, find_runs, markdown_rows, place, pooled
 from arl.evaluation.figures import METRICS, all_columns, table
 from arl.evaluation.folder import read_rows
-from arl.picture import picture
+from arl.evaluation.picture import picture
 
 BASE = "base"
 BEGIN, END = "<!-- table1: written by make table1 -->", "<!-- table1: end -->"

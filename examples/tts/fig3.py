@@ -15,9 +15,9 @@ import typer
 
 from arl.errors import ArlError
 from arl.evaluation.arms import markdown_rows, place
-from arl.picture import picture
-from arl.report import component_means, draw_wer, evaluations
-from arl.stage import read_record
+from arl.evaluation.picture import picture
+from arl.evaluation.run_report import component_means, draw_wer, evaluations
+from arl.shards.record import read_record
 from examples.tts.table2 import NAMES
 
 BEGIN, END = "<!-- fig3: written by make fig3 -->", "<!-- fig3: end -->"

@@ -16,11 +16,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from arl.cli.evaluate_speech import read_rows
 from arl.errors import ArlError
-from arl.evaluate_speech import read_rows
 from arl.evaluation.arms import Of, cell, change, draw_changes, each_seed, find_runs, markdown_rows, place, pooled
+from arl.evaluation.picture import picture
 from arl.evaluation.speech import METRICS, ratio, table
-from arl.picture import picture
 
 BASE = "base"
 BEGIN, END = "<!-- table2: written by make table2 -->", "<!-- table2: end -->"

@@ -199,7 +199,7 @@ def texts(
 
     import inflect
 
-    from arl.corpora.synthetic import texts as drawn
+    from arl.data.corpora.synthetic import texts as drawn
     from arl.shards import columns
     from arl.shards.paths import joined_shards
     from arl.shards.reader import read_joined

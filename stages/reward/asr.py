@@ -17,7 +17,7 @@ from arl import reward
 def token_asr(folder):
     from pathlib import Path
 
-    from arl.models.token_asr import load
+    from arl.models.token_asr.model import load
 
     return load(Path(folder))
 

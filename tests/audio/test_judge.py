@@ -3,8 +3,9 @@
 import pytest
 
 from arl.audio.io import encode_flac
-from arl.programs.resolve import resolve
-from arl.programs.utterance import Clip, Hypothesis, Utterance
+from arl.rewards.programs.resolve import resolve
+from arl.rewards.programs.utterance import Hypothesis, Utterance
+from arl.shards.place import Clip
 
 SAID = "please leave a message after the tone"
 
@@ -13,7 +14,7 @@ SAID = "please leave a message after the tone"
 def test_the_reward_is_what_whisper_hears(tmp_path, capsys):
     pytest.importorskip("hibari")
     from arl.audio.judge import Judge
-    from arl.corpora.synthetic import clean_speech
+    from arl.data.corpora.synthetic import clean_speech
 
     def clip(name: str, content: bytes) -> Clip:
         (tmp_path / name).write_bytes(content)

@@ -108,7 +108,7 @@ def test_a_server_without_a_starter_leaves(tmp_path: Path) -> None:
 def test_the_commands_speak_of_the_engine(place: Place, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from arl.engine_command import app
+    from arl.cli.engine import app
 
     runner, where = CliRunner(), ["--engine", str(tmp_path)]
     none = runner.invoke(app, ["status", *where])
@@ -121,7 +121,7 @@ def test_the_commands_speak_of_the_engine(place: Place, tmp_path: Path) -> None:
 def test_status_is_json_without_the_key(running: Running, engine: Engine, place: Place) -> None:
     from typer.testing import CliRunner
 
-    from arl.engine_command import app
+    from arl.cli.engine import app
 
     shown = CliRunner().invoke(app, ["status", "--json", "--engine", str(place.state)])
     assert json.loads(shown.stdout)["version"] == engine.version()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from arl.errors import ArlError
+from arl.evaluation.bootstrap import paired_relative
 from arl.evaluation.compare import compare, most_changed
 from arl.evaluation.score import score
-from arl.text.bootstrap import paired_relative
-from arl.text.significance import paired_p_value
+from arl.evaluation.significance import paired_p_value
 
 TEXT = "leave a message after the tone"
 

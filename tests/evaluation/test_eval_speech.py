@@ -9,11 +9,11 @@ import typer
 from typer.testing import CliRunner
 
 from arl.audio.io import encode_flac, load
+from arl.cli.evaluate_speech import evaluate_speech
 from arl.errors import ArlError, UsageError
-from arl.evaluate_speech import evaluate_speech
 from arl.evaluation.speech import METRICS, Listeners, compare, p_value, row_of, summarise
 from arl.evaluation.speech_show import markdown
-from arl.programs.utterance import Hypothesis, Utterance
+from arl.rewards.programs.utterance import Hypothesis, Utterance
 from arl.shards.columns import PROMPT, ROLLOUT, dumps
 from arl.shards.writer import write_shard
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from arl.evaluate import evaluate
+from arl.cli.evaluate import evaluate
 from arl.shards.columns import META, dumps
 from arl.shards.writer import write_shard
 

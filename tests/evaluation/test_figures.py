@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from arl.errors import ArlError
+from arl.evaluation.bootstrap import rate_interval
 from arl.evaluation.figures import METRICS, all_columns, figures, rule_metrics, summarise, table
 from arl.evaluation.score import score
-from arl.text.bootstrap import rate_interval
 from arl.text.hallucination import RULES
 from arl.text.keywords import KeywordCounts
 

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from arl.losses.batch import Totals
 from arl.losses.dapo import Dapo
 from arl.losses.grpo import Grpo
-from arl.losses.part import Part, Totals
+from arl.losses.part import Part
 
 LENGTHS = [[3, 1, 7], [2, 2], [5]]  # tokens of each hypothesis, by group
 TOTALS = Totals(groups=3, tokens=20)

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from arl.losses import make_loss
+from arl.losses.batch import Totals
 from arl.losses.combined import Combined
 from arl.losses.dapo import Dapo
 from arl.losses.diffro import Diffro
 from arl.losses.grpo import Grpo
 from arl.losses.gumbel import conditioned, draw, soften, straight_through
 from arl.losses.heads import Weighted
-from arl.losses.part import Part, Totals
+from arl.losses.part import Part
+from arl.losses.registry import make_loss
 from arl.losses.speech import Codebook, Speech, Spoken
-from arl.models.token_asr import TokenAsr
+from arl.models.token_asr.model import TokenAsr
 
 C = 6
 BOOK = Codebook(first=3, size=C, stop=2)

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from arl.losses import ON_ROLLOUTS, make_loss
-from arl.losses.advantages import advantages
+from arl.losses import ON_ROLLOUTS
+from arl.losses.batch import Totals
 from arl.losses.importance import Correction
-from arl.losses.part import Totals
+from arl.losses.registry import make_loss
+from arl.rewards.advantages import advantages
 from arl.train import groups as training
 from arl.train.step import Sums, importance_weights, make_part
 from tests.losses import literal

@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from arl.cli.train_token_asr import train_token_asr as command
 from arl.errors import ArlError
-from arl.models import token_asr
 from arl.models.qwen2_flow import codec as codecs
 from arl.models.qwen2_flow.codec import Codec
 from arl.models.qwen2_flow.vocabulary import LETTERS, spoken
-from arl.models.token_asr import RATE, TokenAsr, fewest_codes, pad
-from arl.models.token_asr_train import Recipe, mixed, noisy, score, split, train_token_asr
+from arl.models.token_asr import model as token_asr
+from arl.models.token_asr.model import RATE, TokenAsr, fewest_codes, pad
+from arl.models.token_asr.train import Recipe, mixed, noisy, score, split, train_token_asr
 from arl.shards import columns
+from arl.shards.record import read_record
 from arl.shards.writer import write_shard
-from arl.stage import read_record
-from arl.train_token_asr import train_token_asr as command
 from tests.models.test_speech_codec import make_codec
 from tests.tiny_speech import CODES, LETTER_CODES, speak
 

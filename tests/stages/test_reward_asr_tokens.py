@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from arl.errors import ArlError, UsageError
-from arl.models import token_asr
-from arl.programs.resolve import resolve
-from arl.programs.utterance import Hypothesis, Utterance
+from arl.models.token_asr import model as token_asr
+from arl.rewards.programs.resolve import resolve
+from arl.rewards.programs.utterance import Hypothesis, Utterance
 from arl.text.wer import aligned
 
 CODES, FIRST, STOP = 12, 44, 56  # the stop token follows the codes, so it is none of them

@@ -8,10 +8,11 @@ import pytest
 
 from arl.audio.io import encode_flac
 from arl.errors import ArlError, UsageError
-from arl.programs.checker import check_program
-from arl.programs.compose import Panel
-from arl.programs.resolve import resolve
-from arl.programs.utterance import Clip, Hypothesis, Utterance
+from arl.rewards.programs.checker import check_program
+from arl.rewards.programs.compose import Panel
+from arl.rewards.programs.resolve import resolve
+from arl.rewards.programs.utterance import Hypothesis, Utterance
+from arl.shards.place import Clip
 from arl.text.hallucination import RULES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -130,7 +131,7 @@ def test_speech_is_heard_and_more_than_it_holds_is_too_much(tmp_path):
     pytest.importorskip("hibari")
     from arl.audio.io import resample
     from arl.audio.vad import speech_seconds
-    from arl.corpora.synthetic import speech
+    from arl.data.corpora.synthetic import speech
 
     said = "please leave a message after the tone"
     samples = speech(said, 1)

@@ -8,9 +8,10 @@ import pytest
 
 from arl.audio.io import encode_flac
 from arl.errors import UsageError
-from arl.programs.checker import check_program
-from arl.programs.resolve import resolve
-from arl.programs.utterance import Clip, Hypothesis, Utterance
+from arl.rewards.programs.checker import check_program
+from arl.rewards.programs.resolve import resolve
+from arl.rewards.programs.utterance import Hypothesis, Utterance
+from arl.shards.place import Clip
 
 RATE = 16000
 
@@ -161,7 +162,7 @@ def test_faults_and_which_rule_found_them(clip):
 @pytest.fixture(scope="module")
 def speech():
     pytest.importorskip("hibari")
-    from arl.corpora.synthetic import clean_speech
+    from arl.data.corpora.synthetic import clean_speech
 
     texts = ("please leave a message after the tone", "the boats had been moored in the harbour all winter")
     return {text: clean_speech(text, 1) for text in texts}
@@ -224,7 +225,7 @@ def test_a_recogniser_hears_the_text(clip, speech):
 
 
 def test_a_recogniser_reads_the_tokens(tmp_path):
-    token_asr = pytest.importorskip("arl.models.token_asr")
+    token_asr = pytest.importorskip("arl.models.token_asr.model")
     import torch
 
     torch.manual_seed(0)

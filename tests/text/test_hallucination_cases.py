@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from arl.programs.shipped import shipped_dir
+from arl.rewards.programs.shipped import shipped_dir
 from arl.text.hallucination import RULES, fired
 
 CASES = [json.loads(line) for line in Path(__file__).with_name("hallucination_cases.jsonl").read_text().splitlines()]

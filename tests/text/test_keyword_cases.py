@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from arl.programs.shipped import shipped_dir
+from arl.rewards.programs.shipped import shipped_dir
 from arl.text.keywords import keyword_counts
 
 CASES = [json.loads(line) for line in Path(__file__).with_name("keyword_cases.jsonl").read_text().splitlines()]

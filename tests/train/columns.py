@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from arl.losses.advantages import advantages
 from arl.policy import Policy
+from arl.rewards.advantages import advantages
 from arl.shards import columns
 from arl.shards.writer import write_shard
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from arl.cli.update import update
 from arl.errors import ArlError, UsageError
 from arl.policy import Policy
 from arl.shards.paths import joined_shards
-from arl.stage import read_record
+from arl.shards.record import read_record
 from arl.train import learner as learner_module
-from arl.train.run import Job
-from arl.update import update
+from arl.train.job import Job
 from tests.tiny import make_tiny_policy
 from tests.tiny_asr import make_tiny_asr_policy
 from tests.train.columns import make_rl_shards, make_sft_shards

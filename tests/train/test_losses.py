@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import save
 
 from arl.errors import ArlError
-from arl.losses import ON_ROLLOUTS, make_loss
-from arl.losses.advantages import advantages
+from arl.losses import ON_ROLLOUTS
 from arl.losses.importance import Correction
+from arl.losses.registry import make_loss
+from arl.rewards.advantages import advantages
 from arl.shards import columns
 from arl.shards.reader import Sample
 from arl.train.data import Batch, rl_batch

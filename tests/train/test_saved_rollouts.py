@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from arl.cli import make_app
+from arl.cli.main import make_app
+from arl.cli.update import update
 from arl.errors import ArlError
 from arl.losses import ON_ROLLOUTS
 from arl.policy import Policy
 from arl.shards import columns
 from arl.shards.reader import read_joined
+from arl.shards.record import read_record
 from arl.shards.writer import write_shard
-from arl.stage import read_record
 from arl.train import learner as learner_module
-from arl.update import update
-from tests.test_readme import shown_program
+from tests.docs.test_readme import shown_program
 from tests.tiny import make_tiny_policy
 from tests.train.columns import WORDS, make_rl_shards
 from tests.train.test_learner import bits, killed

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from arl.losses import ON_SPEECH
-from arl.losses.advantages import advantages
 from arl.losses.combined import Combined
 from arl.losses.dapo import Dapo
 from arl.losses.diffro import Diffro
@@ -20,8 +19,9 @@ from arl.losses.grpo import Grpo
 from arl.losses.gumbel import conditioned, draw
 from arl.losses.heads import Weighted
 from arl.losses.speech import Codebook
-from arl.models.token_asr import TokenAsr
-from arl.models.token_asr_train import Recipe, train_token_asr
+from arl.models.token_asr.model import TokenAsr
+from arl.models.token_asr.train import Recipe, train_token_asr
+from arl.rewards.advantages import advantages
 from arl.train.attention import use_shared_attention
 from arl.train.groups import Group
 from arl.train.speech import seed_of

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from arl.errors import ArlError, UsageError
-from arl.losses.advantages import advantages
-from arl.models import token_asr
-from arl.models.token_asr import TokenAsr
+from arl.models.token_asr import model as token_asr
+from arl.models.token_asr.model import TokenAsr
 from arl.policy import Policy
+from arl.rewards.advantages import advantages
 from arl.shards import columns
+from arl.shards.record import read_record
 from arl.shards.writer import write_shard
-from arl.stage import read_record
 from arl.train import learner as learner_module
 from tests.tiny import make_tiny_policy
 from tests.tiny_tts import CODES, make_tiny_tts_policy

@@ -12,8 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from arl.errors import ArlError
-from arl.losses.advantages import advantages
 from arl.losses.grpo import Grpo
+from arl.rewards.advantages import advantages
 from arl.shards import columns
 from arl.shards.reader import Sample
 from arl.train.data import rl_batch

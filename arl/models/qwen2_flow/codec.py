@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from arl.errors import ArlError
-from arl.models.letters import N_LABELS
 from arl.models.qwen2_flow.mel import FRAMES_PER_CODE, N_MELS
+from arl.models.token_asr.letters import N_LABELS
 
 CTC_RATE = 2  # recognition steps per code: fast speech has more characters than codes
 

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arl.console import progress
-from arl.models.letters import labels, spell
 from arl.models.qwen2_flow.codec import CTC_RATE, Codec
 from arl.models.qwen2_flow.mel import FRAMES_PER_CODE
+from arl.models.token_asr.letters import labels, spell
+from arl.runtime.console import progress
 from arl.train.optimizer import Schedule
 
 MEL_WEIGHT = 1.0

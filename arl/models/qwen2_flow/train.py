@@ -18,12 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arl.console import progress
 from arl.models.qwen2_flow.codec import Draft
 from arl.models.qwen2_flow.convnext import frames_inside
 from arl.models.qwen2_flow.flow import SIGMA, Flow, FlowConfig
 from arl.models.qwen2_flow.mel import CODE_SAMPLES, FRAMES_PER_CODE, log_mel
 from arl.models.qwen2_flow.vocoder import Vocos, VocosConfig
+from arl.runtime.console import progress
 from arl.train.optimizer import Schedule
 
 M = TypeVar("M", bound=nn.Module)

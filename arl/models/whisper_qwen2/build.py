@@ -15,6 +15,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperForConditionalGeneration
 
+from arl.audio.whisper import whisper_tiny_en
 from arl.errors import ArlError
 from arl.models.whisper_qwen2 import frontend as audio
 from arl.policy import Policy, write_policy
@@ -30,8 +31,6 @@ INSTRUCTION = "<|im_start|>user\n<|audio|>\nTranscribe the speech.<|im_end|>\n<|
 def load_tower(source: str) -> tuple[WhisperEncoder, str]:
     """The encoder of a Whisper checkpoint and the words that find it again. ArlError when it cannot be read."""
     if source == PACKAGED:
-        from arl.corpora.whisper import whisper_tiny_en
-
         folder: str | Path = whisper_tiny_en()
     else:
         folder = source

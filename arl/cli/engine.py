@@ -1,0 +1,119 @@
+"""`arl engine start|stop|status`: the resident SGLang server that `rollout`, `eval` and `sync` use.
+
+Left out: what the server does (arl/engine/). Light to import.
+
+    arl engine start --policy policy/
+"""
+
+import json as json_module
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from arl.cli import options
+
+app = typer.Typer(no_args_is_help=True, help="Start, stop and look at the resident engine.")
+
+
+@app.command()
+def start(
+    policy: Annotated[Path, typer.Option("--policy", envvar="ARL_POLICY", help="Policy folder to serve.")],
+    engine: options.EngineDir = options.DEFAULT_ENGINE,
+    device: Annotated[str, typer.Option("--device", envvar="ARL_DEVICE", help="auto, cpu or cuda.")] = "auto",
+    port: Annotated[int | None, typer.Option("--port", help="Loopback port. Default: a free one.")] = None,
+    max_total_tokens: Annotated[
+        int | None, typer.Option("--max-total-tokens", min=1, help="Key/value cache, in tokens.")
+    ] = None,
+    mem_fraction: Annotated[
+        float | None, typer.Option("--mem-fraction", min=0.0, max=1.0, help="GPU memory for weights and cache.")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds until a start counts as failed.")] = 300,
+    extra: Annotated[list[str] | None, typer.Argument(help="SGLang's own flags, after --.", show_default=False)] = None,
+    json: options.Json = False,
+) -> None:
+    """Start the engine and wait until it answers. A running one of the same model is given this policy.
+
+    Example: arl engine start --policy policy/
+    """
+    from arl.engine import server
+    from arl.runtime.console import note
+
+    began = time.monotonic()
+    with _status() as progress:
+        info = server.start(
+            policy,
+            engine,
+            device=device,
+            port=port,
+            max_total_tokens=max_total_tokens,
+            mem_fraction=mem_fraction,
+            extra=extra or (),
+            timeout_s=timeout,
+            progress=progress,
+        )
+    if json:
+        print(json_module.dumps(info.public()))
+    note(f"engine: serving {info.version} on {info.device} after {time.monotonic() - began:.1f} s (pid {info.pid})")
+
+
+@app.command()
+def stop(engine: options.EngineDir = options.DEFAULT_ENGINE) -> None:
+    """Stop the engine and every process it started. Nothing to stop is not a failure.
+
+    Example: arl engine stop
+    """
+    from arl.engine import server
+    from arl.runtime.console import note
+
+    note("engine: stopped" if server.stop(engine) else f"engine: none runs in {engine}")
+
+
+@app.command()
+def status(engine: options.EngineDir = options.DEFAULT_ENGINE, json: options.Json = False) -> None:
+    """Show where the engine is and which policy it serves. Exit code 1 when none runs.
+
+    Example: arl engine status --json
+    """
+    from arl.engine import server
+    from arl.runtime.console import note
+
+    info = server.status(engine)
+    if info is None:
+        note(f"engine: none runs in {engine}; start one: arl engine start --policy POLICY")
+        raise typer.Exit(1)
+    shown = _described(info)
+    if json:
+        print(json_module.dumps(shown))
+        return
+    for name, value in shown.items():
+        print(f"{name:<16}{value}")
+
+
+def _described(info: Any) -> dict[str, Any]:
+    """The engine's own version where it answers, what was written down where it does not."""
+    from arl.engine.client import Engine
+    from arl.engine.connection import EngineGone
+
+    shown = info.public()
+    if info.state == "ready":
+        try:
+            shown["version"] = Engine(info, timeout_s=10).version()
+        except EngineGone:
+            shown["state"] = "not answering"
+    return shown
+
+
+@contextmanager
+def _status() -> Iterator[Callable[[str], None]]:
+    """A line that is redrawn on a terminal; in a pipe, silence."""
+    from arl.runtime.console import is_interactive, stderr_console
+
+    if not is_interactive():
+        yield lambda text: None
+        return
+    with stderr_console().status("engine: starting") as line:
+        yield line.update

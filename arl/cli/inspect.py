@@ -1,0 +1,246 @@
+"""Looking inside shards: `arl ls`, `arl cat`, `arl check`.
+
+They read shards as strictly as the stages do. What they print is data on stdout, one line a thing; notes go to
+stderr. `arl check` also runs the contract on a reward program. Left out: changing anything.
+
+    arl ls emb/ rollout/
+    arl cat --json rollout/ --join reward/ | jq -c '{key, rewards: .["reward.json"].rewards}'
+    arl check rollout/ --join reward/
+"""
+
+import io
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from arl.cli import options
+from arl.errors import ArlError, UsageError
+from arl.runtime.console import note, stdout_console, warn
+from arl.shards.checks import is_number, shard_problems
+from arl.shards.columns import META, tensor_headers
+from arl.shards.paths import STDIN, SUFFIX, expand, expand_braces, match_sources
+from arl.shards.reader import Sample, read_joined, scan_shard
+
+PATHS_HELP = "Shards: folders, .tar files, a-{000000..000012}.tar, or - (standard input)."
+Join = Annotated[
+    list[str] | None, typer.Option("--join", help="Another source of the same shards, joined row by row. Repeatable.")
+]
+LS_FIELDS = ("path", "samples", "seconds", "members", "state")
+
+
+def ls(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help=PATHS_HELP)],
+    as_json: options.Json = False,
+) -> None:
+    """List shards: path, samples, seconds of audio, members, whole or damaged.
+
+    A table on a terminal; in a pipe one line a shard, tab-separated, "-" for what is not known. The bytes of a shard
+    are not compared with its digest (`arl check` does). A damaged shard makes the exit code 1.
+
+    Example: arl ls emb/
+    """
+    rows = map(_shard_row, expand(paths))
+    damaged = False
+    with closed_pipe_is_success():
+        if sys.stdout.isatty() and not as_json:
+            table = list(rows)
+            _print_table(table)
+            damaged = any(row["problem"] for row in table)
+        else:
+            for row in rows:
+                print(json_line(row) if as_json else "\t".join(_cells(row)), flush=True)
+                damaged = damaged or row["problem"] is not None
+                if row["problem"]:
+                    warn(row["problem"])
+    if damaged:
+        raise typer.Exit(1)
+
+
+def cat(
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH", help=PATHS_HELP)] = None,
+    join: Join = None,
+    as_json: options.Json = False,
+) -> None:
+    """Print samples, as text or as one JSON object a line.
+
+    JSON members stand under their name, tensors as {dtype, shape}, anything else as {bytes}. All PATHs together are
+    one source; each --join is another, whose shards of the same name are joined row by row.
+
+    Example: arl cat --json rollout/ --join reward/
+    """
+    sources = ([paths] if paths else []) + [[source] for source in join or []]
+    if not sources:
+        raise UsageError("arl cat: no shards given; name a folder, a .tar or -")
+    expanded = [expand(source) for source in sources]
+    groups = [[path] for path in expanded[0]] if len(expanded) == 1 else [g for _, g in match_sources(expanded)]
+    with closed_pipe_is_success():
+        for shards in groups:
+            for sample in read_joined(shards):
+                fields = {name: describe(sample, name) for name in sample.members}
+                print(json_line({"key": sample.key, **fields}) if as_json else _text(sample.key, fields))
+
+
+def check(
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET", help=f"{PATHS_HELP} Or a reward program.")],
+    join: Join = None,
+    as_json: options.Json = False,
+) -> None:
+    """Check shards to the last byte and their columns' content, or a reward program against its contract.
+
+    Prints one line a problem and exits with 1 when there is one. A target is a program when it ends in .py, names a
+    shipped one, or is a command; with --join all targets are one source of shards.
+
+    Example: arl check rollout/ --join reward/
+    """
+    found = 0
+    with closed_pipe_is_success():
+        for target, problem in _problems(targets, join or []):
+            print(json_line({"target": target, "problem": problem}) if as_json else problem, flush=True)
+            found += 1
+    if found:
+        note(f"arl: {found} problem{'s' if found > 1 else ''}")
+        raise typer.Exit(1)
+    note(f"arl: {len(targets)} target{'s' if len(targets) > 1 else ''} checked, no problem")
+
+
+def _problems(targets: Sequence[str], join: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(target, one-line problem) of each target in turn."""
+    if join:
+        programs = [target for target in targets if not names_shards(target)]
+        if programs:
+            raise UsageError(f"{programs[0]}: --join joins shards, and this is none")
+        try:
+            groups = [group for _, group in match_sources([expand(targets), *(expand([source]) for source in join)])]
+        except UsageError:
+            raise
+        except ArlError as error:
+            yield targets[0], str(error)
+            return
+        yield from ((str(group[0]), problem) for group in groups for problem in shard_problems(group))
+        return
+    for target in targets:
+        try:
+            if names_shards(target):
+                for path in expand([target]):
+                    yield from ((target, problem) for problem in shard_problems([path]))
+            else:
+                from arl.rewards.programs.checker import check_program
+
+                check_program(target)
+        except UsageError:
+            raise
+        except ArlError as error:
+            yield target, str(error)
+
+
+def names_shards(target: str) -> bool:
+    """Whether a target of `arl check` means shards: a folder, a .tar, a brace list of them, or `-`."""
+    try:
+        words = list(expand_braces(target))
+    except UsageError:
+        words = [target]
+    return any(word == STDIN or word.endswith((SUFFIX, "/")) or os.path.isdir(word) or _is_pipe(word) for word in words)
+
+
+def _is_pipe(word: str) -> bool:
+    """A pipe by name, as the shell's `<(command)` gives."""
+    return os.path.exists(word) and stat.S_ISFIFO(os.stat(word).st_mode)
+
+
+def _shard_row(path: Path) -> dict[str, Any]:
+    """What `arl ls` says of one shard; figures are null when it is damaged, seconds also when no sample knows them."""
+    samples, known, members = 0, list[float](), dict[str, None]()
+    try:
+        for sample in scan_shard(path, wanted=lambda extension: extension == META):
+            samples += 1
+            members |= dict.fromkeys(sample.offsets)
+            fields = sample.json(META) if META in sample.members else None
+            duration = fields.get("duration_s") if isinstance(fields, dict) else None
+            if is_number(duration):
+                known.append(duration)
+    except ArlError as error:
+        nothing = dict.fromkeys(("samples", "seconds", "members"))
+        return {"path": str(path), **nothing, "state": "damaged", "problem": str(error)}
+    found = {"samples": samples, "seconds": round(sum(known), 3) if known else None, "members": list(members)}
+    return {"path": str(path), **found, "state": "whole", "problem": None}
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    members = None if row["members"] is None else ",".join(_shorten(row["members"])) or None
+    seconds = None if row["seconds"] is None else f"{row['seconds']:.1f}"
+    texts = {**row, "members": members, "seconds": seconds}
+    return ["-" if texts[name] is None else str(texts[name]) for name in LS_FIELDS]
+
+
+def _shorten(members: Sequence[str]) -> list[str]:
+    """One waveform a hypothesis is one word: 00.flac, 01.flac, ... → *.flac."""
+    return list(dict.fromkeys(re.sub(r"^\d+\.", "*.", member) for member in members))
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*LS_FIELDS, box=None, header_style="", pad_edge=False)
+    for name in ("samples", "seconds"):
+        table.columns[LS_FIELDS.index(name)].justify = "right"
+    for row in rows:
+        table.add_row(*map(Text, _cells(row)))  # Text: a file name with brackets is no markup
+    stdout_console().print(table)
+    for row in rows:
+        if row["problem"]:
+            warn(row["problem"])
+
+
+def describe(sample: Sample, extension: str) -> Any:
+    """A member as JSON can show it: itself, a tensor's {dtype, shape} by name, a text, or {bytes}."""
+    data, kind = sample.members[extension], extension.rpartition(".")[2]
+    if kind == "json":
+        return sample.json(extension)
+    if kind == "safetensors":
+        headers = tensor_headers(sample, extension)
+        return {name: {"dtype": tensor.dtype, "shape": list(tensor.shape)} for name, tensor in headers.items()}
+    if kind == "npy":
+        import numpy as np
+
+        try:
+            array = np.load(io.BytesIO(data), allow_pickle=False)
+        except ValueError as error:
+            raise ArlError(f"{sample.where}: member {extension!r} is not .npy ({error}); write it again") from error
+        return {"dtype": str(array.dtype), "shape": list(array.shape)}
+    if kind == "txt":
+        return data.decode(errors="replace")
+    return {"bytes": len(data)}
+
+
+def _text(key: str, fields: dict[str, Any]) -> str:
+    width = max(map(len, fields))
+    return "\n".join([key, *(f"  {name:{width}}  {json_line(value)}" for name, value in fields.items())])
+
+
+def json_line(value: Any) -> str:
+    """One line of JSON, readable where UTF-8 can say it; a lone surrogate stays the escape it was."""
+    line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if any("\ud800" <= char <= "\udfff" for char in line):
+        return json.dumps(value, separators=(",", ":"))
+    return line
+
+
+@contextmanager
+def closed_pipe_is_success() -> Iterator[None]:
+    """Ends the command with exit code 0 when the reader of stdout has gone (`| head`); typer would make it 1."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        # What is still buffered has no reader; the interpreter would complain about it on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from error

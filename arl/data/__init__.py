@@ -1,0 +1,1 @@
+"""Where data comes from (`corpora`) and which of it to train on (`mining`)."""

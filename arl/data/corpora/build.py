@@ -1,0 +1,239 @@
+"""From a corpus to shards in an output folder: the work behind `arl data`.
+
+List the utterances, leave out what an existing test set holds, split, convert, write, read back and check, publish.
+Fails with nothing changed in the output folder when more samples are bad than allowed, when a split would be empty,
+or when what was read back is not what was meant.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from arl.data.corpora import publish, split
+from arl.data.corpora.concatenate import concatenate, duration_s
+from arl.data.corpora.prepare import Limits, Prepared, prepare_all
+from arl.data.corpora.utterance import Bad, Corpus, Utterance, unique
+from arl.errors import ArlError
+from arl.runtime.console import progress, warn
+from arl.runtime.stage import OpenShard, StageRun
+from arl.shards.paths import expand
+from arl.shards.writer import ShardWriter
+
+VERSION = 1  # of what this module writes: a change makes `arl data` redo its outputs
+WHOLE = "all"  # how the only part is called when there is no split
+FIGURES = ("utterances", "texts", "seconds", "shards")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What shapes the output. batch: utterances a shard. against: shards whose texts must not come up again.
+    concatenate: join neighbours into clips of so many seconds; `limits` are then those of what is joined."""
+
+    lang: str = "en"
+    batch: int = 32
+    shuffle: bool = False
+    seed: int = 1
+    limits: Limits = field(default_factory=Limits)
+    split: Mapping[str, float] = field(default_factory=dict)
+    against: Sequence[str] = ()
+    concatenate: tuple[float, float] | None = None
+
+
+@dataclass
+class Counts:
+    """good: to be written. failed: bad samples. outside: too short or too long. excluded: text is in --against."""
+
+    allowed: int
+    good: int = 0
+    failed: int = 0
+    outside: int = 0
+    excluded: int = 0
+
+    def fail(self, bad: Bad) -> None:
+        warn(f"bad sample: {bad.where}: {bad.reason}")
+        self.failed += 1
+
+    def require_few(self) -> None:
+        if self.failed > self.allowed:
+            raise ArlError(
+                f"{self.failed} bad sample(s), {self.allowed} allowed: nothing written; mend them, or give --max-failed"
+            )
+
+
+def build(
+    corpus: Corpus, out: Path, options: Options, jobs: int = 1, max_failed: int = 0, force: bool = False
+) -> dict[str, Any]:
+    """Write the corpus to `out` unless it is there already. Returns the record kept in `out`/data.json, with
+    `up_to_date` added. Raises ArlError as the module says."""
+    arguments = {"version": VERSION, "corpus": corpus.name, **asdict(options)}
+    made = fingerprint(corpus, options)
+    folders = {name: name for name in options.split} or {WHOLE: ""}
+    record = None if force else publish.is_current(out, made)
+    if record is not None and record["failed"] <= max_failed:
+        return {**record, "up_to_date": True}
+    publish.require_ours(out, list(folders.values()))
+    counts = Counts(max_failed)
+    with publish.staging(out) as staged:
+        scratch, fresh = staged / "scratch", staged / "out"
+        scratch.mkdir()
+        fresh.mkdir()
+        utterances, banned = _listed(corpus, scratch, options, counts)
+        seconds = {}
+        parts = _parts(utterances, options, counts)
+        limits = Limits() if options.concatenate else options.limits
+        with progress("data", sum(map(len, parts.values()))) as bar:
+            for name, part in parts.items():
+                run = StageRun("data", fresh / folders[name], arguments)
+                prepared = _good(prepare_all(part, limits, jobs), counts, bar)
+                seconds[name] = _write(prepared, run, made, options.batch)
+        record = {
+            "made": made,
+            "arguments": arguments,
+            "splits": _checked(fresh, folders, seconds, banned, counts.good),
+            "failed": counts.failed,
+            "outside": counts.outside,
+            "excluded": counts.excluded,
+            "shards": [path.relative_to(fresh).as_posix() for path in sorted(fresh.rglob("*.tar"))],
+        }
+        _write_notices(fresh, corpus, options, record["splits"])
+        publish.publish(fresh, out, list(folders.values()), record)
+    return {**record, "up_to_date": False}
+
+
+def fingerprint(corpus: Corpus, options: Options) -> str:
+    """Names the result: the arguments, and the paths, sizes and times of all input files."""
+    against = expand(list(options.against)) if options.against else []
+    what = [
+        VERSION,
+        corpus.name,
+        corpus.identity,
+        asdict(options),
+        [_state(path) for path in [*corpus.files, *against]],
+    ]
+    return publish.DATA.made + hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    try:
+        status = path.stat()
+    except OSError:  # a missing recording is a bad sample, not an error here
+        return str(path), -1, 0
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def _listed(corpus: Corpus, scratch: Path, options: Options, counts: Counts) -> tuple[list[Utterance], set[str]]:
+    """The utterances to use, with safe unique keys; and the texts in --against, which they do not have."""
+    banned = split.texts_in(options.against) if options.against else set()
+    listed: list[Utterance] = []
+    for entry in corpus.entries(scratch):
+        if isinstance(entry, Bad):
+            counts.fail(entry)
+        elif not entry.text:
+            counts.fail(Bad(entry.label, "no transcript"))
+        else:
+            listed.append(entry if entry.lang else replace(entry, lang=options.lang))
+    counts.require_few()
+    kept = [entry for entry in listed if not banned or split.normalised(entry) not in banned]
+    counts.excluded = len(listed) - len(kept)
+    return list(unique(kept)), banned
+
+
+def _parts(utterances: list[Utterance], options: Options, counts: Counts) -> dict[str, list[Utterance]]:
+    parts = {WHOLE: utterances}
+    if options.split:
+        parts = split.deal(utterances, options.split, split.normalised, options.seed)
+    if options.concatenate:
+        parts = {name: _joined(part, options, counts) for name, part in parts.items()}
+    if options.shuffle:
+        for part in parts.values():
+            random.Random(options.seed).shuffle(part)
+    return parts
+
+
+def _joined(utterances: list[Utterance], options: Options, counts: Counts) -> list[Utterance]:
+    """Long clips; utterances outside the limits, or in none of them, are counted."""
+    assert options.concatenate is not None
+    sources = [utterance for utterance in utterances if _allowed(utterance, options.limits)]
+    joined = list(unique(concatenate(sources, *options.concatenate, seed=options.seed)))
+    counts.outside += len(utterances) - sum(max(1, len(clip.parts)) for clip in joined)
+    return joined
+
+
+def _allowed(utterance: Utterance, limits: Limits) -> bool:
+    if limits == Limits():
+        return True
+    with suppress(ArlError, OSError):  # what cannot be read is a bad sample, found when it is prepared
+        return limits.allow(duration_s(utterance))
+    return True
+
+
+def _good(results: Iterable[Prepared | Bad], counts: Counts, bar: Any) -> Iterator[Prepared]:
+    for result in results:
+        bar.advance()
+        if isinstance(result, Bad):
+            counts.fail(result)
+            counts.require_few()
+        elif not result.members:
+            counts.outside += 1
+        else:
+            counts.good += 1
+            yield result
+
+
+def _write(prepared: Iterator[Prepared], run: StageRun, made: str, batch: int) -> float:
+    """Shards 000000, 000001, … of `batch` samples, the last one of what is left. Returns the seconds of audio."""
+    total_s, number = 0.0, 0
+    while True:
+        with run.phase("run"):
+            samples = list(islice(prepared, batch))
+        if not samples:
+            return total_s
+        name = f"{number:06d}"
+        with ShardWriter(run.path(name), made) as writer:
+            shard = OpenShard(run, writer)
+            for sample in samples:
+                shard.write(sample.key, sample.members)
+                shard.audio_s += sample.duration_s
+            run.record(name, made, shard)
+        run.phases.clear()
+        total_s, number = total_s + shard.audio_s, number + 1
+
+
+def _checked(
+    fresh: Path, folders: Mapping[str, str], seconds: Mapping[str, float], banned: set[str], n_written: int
+) -> dict[str, dict[str, Any]]:
+    """Reads everything back: the figures of each part. ArlError when one is empty, two share a text, some are lost."""
+    summary, texts = {}, {}
+    for name, folder in folders.items():
+        shards = sorted((fresh / folder).glob("*.tar"))
+        n_samples, texts[name] = split.read_back(shards)
+        if not n_samples:
+            what = "no utterances are left" if name == WHOLE else f"no utterances are left for split {name}"
+            raise ArlError(f"{what} (see --min-s, --max-s, --against and --split): nothing written")
+        figures = (n_samples, len(texts[name]), round(seconds[name], 3), len(shards))
+        summary[name] = dict(zip(FIGURES, figures, strict=True))
+    if (n_read := sum(figures["utterances"] for figures in summary.values())) != n_written:
+        raise ArlError(f"{n_read} of {n_written} utterances read back: nothing written; report this as a bug")
+    split.check_disjoint({**texts, "--against": banned})
+    return summary
+
+
+def _write_notices(fresh: Path, corpus: Corpus, options: Options, summary: Mapping[str, Any]) -> None:
+    if corpus.licence:
+        (fresh / "LICENSE.txt").write_text(corpus.licence)
+    if options.split:
+        told = {
+            "splits": summary,
+            "shares": dict(options.split),
+            "seed": options.seed,
+            "shared_texts": 0,
+            "against": list(options.against),
+            "rule": "utterances of equal normalised text (arl.text.normalise) are in one split; read back and checked",
+        }
+        (fresh / "splits.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,129 @@
+"""From an utterance to the members of its sample: audio as mono 16 kHz wav or FLAC, and the JSON beside it.
+
+Audio that already is mono 16 kHz wav or FLAC keeps its bytes; everything else becomes 16-bit FLAC. Every recording is
+decoded, so a broken one is found here and not by a later stage. With several jobs the utterances are prepared in
+other processes, and come back in order; a bounded number of them is in memory at once.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arl.audio.io import SAMPLE_RATE, encode_flac, is_plain, load
+from arl.data.corpora.utterance import Bad, Utterance
+from arl.errors import ArlError
+from arl.shards.columns import META, dumps
+
+SMALL = 64  # utterances that are prepared sooner than other processes would have started
+AHEAD = 8  # utterances in work or waiting, per job
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Clips outside are left out: seconds, both ends included; None: no limit."""
+
+    min_s: float | None = None
+    max_s: float | None = None
+
+    def allow(self, duration_s: float) -> bool:
+        low, high = self.min_s or 0.0, self.max_s or float("inf")
+        return low <= duration_s <= high
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sample ready for a shard. members is empty when the clip's duration is outside the limits."""
+
+    key: str
+    members: dict[str, bytes]
+    duration_s: float
+
+
+def prepare(utterance: Utterance, limits: Limits) -> Prepared | Bad:
+    """Load, convert and describe one utterance; what is wrong with it comes back as a `Bad`."""
+    try:
+        meta: dict[str, Any] = {"text": utterance.text, "lang": utterance.lang}
+        audio, duration_s = {}, 0.0
+        if utterance.audio is not None:
+            content, samples = read(utterance)
+            duration_s = len(samples) / SAMPLE_RATE
+            if not limits.allow(duration_s):
+                return Prepared(utterance.key, {}, duration_s)
+            kind = is_plain(content) if content is not None else None
+            audio = {kind: content} if kind and content is not None else {"flac": encode_flac(samples)}
+            meta["duration_s"] = round(duration_s, 4)
+        if utterance.speaker:
+            meta["speaker"] = utterance.speaker
+        if utterance.keywords:
+            meta["keywords"] = list(utterance.keywords)
+        if utterance.parts:
+            meta["concatenated"] = [part.key for part in utterance.parts]
+            meta["texts"] = [part.text for part in utterance.parts]
+        return Prepared(utterance.key, {**audio, META: dumps(meta)}, duration_s)
+    except (ArlError, OSError) as error:
+        return Bad(utterance.label, " ".join(str(error).split()))
+
+
+def prepare_all(utterances: list[Utterance], limits: Limits, jobs: int) -> Iterator[Prepared | Bad]:
+    """`prepare` for each utterance, in order, by `jobs` processes."""
+    if jobs <= 1 or len(utterances) < SMALL:
+        yield from (prepare(utterance, limits) for utterance in utterances)
+        return
+    # spawn: this process may have threads (a progress bar, an imported library), which a fork would break
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_start_job) as pool:
+        todo: Iterable[Utterance] = iter(utterances)
+        waiting: deque[Future[Prepared | Bad]] = deque()
+        try:
+            while True:
+                waiting.extend(
+                    pool.submit(prepare, utterance, limits) for utterance in islice(todo, jobs * AHEAD - len(waiting))
+                )
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _start_job() -> None:
+    """In a new process: one thread, and leave Ctrl-C to the process that started it, and end when it does."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot stop its jobs, and they would wait for work for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def read(utterance: Utterance) -> tuple[bytes | None, np.ndarray]:
+    """The file's content if it may be kept as it is, and its samples: float32 [n] at 16 kHz."""
+    audio = utterance.audio() if callable(utterance.audio) else utterance.audio
+    if isinstance(audio, np.ndarray):
+        return None, audio
+    if audio is None:
+        raise ArlError("no recording")
+    if isinstance(audio, Path) and not audio.is_file():
+        raise ArlError("no such audio file")
+    whole = utterance.start_s == 0 and utterance.end_s is None
+    name = utterance.name or (str(audio) if isinstance(audio, Path) else "")
+    samples = load(audio, SAMPLE_RATE, name, utterance.start_s, utterance.end_s)
+    if not whole:
+        return None, samples
+    return audio.read_bytes() if isinstance(audio, Path) else audio, samples

@@ -1,0 +1,36 @@
+"""Texts to speak, without recordings: a line each, or `KEY<tab>TEXT`.
+
+    arl data --texts prompts.txt -o texts
+
+Empty lines are passed over. A text without a key is named by its file and line.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from arl.data.corpora.utterance import Bad, Corpus, Entry, Utterance, one_line
+from arl.errors import ArlError
+
+
+def corpus(file: Path) -> Corpus:
+    """Raises ArlError when there is no such file, or no text in it."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ArlError(f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ArlError(f"{file}: not UTF-8 text") from error
+    if not any(line.strip() for line in lines):
+        raise ArlError(f"{file}: no text in it")
+    return Corpus(str(file), lambda scratch: _entries(file, lines), files=[file])
+
+
+def _entries(file: Path, lines: list[str]) -> Iterator[Entry]:
+    for number, line in enumerate(lines, start=1):
+        key, tab, text = line.partition("\t")
+        if not tab:
+            key, text = f"{file.stem}-{number:06d}", line
+        if tab and not (key.strip() and text.strip()):
+            yield Bad(f"{file}:{number}", "a key, a tab and a text are expected, or a text alone")
+        elif text.strip():
+            yield Utterance(key, one_line(text), None)

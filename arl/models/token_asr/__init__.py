@@ -1,0 +1,1 @@
+"""A recogniser of acoustic tokens: the differentiable reward of DiffRO."""

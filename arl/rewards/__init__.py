@@ -1,0 +1,1 @@
+"""The reward stage: reading rollouts, scoring them by programs, totals and advantages."""

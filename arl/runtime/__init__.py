@@ -1,0 +1,1 @@
+"""What every stage does around its work: its run, its failures, reading ahead, the device, resident processes."""

@@ -1,0 +1,202 @@
+"""What every stage does around its work: which shards are to do, where they go, and one record per shard.
+
+A stage's output shard is skipped when it is complete and was made with the same arguments from the same
+inputs: the shard's end marker carries a fingerprint of (stage, arguments, policy, the inputs' digests),
+so this costs one read of each file's tail. Each finished shard adds a line to `stage.jsonl` beside it;
+`arl report` and the loop's line read only that.
+
+    run = StageRun("rollout", out, arguments, sources=shards)
+    for name, inputs in run.pending(joined_shards(shards)):
+        with run.shard(name, inputs) as shard:
+            shard.write(key, {"rollout.json": data})
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from arl.errors import ArlError, UsageError
+from arl.runtime.console import note
+from arl.runtime.process import age_s
+from arl.shards.growing import growth_of, wait_until_whole
+from arl.shards.marker import read_marker
+from arl.shards.paths import SPOOL
+from arl.shards.record import RECORD, read_record
+from arl.shards.writer import ShardWriter
+
+
+def default_out(stage: str, shards: Sequence[str | Path]) -> Path:
+    """The folder named after the stage beside the first `--shards` (`emb/` → `rollout/`)."""
+    first = Path(str(shards[0]))
+    if str(first) == "-" or first.parent.name.startswith(SPOOL):
+        raise ArlError("reading standard input needs --out")
+    folder = first.parent if first.suffix == ".tar" else first
+    return folder.resolve().parent / stage
+
+
+_began: float | None = None  # time.monotonic() at which a resident process's job was asked for
+
+
+def job_began(at: float) -> None:
+    """Said by a resident process before each job: from here on its time and its peak memory are counted.
+
+    at: time.monotonic() when the command line was started.
+    """
+    global _began
+    _began = at
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+
+
+def seconds_since_start() -> float:
+    """Wall seconds since this command was started: what interpreter and imports have cost so far."""
+    return age_s() if _began is None else time.monotonic() - _began
+
+
+def peak_memory_mb() -> float:
+    """Peak resident memory of this process, in MB (1e6 bytes); of a resident process, that of its job."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+class Phases:
+    """Wall seconds of a stage's moments: load (process, imports), wake (onto the device), run, sleep, write."""
+
+    def __init__(self) -> None:
+        self.seconds = {"load": seconds_since_start(), "wake": 0.0, "run": 0.0, "sleep": 0.0, "write": 0.0}
+        self._inside = 0.0  # seconds of the phases inside the present one
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Adds the block's wall seconds to one of them; those of a phase inside it count for that one only."""
+        start, before, self._inside = time.monotonic(), self._inside, 0.0
+        try:
+            yield
+        finally:
+            seconds = time.monotonic() - start
+            self.seconds[name] += seconds - self._inside
+            self._inside = before + seconds
+
+    def rounded(self) -> dict[str, float]:
+        """For a record."""
+        return {name: round(value, 4) for name, value in self.seconds.items()}
+
+    def clear(self) -> None:
+        """Counts from zero: a record has been written."""
+        self.seconds = dict.fromkeys(self.seconds, 0.0)
+
+
+@dataclass
+class StageRun:
+    """One invocation of a stage over the shards of its inputs.
+
+    arguments: everything that changes the result (paths do not), JSON-serialisable.
+    sources: the input folders, recorded so that a later stage can find its way back to the audio.
+    """
+
+    stage: str
+    out: Path
+    arguments: Mapping[str, Any]
+    sources: Sequence[str | Path] = ()
+    policy: str | None = None
+    force: bool = False
+    phases: Phases = field(default_factory=Phases)
+    skipped: int = 0
+
+    def __post_init__(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Adds the block's wall seconds to one of load, wake, run, sleep, write."""
+        return self.phases.phase(name)
+
+    def fingerprint(self, inputs: Sequence[Path]) -> str:
+        """Names the result: equal stage, arguments, policy and input contents give an equal fingerprint."""
+        digests = []
+        for path in inputs:
+            wait_until_whole(path)
+            marker = read_marker(path)
+            if marker is None:
+                raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
+            digests.append(marker.sha256)
+        what = [self.stage, dict(self.arguments), self.policy, digests]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+    def pending(self, shards: Iterable[tuple[str, Sequence[Path]]]) -> Iterator[tuple[str, Sequence[Path]]]:
+        """Yields the shards still to do; complete ones made the same way are counted and left alone."""
+        for name, inputs in shards:
+            marker = None if self.force else read_marker(self.path(name))
+            if marker is not None and marker.made == self.fingerprint(inputs):
+                self.skipped += 1
+            else:
+                yield name, inputs
+        if self.skipped:
+            note(f"{self.stage}: {self.skipped} shard(s) in {self.out} already done (-f redoes them)")
+
+    def path(self, name: str) -> Path:
+        return self.out / f"{name}.tar"
+
+    @contextmanager
+    def shard(self, name: str, inputs: Sequence[Path], copy: int | None = None) -> Iterator["OpenShard"]:
+        """Opens the output shard; at the end of the block it is recorded and published, on an exception removed.
+
+        copy: descriptor of a pipe that gets the same bytes as they come.
+        """
+        grows = any(growth_of(path) for path in inputs)
+        writer = ShardWriter(self.path(name), "" if grows else self.fingerprint(inputs), copy)
+        with writer:
+            shard = OpenShard(self, writer)
+            yield shard
+            if grows:  # what it was made from is known only now
+                writer.made = self.fingerprint(inputs)
+            self.record(name, writer.made, shard)
+        self.phases.clear()
+
+    def record(self, name: str, made: str, shard: "OpenShard") -> None:
+        """Appends the shard's `stage.jsonl` line, in one write."""
+        seconds = self.phases.rounded()
+        line = {
+            "stage": self.stage, "shard": name, "made": made, "samples": shard.samples, "policy": self.policy,
+            "arguments": dict(self.arguments), "sources": self.relative_sources(), "seconds": seconds,
+            "peak_memory_mb": round(peak_memory_mb(), 1), **shard.figures,
+        }  # fmt: skip
+        if shard.audio_s:
+            line |= {"audio_s": round(shard.audio_s, 3), "rtf": round(sum(seconds.values()) / shard.audio_s, 5)}
+        with (self.out / RECORD).open("a") as stream:
+            stream.write(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n")
+
+    def relative_sources(self) -> list[str]:
+        """The input folders relative to the output folder, so that a run can be moved as a whole."""
+        kept = [Path(source).resolve() for source in self.sources if growth_of(Path(source)) is None]
+        return [os.path.relpath(source, self.out.resolve()) for source in kept]
+
+
+@dataclass
+class OpenShard:
+    """An output shard being written; `figures` go into its `stage.jsonl` line."""
+
+    run: StageRun
+    writer: ShardWriter
+    samples: int = 0
+    audio_s: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, key: str, members: Mapping[str, bytes]) -> None:
+        with self.run.phase("write"):
+            self.writer.write(key, members)
+        self.samples += 1
+
+
+def policy_of_embeddings(shards: Sequence[str]) -> Path:
+    """The policy that the `encode` record beside the embeddings names. ArlError when there is none."""
+    for source in shards:
+        folder = Path(source) if Path(source).is_dir() else Path(source).parent
+        for line in read_record(folder):
+            if "policy_path" in line:
+                return folder / line["policy_path"]
+    raise UsageError(f"{', '.join(shards)}: no record of the policy these embeddings were made with; give --policy")

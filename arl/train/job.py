@@ -1,0 +1,72 @@
+"""What one `arl update` is asked to do, and the fingerprint of its result."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from arl.errors import ArlError
+from arl.losses.heads import HeadSpec
+from arl.policy import MARKER, Policy
+from arl.shards.marker import read_marker
+
+Shard = tuple[str, Sequence[Path]]  # a name, and the path of each joined column
+
+
+Shards = tuple[str, Sequence[Sequence[Path]]]  # those of one batch: its name, and each one's paths
+
+
+@dataclass(frozen=True)
+class Job:
+    """One update. start: the policy to train; anchor: the reference of the KL, if any; settings: everything else that
+    changes the result, JSON-serialisable (`arl update` makes it). heads: what a loss on acoustic tokens maximises,
+    named in the settings by their content."""
+
+    start: Policy
+    anchor: Policy | None
+    shards: Sequence[Shard]
+    out: Path
+    settings: Mapping[str, Any]
+    heads: Sequence[HeadSpec] = ()
+
+    @cached_property
+    def made(self) -> str:
+        """Names the next policy: equal policy, reference, settings and shard contents give equal weights."""
+        policies = [self.start.version, self.start.frontend_id, self.anchor.version if self.anchor else None]
+        return fingerprint(policies, self.settings, self.shards)
+
+    @property
+    def batches(self) -> list[Shards]:
+        """The shards of each batch: one, or with `gather` all of them."""
+        if self.settings["gather"]:
+            return [(self.shards[-1][0], [paths for _, paths in self.shards])]
+        return [(name, [paths]) for name, paths in self.shards]
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where an unfinished run keeps its last whole state."""
+        return self.out.parent / f".{self.out.name}.checkpoint"
+
+    def is_done(self) -> bool:
+        """Whether `out` already is what this job would write."""
+        return is_made(self.out, self.made)
+
+
+def is_made(folder: Path, made: str) -> bool:
+    return (folder / MARKER).is_file() and Policy.open(folder).fields.get("made") == made
+
+
+def fingerprint(policies: Sequence[str | None], settings: Mapping[str, Any], shards: Sequence[Shard]) -> str:
+    """32 hex digits over the policies' versions, the settings and the shards' contents."""
+    digests = []
+    for _, paths in shards:
+        for path in paths:
+            marker = read_marker(path)
+            if marker is None:
+                raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
+            digests.append(marker.sha256)
+    what = [*policies, dict(settings), digests]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]

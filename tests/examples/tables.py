@@ -1,0 +1,33 @@
+"""What tests of make's runs and tables have in common: a table's cells, make's plan, an end to what make started."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from arl.engine import server
+from arl.runtime.warm import state
+from arl.runtime.warm.start import stop
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cells(text: str, name: str) -> list[str]:
+    """The row of a Markdown table that begins with `name`."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def planned(*words: str) -> str:
+    """What make would run."""
+    command = ["make", "-n", "-o", ".venv/arl.done", *words]
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def stop_all(run: Path) -> None:
+    """Ends the engine and the resident stages of a run's folder."""
+    server.stop(run / "engine")
+    for stage in state.STAGES:
+        stop(str(run / "warm"), stage)

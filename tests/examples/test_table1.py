@@ -1,0 +1,219 @@
+"""Table 1: its figures on hand-made evaluations, its plan as make sees it, and a toy run with the engine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from arl.engine import server
+from arl.errors import ArlError
+from arl.evaluation import arms
+from arl.evaluation.bootstrap import paired_relative, rate_interval
+from arl.evaluation.folder import write
+from arl.evaluation.score import score
+from arl.policy import Policy
+from arl.shards.columns import dumps
+from arl.shards.reader import read_shard
+from arl.shards.writer import write_shard
+from arl.text.hallucination import fired
+from examples.asr import looped, table1
+from tests.examples.tables import ROOT, cells, planned, stop_all
+from tests.tiny_asr import make_tiny_asr_policy
+
+REFERENCES = {
+    "short": [f"press {word} now" for word in ("one", "two", "three", "four", "five", "six", "seven", "eight")],
+    "long": [f"your call to {word} is number {word} in the line" for word in ("anna", "bert", "carl", "dora")],
+}
+
+
+def evaluation(folder: Path, wrong: dict[str, list[int]], said: str = "stop") -> None:
+    """An `arl eval` folder in which the last word of the utterances `wrong` is `said`."""
+    rows: list[dict[str, Any]] = []
+    for name, references in REFERENCES.items():
+        for number, text in enumerate(references):
+            heard = text if number not in wrong.get(name, []) else f"{text.rpartition(' ')[0]} {said}"
+            meta = {"text": text, "lang": "en", "keywords": [text.split()[1]]}
+            rows.append(score(name, f"{name}-{number}", meta, heard, 2.0))
+    write(folder, rows, {})
+
+
+def make_runs(runs: Path) -> Path:
+    evaluation(runs / "base", {"short": [0, 1, 2, 3], "long": [0, 1]})
+    for seed, wrong in enumerate(([0], [0, 1], [1])):
+        evaluation(runs / "Rall-Dall" / str(seed) / "final", {"short": wrong, "long": [0]})
+        evaluation(runs / "R1-D0" / str(seed) / "final", {"short": [0, 1, 2, 3], "long": [0, 1, 2]})
+    return runs
+
+
+def test_figures_are_pooled_over_seeds_and_paired_with_the_base(tmp_path: Path) -> None:
+    runs = make_runs(tmp_path)
+    text = table1.markdown(table1.read_arms(runs))
+    base, whole = cells(text, "base"), cells(text, "R_all / D_all")
+    assert base[1].startswith("16.67 (") and base[2:4] == ["–", "–"]  # 4 of 24 words
+    assert whole[1].startswith("5.56 (") and whole[3] == "4.2 8.3 4.2"  # (1 + 2 + 1) / 3 of 24 words
+    assert whole[2].startswith("-66.7 (") and whole[5].startswith("-50.0 (")
+    assert cells(text, "R1 / D0")[5].startswith("+50.0 (")
+    assert text.index("| R1 / D0 |") < text.index("| R_all / D_all |")
+    assert "Set `short`: 8 utterances, 24 words." in text and "Set `long`: 4 utterances, 40 words." in text
+
+
+def test_with_one_seed_the_intervals_are_those_of_eval() -> None:
+    rng = np.random.default_rng(0)
+    names = table1.all_columns()
+    counts = np.zeros((2, 1, 60, len(names)), dtype=np.int64)
+    counts[..., names.index("hits")] = 5
+    counts[..., names.index("insertions")] = rng.integers(0, 4, (2, 1, 60))
+    ours, base = counts
+    wer = table1.BY_NAME["wer"]
+    errors, old, words = (each[0, :, names.index(name)] for each, name in
+                          ((ours, "insertions"), (base, "insertions"), (ours, "hits")))  # fmt: skip
+    pairs = [
+        (arms.pooled(ours, wer.of), rate_interval(errors, words)),
+        (arms.change(ours, base, wer.of), paired_relative(errors, old)),
+    ]
+    for found, expected in pairs:
+        assert found is not None and found.value == pytest.approx(expected.value)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.01)
+
+
+def test_seeds_that_differ_widen_the_interval() -> None:
+    names = table1.all_columns()
+    counts = np.zeros((3, 40, len(names)), dtype=np.int64)
+    counts[..., names.index("hits")] = 5
+    same, different = counts.copy(), counts.copy()
+    same[..., names.index("insertions")] = 2
+    different[..., names.index("insertions")] = np.array([1, 2, 3])[:, None]
+    wer = table1.BY_NAME["wer"]
+    one, other = arms.pooled(same, wer.of), arms.pooled(different, wer.of)
+    assert one is not None and other is not None and one.value == other.value == pytest.approx(0.4)
+    assert one.high - one.low < 1e-9 and (other.low, other.high) == pytest.approx((0.2, 0.6))
+
+
+def test_evaluations_of_other_utterances_are_refused(tmp_path: Path) -> None:
+    runs = make_runs(tmp_path)
+    folder = runs / "R1-D0" / "1" / "final"
+    lines = (folder / "utterances.jsonl").read_text().splitlines(keepends=True)
+    (folder / "utterances.jsonl").write_text("".join(lines[1:]))
+    with pytest.raises(ArlError, match="R1-D0/1/final: not the utterances of the base's evaluation"):
+        table1.read_arms(runs)
+    with pytest.raises(ArlError, match="no finished run"):
+        evaluation(tmp_path / "empty" / "base", {})
+        table1.read_arms(tmp_path / "empty")
+
+
+def test_command_writes_markdown_and_picture(tmp_path: Path) -> None:
+    runs = make_runs(tmp_path / "runs")
+    table1.main(runs, tmp_path / "T.md", tmp_path / "t.png")
+    assert "| R_all / D_all |" in (tmp_path / "T.md").read_text()
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
+    runs, page = make_runs(tmp_path / "runs"), tmp_path / "RESULTS.md"
+    page.write_text(f"# Results\n\n{table1.BEGIN}\nold\n{table1.END}\n\nmore\n")
+    for _ in range(2):
+        table1.main(runs, page)
+    text = page.read_text()
+    assert text.startswith("# Results\n") and text.endswith(f"{table1.END}\n\nmore\n") and "old" not in text
+    assert text.count("| R_all / D_all |") == 3
+
+
+def test_the_full_table_is_planned(tmp_path: Path) -> None:
+    plan = planned("table1", f"T1={tmp_path}")
+    runs = [line for line in plan.splitlines() if line.startswith("make --no-print-directory")]
+    assert len(runs) == 7 * 3 and sum(" control " in line for line in runs) == 3
+    whole = next(line for line in runs if "Rall-Dall/2 " in line)
+    assert " SEED=2 " in whole and "D1+D2+D3" in whole and "LOSS=dapo" in whole
+    assert 'REWARD="--with wer --with keyword=0.5 --gate hallucination=-1"' in whole
+    assert all("LOSS=mwer" in line for line in runs if "MWER-Dall" in line)
+    trained = {word for line in runs for word in line.split() if word.startswith("TRAIN=")}
+    assert trained == {f"TRAIN={tmp_path}/sets/{name}" for name in ("D0", "D0+D2", "D1+D2", "D1+D2+D3")}
+    chosen = next(
+        line for line in plan.replace("\\\n", " ").splitlines() if line.startswith("arl mine") and "D0+D2" in line
+    )
+    assert all(f"--against {tmp_path}/human/{part}" in chosen for part in ("test", "dev"))
+
+
+def test_the_quick_table_and_the_development_set_are_planned(tmp_path: Path) -> None:
+    quick = planned("table1", f"T1={tmp_path}", "QUICK=1")
+    assert quick.count("make --no-print-directory") == 4 and "STEPS=2 " in quick and f"{tmp_path}/runs-dev" in quick
+    tuned = planned("table1", f"T1={tmp_path}", "ON=dev", "ARMS=Rall-Dall", "SEEDS=0", "T1_LR=1e-4")
+    assert tuned.count("make --no-print-directory") == 1 and "LR=1e-4" in tuned
+    assert f"{tmp_path}/emb/test" not in tuned
+
+
+WORDS = "anchor basket candle dragon engine forest garden hammer island jacket kettle ladder market needle orange"
+
+
+def noise(folder: Path, first: int, count: int) -> Path:
+    """`count` recordings of noise, each with a text of its own."""
+    rng, words = np.random.default_rng(first), WORDS.split()
+    folder.mkdir()
+    for number in range(first, first + count):
+        wave = 0.1 * rng.standard_normal(3200 + 640 * (number % 10))
+        soundfile.write(folder / f"u{number:03d}.wav", wave, 16000)
+        rare = "".join("aeioubdgkt"[int(digit)] for digit in f"{number:03d}" * 2)
+        (folder / f"u{number:03d}.txt").write_text(f"{words[number % 15]} {words[number // 15]} {rare}")
+    return folder
+
+
+def test_transcripts_that_loop(tmp_path: Path) -> None:
+    """Same keys, a share of the texts goes on with its end, which the gate sees; the seed says which."""
+    texts = {f"u{k}": f"{word} is what number {k} says" for k, word in enumerate(["who", "where", "when"] * 20)}
+    rows = ((key, {"json": dumps({"text": text, "lang": "en"}), "wav": b"RIFF"}) for key, text in texts.items())
+    write_shard(tmp_path / "audio" / "000000.tar", rows)
+    for out in ("one", "two"):
+        looped.main(tmp_path / "audio", tmp_path / out, 0.5, seed=3)
+    (shard,) = (tmp_path / "one").glob("*.tar")
+    assert shard.read_bytes() == (tmp_path / "two" / shard.name).read_bytes()
+    found = {sample.key: sample.json("json")["text"] for sample in read_shard(shard)}
+    longer = [key for key, text in found.items() if text != texts[key]]
+    assert list(found) == list(texts) and all(text.startswith(texts[key]) for key, text in found.items())
+    assert 15 < len(longer) < 45
+    assert all("insertion" in fired(found[key], texts[key], "en") for key in longer)
+
+
+@pytest.mark.engine
+def test_the_quick_table_runs_and_is_resumed(tmp_path: Path) -> None:
+    """All of it on noise with a random policy: data, sets, four arms, evaluations on four sets, table and picture."""
+    t1, environment = tmp_path / "t1", {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    arl = str(Path(sys.executable).with_name("arl"))
+    splits = "test=0.2,sft=0.1,dev=0.3,train=0.4"
+    for command in (
+        ["data", "--folder", noise(tmp_path / "one", 0, 60), "--split", splits, "-o", t1 / "human"],
+        ["data", "--folder", noise(tmp_path / "two", 100, 60), "-o", t1 / "synthetic"],
+        ["data", "--folder", noise(tmp_path / "three", 160, 40), "--split", "test=0.5,dev=0.5", "-o", t1 / "made"],
+    ):
+        subprocess.run([arl, *map(str, command)], check=True, env=environment)
+    make_tiny_asr_policy(t1 / "policy")
+    sizes = "D0=8,D1=8,D2=2,D3=4"
+    command = [
+        "make",
+        "table1",
+        "QUICK=1",
+        f"T1={t1}",
+        "T1_LONG=1.5-2.5",
+        f"T1_SIZES={sizes}",
+        "T1_TOKENS=12",
+        "T1_LR=1e-2",
+        "T1_TEMPERATURE=1",
+    ]
+    try:
+        for _ in range(2):
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    finally:
+        stop_all(t1)
+    assert "step    " not in done.stdout + done.stderr  # nothing was done twice
+    text = (t1 / "runs-dev" / "TABLE1.md").read_text()
+    for name in ("base", "R1 / D0", "R_all / D_all", "MWER / D_all", "SFT / D_all"):
+        assert len(cells(text, name)) == 13
+    assert all(f"Set `{name}`" in text for name in ("short", "long", "long-human", "keyword"))
+    assert (t1 / "runs-dev" / "table1.png").is_file()
+    versions = {Policy.open(path).version for path in (t1 / "runs-dev").glob("*/0/step-000002/policy")}
+    assert len(versions) == 3 and server.status(t1 / "engine") is None

@@ -1,0 +1,62 @@
+"""What `make loop` would do, by `make -n`: no stage runs."""
+
+import os
+from pathlib import Path
+
+from tests.examples.tables import planned
+
+
+def plan(run: Path, *values: str) -> str:
+    """The commands of `make loop`; the environment's set-up is taken as done."""
+    return planned("loop", f"RUN={run}", *values)
+
+
+def finish(run: Path, steps: int) -> None:
+    """The stamps of a run of so many steps, in the order in which make leaves them."""
+    names = ["data/data.done", "policy/arl.json", "encode.done", "eval/000000/summary.json"]
+    for step in range(1, steps + 1):
+        names += [f"step-{step:06d}/{stage}.done" for stage in ("reward", "update", "sync", "loop")]
+    for second, name in enumerate([*names, "eval/final/summary.json"]):
+        path = run / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, (1_700_000_000 + second, 1_700_000_000 + second))
+
+
+def test_a_new_run_has_every_step_once(tmp_path: Path) -> None:
+    commands = plan(tmp_path / "run", "STEPS=3")
+    assert commands.count("arl update") == 3 and commands.count("arl encode") == 2
+    assert commands.index("step-000002/reward.done") < commands.index("step-000003/reward.done")
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+    finish(tmp_path / "run", 2)
+    commands = plan(tmp_path / "run", "STEPS=2")
+    assert "arl update" not in commands and "arl eval" not in commands
+
+
+def test_a_finished_run_goes_on_with_more_steps(tmp_path: Path) -> None:
+    finish(tmp_path / "run", 2)
+    commands = plan(tmp_path / "run", "STEPS=4")
+    assert commands.count("arl update") == 2 and "step-000002/rollout" not in commands
+    assert "-o " + str(tmp_path / "run/eval/final") in commands
+
+
+def test_a_policy_is_evaluated_once(tmp_path: Path) -> None:
+    commands = plan(tmp_path / "run", "STEPS=4", "EVAL_EVERY=2")
+    assert commands.count("arl eval ") == 3  # the start, after step 2, after step 4
+    assert f"cp -r {tmp_path}/run/eval/000004 {tmp_path}/run/eval/final.part" in commands
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    finish(tmp_path / "run", 2)
+    for name in ("step-000002/sync.done", "step-000002/loop.done", "eval/final/summary.json"):
+        (tmp_path / "run" / name).unlink()
+    commands = plan(tmp_path / "run", "STEPS=2")
+    assert "arl update" not in commands and commands.count("arl sync") == 2  # the engine's first, then the step's
+
+
+def test_old_shards_can_be_deleted(tmp_path: Path) -> None:
+    finish(tmp_path / "run", 2)
+    assert not (tmp_path / "run/step-000001/rollout").exists()  # only the stamps are there
+    assert "arl rollout" not in plan(tmp_path / "run", "STEPS=2")
