@@ -125,7 +125,7 @@ def update(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> di
     import torch
 
     from arl.losses.grpo import Grpo
-    from arl.runtime import model_cache
+    from arl.runtime.model_cache import MODEL_CACHE
     from arl.train.data import Batch as TrainingBatch
 
     learner = make_learner(shape, device)
@@ -142,7 +142,7 @@ def update(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> di
     left = torch.cuda.memory_allocated() / 1e9 if device != "cpu" else 0.0
     write_s = wall(lambda: learner.model.save_pretrained(folder / "next"), device)
     shutil.rmtree(folder / "next")
-    model_cache.forget_all()
+    MODEL_CACHE.clear()
     return {
         "seconds": seconds, "first_s": first_s, "wake_s": wake_s, "sleep_s": sleep_s, "write_s": write_s,
         "peak_gb": peak, "left_after_sleep_gb": left, "tokens": sum(group.n_tokens for group in groups), **compared,

@@ -47,12 +47,13 @@ def decode(
     from arl.errors import UsageError
     from arl.models import family
     from arl.policy import Policy
-    from arl.runtime import model_cache
     from arl.runtime.ahead import ahead
     from arl.runtime.budget import FailureBudget
     from arl.runtime.console import progress
     from arl.runtime.device import pick_device
     from arl.runtime.lease import device_lease
+    from arl.runtime.model_cache import MODEL_CACHE
+    from arl.runtime.offload import sleep
     from arl.runtime.stage import StageRun, default_out, policy_of_embeddings
     from arl.shards.paths import joined_shards
     from arl.shards.reader import read_joined
@@ -72,7 +73,7 @@ def decode(
     budget = FailureBudget(max_failed)
     with device_lease("decode", str(where), put_to_sleep):
         with run.phase("wake"):
-            kept = model_cache.take(opened.frontend_dir)
+            kept = MODEL_CACHE.pop(opened.frontend_dir)
             decoder = (family(opened.family).decoder.load(opened.frontend_dir) if kept is None else kept).to(where)
             speakers = speakers_of(opened, decoder)
         for (name, inputs), groups in ahead((job, read_groups(read_joined(job[1]), opened)) for job in todo):
@@ -84,5 +85,5 @@ def decode(
                     shard.write(group.key, members_of(group, decoded, budget))
                 shard.audio_s = decoded.audio_s
                 shard.figures |= decoded.figures() | {"groups": len(groups), "hypotheses": n_clips}
-        model_cache.sleep([decoder])
-        model_cache.keep(decoder, opened.frontend_dir)
+        sleep([decoder])
+        MODEL_CACHE.put(decoder, opened.frontend_dir)

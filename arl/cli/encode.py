@@ -48,11 +48,12 @@ def encode(
     from arl.models import family
     from arl.models.qwen2_flow.encode import encode_texts
     from arl.policy import Policy
-    from arl.runtime import model_cache
     from arl.runtime.ahead import ahead
     from arl.runtime.console import progress
     from arl.runtime.device import pick_device
     from arl.runtime.lease import device_lease
+    from arl.runtime.model_cache import MODEL_CACHE
+    from arl.runtime.offload import sleep
     from arl.runtime.stage import StageRun, default_out
     from arl.shards.paths import joined_shards
     from arl.shards.reader import read_joined
@@ -74,7 +75,7 @@ def encode(
             encode_texts(run, todo, opened, batch_s, budget, bar, where)
             return
         with run.phase("wake"):
-            kept = model_cache.take(opened.frontend_dir)
+            kept = MODEL_CACHE.pop(opened.frontend_dir)
             frontend = (family(opened.family).frontend.load(opened.frontend_dir) if kept is None else kept).to(where)
         loaded = ahead((job, load_shard(read_joined(job[1]), frontend.sample_rate)) for job in todo)
         for (name, inputs), clips in loaded:
@@ -86,5 +87,5 @@ def encode(
                     shard.audio_s += duration_s
                 shard.figures["policy_path"] = os.path.relpath(policy, out)
             bar.advance()
-        model_cache.sleep([frontend])
-        model_cache.keep(frontend, opened.frontend_dir)
+        sleep([frontend])
+        MODEL_CACHE.put(frontend, opened.frontend_dir)

@@ -1,7 +1,9 @@
-"""Tensors to page-locked host memory."""
+"""From the device to page-locked host memory."""
+
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def to_host(tensor: Tensor) -> Tensor:
@@ -10,3 +12,14 @@ def to_host(tensor: Tensor) -> Tensor:
         return tensor
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
     return host.copy_(tensor)
+
+
+def sleep(modules: Iterable[nn.Module], optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Takes weights, buffers and optimizer state off the device in place, into page-locked memory; frees its cache."""
+    tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]
+    if optimizer is not None:
+        tensors += [tensor for state in optimizer.state.values() for tensor in state.values()]
+    for tensor in tensors:
+        tensor.data = to_host(tensor.data)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

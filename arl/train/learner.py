@@ -18,7 +18,8 @@ from arl.losses.importance import Correction
 from arl.losses.part import Loss
 from arl.models import family
 from arl.policy import Policy, link_tree, write_policy
-from arl.runtime import model_cache
+from arl.runtime.model_cache import MODEL_CACHE
+from arl.runtime.offload import sleep
 from arl.train.data import Batch
 from arl.train.groups import Group
 from arl.train.optimizer import Schedule, load_state, make_adamw, restore, save_state, state_tensors
@@ -57,7 +58,7 @@ class Learner:
 
     def resume(self) -> None:
         """Takes over the optimizer state that the policy folder carries, if any."""
-        kept = model_cache.take(self.policy.state_dir)
+        kept = MODEL_CACHE.pop(self.policy.state_dir)
         if kept is None:
             self.updates = load_state(self.policy.state_dir, self.optimizer, self.named)
         else:
@@ -66,14 +67,14 @@ class Learner:
 
     def sleep(self) -> None:
         """Leaves the device: weights, reference and optimizer state go to host memory."""
-        model_cache.sleep([m for m in (self.model, self.reference, self.frontend) if m is not None], self.optimizer)
+        sleep([m for m in (self.model, self.reference, self.frontend) if m is not None], self.optimizer)
 
     def keep(self, policy: Policy, anchor: Policy | None) -> None:
         """Leaves what this job has loaded to the next one, if this process is resident. policy: what was saved last."""
-        model_cache.keep(self.model, policy.llm_dir)
-        model_cache.keep((self.updates, state_tensors(self.optimizer, self.named)), policy.state_dir)
+        MODEL_CACHE.put(self.model, policy.llm_dir)
+        MODEL_CACHE.put((self.updates, state_tensors(self.optimizer, self.named)), policy.state_dir)
         if anchor is not None:
-            model_cache.keep(self.reference, anchor.llm_dir)
+            MODEL_CACHE.put(self.reference, anchor.llm_dir)
 
     def check(self, batch: Batch) -> float:
         """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|."""

@@ -7,15 +7,14 @@ import torch
 
 from arl.errors import ArlError
 from arl.runtime.device import quiet_transformers
-from arl.runtime.model_cache import take
+from arl.runtime.model_cache import MODEL_CACHE
 from arl.train.attention import use_shared_attention
 from arl.train.shared_prefix import check_decoder
 
 
 def llm(folder: Path, device: torch.device) -> Any:
-    """The causal LM in `folder` on the device: the kept one, or loaded."""
-
-    model = take(folder)
+    """The causal LM in `folder` on the device: from the model cache, or loaded."""
+    model = MODEL_CACHE.pop(folder)
     return load_llm(folder, device) if model is None else model.to(device)
 
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from arl.engine.session import put_to_sleep
 from arl.models import family
 from arl.policy import Policy, remove_stale
-from arl.runtime import model_cache
 from arl.runtime.console import note, progress
 from arl.runtime.device import pick_device
 from arl.runtime.lease import device_lease
+from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.stage import Phases, peak_memory_mb
 from arl.train import load
 from arl.train.job import Job, is_made
@@ -98,7 +98,7 @@ def make_learner(job: Job, n_steps: int, where: "torch.device") -> tuple[Learner
     done = resumed.fields["steps_done"] if resumed else 0
     if resumed or not job.settings["fresh_optimizer"]:
         learner.resume()
-    model_cache.forget_all()  # what this job has not taken
+    MODEL_CACHE.clear()  # what this job has not popped
     if learner.schedule.kind == "cosine" and not learner.schedule.total:
         learner.schedule = replace(learner.schedule, total=learner.updates - done + n_steps)
     return learner, done

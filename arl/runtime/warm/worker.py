@@ -259,9 +259,9 @@ def main() -> None:
     for name in PRELOADED[stage]:
         importlib.import_module(name)
     if stage in KEEPING:
-        from arl.runtime import model_cache
+        from arl.runtime.model_cache import MODEL_CACHE
 
-        model_cache.keep_between_jobs()
+        MODEL_CACHE.is_resident = True
     gc.collect()
     gc.freeze()  # what is imported stays: the collection after each job need not look at it
     print(f"{stage}: ready after {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
