@@ -1,7 +1,7 @@
-"""The `arl` command: one line per command here, the command itself in the module of its name.
+"""The `arl` command: its commands come from the table in `arl.runtime.stages`, each from the module of its name.
 
-Modules are light to import (no torch, no transformers), and only that of the command asked for is imported, so that
-help starts at once; each imports what it computes with when it runs. Exit codes: 0 done, 1 failure, 2 usage, 130
+Those modules are light to import (no torch, no transformers), and only that of the command asked for is imported, so
+that help starts at once; each imports what it computes with when it runs. Exit codes: 0 done, 1 failure, 2 usage, 130
 interrupted.
 """
 
@@ -15,31 +15,7 @@ import typer
 from arl import __version__
 from arl.errors import ArlError
 from arl.runtime.openmp import make_threads_patient
-
-STAGES = "Stages, in the data's order"
-AROUND = "Around the loop"
-LOOK = "Looking inside"
-
-COMMANDS = {  # name: (module, function, panel of the help)
-    "data": ("arl.cli.data", "data", AROUND),
-    "init": ("arl.cli.init", "init", AROUND),
-    "encode": ("arl.cli.encode", "encode", STAGES),
-    "rollout": ("arl.cli.rollout", "rollout", STAGES),
-    "decode": ("arl.cli.decode", "decode", STAGES),
-    "reward": ("arl.cli.reward", "reward", STAGES),
-    "update": ("arl.cli.update", "update", STAGES),
-    "sync": ("arl.cli.sync", "sync", STAGES),
-    "mine": ("arl.cli.mine", "mine", AROUND),
-    "train-token-asr": ("arl.cli.train_token_asr", "train_token_asr", AROUND),
-    "eval": ("arl.cli.evaluate", "evaluate", AROUND),
-    "eval-speech": ("arl.cli.evaluate_speech", "evaluate_speech", AROUND),
-    "report": ("arl.cli.report", "report", AROUND),
-    "export": ("arl.cli.export", "export", AROUND),
-    "ls": ("arl.cli.inspect", "ls", LOOK),
-    "cat": ("arl.cli.inspect", "cat", LOOK),
-    "check": ("arl.cli.inspect", "check", LOOK),
-}
-GROUPS = {"engine": "arl.cli.engine", "warm": "arl.cli.warm"}  # their modules have an `app` of commands
+from arl.runtime.stages import BY_NAME, COMMANDS, Command
 
 
 def make_app(wanted: str | None = None) -> typer.Typer:
@@ -53,13 +29,18 @@ def make_app(wanted: str | None = None) -> typer.Typer:
         help="Reinforcement learning of LLM-based speech recognition and synthesis, as composable stages.",
     )
     app.callback(invoke_without_command=True)(root)
-    for name, (module, function, panel) in COMMANDS.items():
-        if wanted == name or wanted not in {*COMMANDS, *GROUPS}:
-            app.command(name, rich_help_panel=panel)(getattr(importlib.import_module(module), function))
-    for name, module in GROUPS.items():
-        if wanted == name or wanted not in {*COMMANDS, *GROUPS}:
-            app.add_typer(importlib.import_module(module).app, name=name, rich_help_panel=AROUND)
+    for command in [BY_NAME[wanted]] if wanted in BY_NAME else COMMANDS:
+        add(app, command)
     return app
+
+
+def add(app: typer.Typer, row: Command) -> None:
+    """Adds the command, or the group of commands, that a row of the table names."""
+    found = getattr(importlib.import_module(row.module), row.function)
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=row.name, rich_help_panel=row.panel, hidden=row.is_hidden)
+    else:
+        app.command(row.name, rich_help_panel=row.panel, hidden=row.is_hidden)(found)
 
 
 def root(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:

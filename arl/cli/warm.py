@@ -13,14 +13,16 @@ from typing import Annotated
 import typer
 
 from arl.cli import options
-from arl.runtime.warm.state import STAGES
+from arl.runtime.stages import CAN_BE_WARM
 
 app = typer.Typer(no_args_is_help=True, help="Keep stages resident: no imports, no loading, per job.")
 
 Folder = Annotated[
     str | None, typer.Option("--warm", envvar="ARL_WARM", help="Folder of the workers' sockets and logs.")
 ]
-Which = Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(STAGES)}. Default: all.", show_default=False)]
+Which = Annotated[
+    list[str] | None, typer.Argument(help=f"Of {', '.join(CAN_BE_WARM)}. Default: all.", show_default=False)
+]
 
 
 @app.command()
@@ -68,7 +70,7 @@ def status(warm: Folder = None, json: options.Json = False) -> None:
 
     folder = folder_of(warm)
     rows = []
-    for stage in STAGES:
+    for stage in CAN_BE_WARM:
         if read_worker(folder, stage) is not None:
             answer = ask(folder, stage)
             rows.append({"stage": stage, "state": state_of(answer), **(answer or {})})
@@ -130,7 +132,7 @@ def checked(stages: list[str] | None) -> list[str]:
     """The stages asked for, each once. UsageError for one that cannot be warm."""
     from arl.errors import UsageError
 
-    unknown = [stage for stage in stages or () if stage not in STAGES]
+    unknown = [stage for stage in stages or () if stage not in CAN_BE_WARM]
     if unknown:
-        raise UsageError(f"{unknown[0]} is no stage that can be warm: one of {', '.join(STAGES)}")
-    return list(dict.fromkeys(stages or STAGES))
+        raise UsageError(f"{unknown[0]} is no stage that can be warm: one of {', '.join(CAN_BE_WARM)}")
+    return list(dict.fromkeys(stages or CAN_BE_WARM))

@@ -10,10 +10,8 @@ from typing import Any
 
 from arl.evaluation.alarms import ENDS, WATCHED, WINDOW, alarms, warning
 from arl.evaluation.picture import picture
+from arl.runtime.stages import STEP_FOLDERS
 from arl.shards.record import read_record
-
-STAGES = {"rollout": "rollout", "decode": "wav", "reward": "reward", "update": "update", "sync": "sync"}  # and folders
-
 
 FIGURES = ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread")  # of the update's record
 
@@ -23,7 +21,7 @@ NUMBERED = re.compile(r"^(\w+)-\d+\b")  # diversity-2.pitch: of the second progr
 
 def read_step(folder: Path) -> dict[str, Any] | None:
     """The figures of one step, or None when its update is not done."""
-    records = {stage: (read_record(folder / name) or [{}])[-1] for stage, name in STAGES.items()}
+    records = {stage: (read_record(folder / name) or [{}])[-1] for stage, name in STEP_FOLDERS.items()}
     if not records["update"]:  # the loop keeps a copy of it there, as it removes old policies
         records["update"] = (read_record(folder / "policy") or [{}])[-1]
     update, rollout = records["update"], records["rollout"]

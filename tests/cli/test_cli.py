@@ -15,7 +15,7 @@ HEAVY = {"torch", "transformers", "sglang", "scipy", "jiwer", "soundfile"}
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from arl.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from arl.cli.main import main; main()", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1", **environment})
 
 
@@ -45,7 +45,7 @@ def test_every_flag_has_help() -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["reward", "--help"], ["rollout", "--help"], ["update", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
-    program = "import sys; from arl.cli import make_app; make_app()(sys.argv[1:], standalone_mode=False); import json; "
+    program = "import json, sys; from arl.cli.main import make_app; make_app()(sys.argv[1:], standalone_mode=False); "
     program += "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})), file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -70,4 +70,4 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 def test_version() -> None:
-    assert run("--version").stdout.strip() == "0.1.0"
+    assert run("--version").stdout.strip() == "0.2.0"

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from arl.engine import server
-from arl.runtime.warm import state
+from arl.runtime.stages import CAN_BE_WARM
 from arl.runtime.warm.start import stop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,5 +29,5 @@ def planned(*words: str) -> str:
 def stop_all(run: Path) -> None:
     """Ends the engine and the resident stages of a run's folder."""
     server.stop(run / "engine")
-    for stage in state.STAGES:
+    for stage in CAN_BE_WARM:
         stop(str(run / "warm"), stage)

@@ -11,7 +11,7 @@ from arl.runtime.lease import device_lease, read_lease
 
 HOLD = """
 import sys
-from arl.lease import device_lease
+from arl.runtime.lease import device_lease
 with device_lease("update", "cpu") as waited_s:
     print(f"{waited_s:.3f}", flush=True)
     sys.stdin.readline()

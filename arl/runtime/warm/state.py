@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 FOLDER = ".arl/warm"
 ENVIRONMENT = "ARL_WARM"
-STAGES = ("encode", "rollout", "decode", "reward", "update", "sync", "report")  # the last for the loop's line per step
 
 
 def warm_folder(given: str | None = None) -> str | None:

@@ -23,34 +23,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arl.runtime.openmp import make_threads_patient
+from arl.runtime.stages import BY_NAME
 from arl.runtime.warm.identity import identity
 from arl.runtime.warm.messages import Closed, open_socket, receive, send
 from arl.runtime.warm.state import forget_worker, socket_name, write_worker
 
 GIVE_UP_S = 20.0  # after a job's client has gone and the job does not end
-PRELOADED = {
-    "encode": ("arl.cli.encode", "arl.models.whisper_qwen2.frontend", "arl.audio.io", "arl.shards.writer"),
-    "rollout": (
-        "arl.cli.rollout",
-        "arl.engine.client",
-        "arl.engine.server",
-        "httpx",
-        "tokenizers",
-        "arl.shards.writer",
-    ),
-    "decode": ("arl.cli.decode", "arl.models.qwen2_flow.decoder", "torchaudio", "arl.audio.io", "arl.shards.writer"),
-    "reward": (
-        "arl.cli.reward",
-        "arl.rewards.programs.inprocess",
-        "arl.text.wer",
-        "arl.text.normalise",
-        "rapidfuzz.distance",
-    ),
-    "update": ("arl.cli.update", "arl.train.run", "arl.train.learner", "transformers.models.qwen2.modeling_qwen2"),
-    "report": ("arl.cli.report",),
-    "sync": ("arl.cli.sync", "arl.engine.client", "arl.engine.server", "httpx"),
-}
-KEEPING = ("encode", "decode", "update")  # models, between jobs
 
 
 @dataclass
@@ -256,9 +234,10 @@ def main() -> None:
     make_threads_patient()
     _LOG = os.dup(2)
     os.chdir("/")
-    for name in PRELOADED[stage]:
+    row = BY_NAME[stage]
+    for name in (row.module, *(row.preloads or ())):
         importlib.import_module(name)
-    if stage in KEEPING:
+    if row.keeps_models:
         from arl.runtime.model_cache import MODEL_CACHE
 
         MODEL_CACHE.is_resident = True
