@@ -24,10 +24,11 @@ import typer
 from arl.cli import options
 from arl.errors import ArlError, UsageError
 from arl.runtime.console import note, stdout_console, warn
-from arl.shards.checks import is_number, shard_problems
+from arl.shards.checks import shard_problems
 from arl.shards.columns import META, tensor_headers
 from arl.shards.paths import STDIN, SUFFIX, expand, expand_braces, match_sources
 from arl.shards.reader import Sample, read_joined, scan_shard
+from arl.shards.rows import is_number
 
 PATHS_HELP = "Shards: folders, .tar files, a-{000000..000012}.tar, or - (standard input)."
 Join = Annotated[

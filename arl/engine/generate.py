@@ -10,8 +10,8 @@ from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import Progress
 from arl.shards import columns
-from arl.shards.columns import failed_to_encode
 from arl.shards.reader import Sample
+from arl.shards.rows import failed_to_encode
 
 
 def hypothesis_seeds(seed: int, key: str, group: int) -> list[int]:

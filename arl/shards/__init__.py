@@ -1,24 +1,6 @@
-"""Shards, the only thing that passes between stages: path grammar, strict reader, atomic writer, columns.
+"""Shards, the only thing that passes between stages: path grammar, strict reader, atomic writer, columns, typed rows.
 
-
-The names of the columns and their formats are in `arl.shards.columns`, foreign tars in `arl.shards.foreign`.
+The names of the columns are in `arl.shards.columns`, what their JSON holds in `arl.shards.rows`, foreign tars in
+`arl.shards.foreign`. Nothing is imported here, because a reward program with an environment of its own imports
+`arl.shards.place` and has the standard library only.
 """
-
-from arl.shards.marker import EndMarker, read_marker
-from arl.shards.paths import expand, joined_shards, spooled
-from arl.shards.reader import Sample, read_joined, read_shard
-from arl.shards.writer import ShardWriter, remove_stale, write_shard
-
-__all__ = [
-    "EndMarker",
-    "Sample",
-    "ShardWriter",
-    "expand",
-    "joined_shards",
-    "read_joined",
-    "read_marker",
-    "read_shard",
-    "remove_stale",
-    "spooled",
-    "write_shard",
-]

@@ -18,7 +18,6 @@ from typing import Any
 import orjson
 
 from arl.errors import ArlError
-from arl.shards import columns
 from arl.shards.paths import STDIN
 from arl.shards.reader import Sample
 
@@ -68,7 +67,7 @@ def dumps(value: Any) -> bytes:
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArlError(f"cannot be written as JSON{_culprit(value)}: {error}") from error
 
 
@@ -179,8 +178,3 @@ def read_tensor(sample: Sample, extension: str, name: str) -> Any:
     if tensor.dtype.startswith("float8"):
         raise ArlError(f"{sample.where}: tensor {name!r} is {tensor.dtype}, which numpy does not have; read with torch")
     return np.frombuffer(data, dtype=np.dtype(tensor.dtype).newbyteorder("<")).reshape(tensor.shape)
-
-
-def failed_to_encode(sample: Sample) -> bool:
-    """Whether this row of an embedding shard stands for an utterance that could not be read: no embeddings."""
-    return columns.EMB not in sample.members and "error" in sample.json(columns.PROMPT)

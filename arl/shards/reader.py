@@ -7,11 +7,12 @@ can only be compared after the last one, so the last sample is handed out when a
 Left out: foreign tars (`arl.shards.foreign`) and decoding of members.
 
     for sample in read_joined([Path("emb/000003.tar"), Path("rollout/000003.tar")]):
-        hyps = sample.json("rollout.json")["hyps"]
+        hyps = Rollout.of(sample).hyps
 """
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -70,11 +71,18 @@ def _parsed(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except ValueError:
-        return json.loads(data, parse_constant=_refuse_constant)
+        return json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits:.20} is beyond the floats")
+    return number
 
 
 def read_shard(path: Path) -> Iterator[Sample]:

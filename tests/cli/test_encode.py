@@ -20,9 +20,9 @@ from arl.models.whisper_qwen2 import frontend as whisper
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.shards import columns
-from arl.shards.columns import failed_to_encode
 from arl.shards.reader import Sample, read_joined, read_shard
 from arl.shards.record import read_record
+from arl.shards.rows import failed_to_encode
 from arl.shards.writer import write_shard
 from tests.tiny_asr import make_tiny_asr_policy
 

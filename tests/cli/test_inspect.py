@@ -21,7 +21,7 @@ from arl.shards.writer import write_shard
 
 APP = """
 import typer
-from arl.inspect import cat, check, ls
+from arl.cli.inspect import cat, check, ls
 app = typer.Typer()
 for command in (ls, cat, check):
     app.command()(command)

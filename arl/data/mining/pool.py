@@ -18,12 +18,12 @@ from arl.data.corpora.split import same_text
 from arl.data.corpora.utterance import Part
 from arl.errors import ArlError
 from arl.runtime.budget import FailureBudget
-from arl.shards.checks import is_number
-from arl.shards.columns import AUDIO, EMB, META, PROMPT, failed_to_encode
+from arl.shards.columns import AUDIO, EMB, META, PROMPT
 from arl.shards.lineage import find_column
 from arl.shards.paths import expand
 from arl.shards.place import Clip
 from arl.shards.reader import Sample, read_shard
+from arl.shards.rows import failed_to_encode, is_number
 
 Place = tuple[Path, int, int]  # shard, byte offset, bytes
 

@@ -1,0 +1,60 @@
+"""The forms that values in a row may have: bounded numbers, ids, texts that UTF-8 can say, lists of them.
+
+JSON has integers of any size and lists of any depth; a shard is untrusted input, so both are bounded here.
+"""
+
+import reprlib
+from collections.abc import Iterable
+from typing import Any, TypeGuard
+
+MAX_ID = 2**63 - 1  # token ids and codes become int64
+MAX_NUMBER = (2 - 2**-23) * 2.0**127  # the largest float32: rewards and log-probabilities become float32
+MAX_DEPTH = 100  # lists in lists
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """An int or a float that float32 can hold, so neither NaN nor infinite; bool is no number."""
+    return type(value) in (int, float) and -MAX_NUMBER <= value <= MAX_NUMBER
+
+
+def are_numbers(values: Any) -> TypeGuard[list[float]]:
+    return isinstance(values, list) and all(map(is_number, values))
+
+
+def are_numbers_or_nulls(values: Any) -> TypeGuard[list[float | None]]:
+    return isinstance(values, list) and all(value is None or is_number(value) for value in values)
+
+
+def are_ids(values: Any) -> TypeGuard[list[int]]:
+    """A list of natural numbers that int64 can hold."""
+    return (
+        isinstance(values, list)
+        and set(map(type, values)) <= {int}
+        and (not values or (min(values) >= 0 and max(values) <= MAX_ID))
+    )
+
+
+def is_text(value: Any) -> TypeGuard[str]:
+    """A string without lone surrogates, which UTF-8 cannot say."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def are_texts(values: Any) -> TypeGuard[list[str]]:
+    return isinstance(values, list) and all(map(is_text, values))
+
+
+def is_shallow(value: Any, depth: int = MAX_DEPTH) -> bool:
+    """Whether no list or object lies more than `depth` others deep, so that every program can read and write it."""
+    inside: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth > 0 and all(is_shallow(item, depth - 1) for item in inside if isinstance(item, dict | list))
+
+
+def shown(value: Any) -> str:
+    """A value in an error message: its `repr`, cut when it is long."""
+    return reprlib.repr(value)
