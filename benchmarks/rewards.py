@@ -137,7 +137,7 @@ def by_jiwer(groups: list[Any]) -> None:
 
     from arl.text.normalise import _english
 
-    normaliser = _english().original
+    normaliser = _english()
     for reference, _, hypotheses in groups:
         heard = [normaliser(text) for text in hypotheses]
         jiwer.process_words([normaliser(reference)] * len(heard), heard)

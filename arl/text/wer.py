@@ -3,23 +3,26 @@
     word_errors("the cat sat", "the hat sat down", "en")  # 1 substitution, 1 insertion, 2 hits: rate 2/3
 
 Both texts are normalised (`arl.text.normalise`). Languages written without spaces between words count
-characters, spaces left out, so their rate is a CER. The alignment is rapidfuzz's, which is the one jiwer reports
-(a test compares them), in microseconds. An empty reference has length 0: an empty hypothesis then has rate 0, and
-k words have k insertions and rate k (the length in the denominator is at least 1). Left out: a mixed rate for
-code-switched speech.
+characters, spaces left out, so their rate is a CER. jiwer aligns the texts; of several alignments with the fewest
+errors it is the one jiwer reports. An empty reference has length 0: an empty hypothesis then has rate 0, and k words
+have k insertions and rate k (the length in the denominator is at least 1). Left out: a mixed rate for code-switched
+speech.
 """
 
 import functools
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from rapidfuzz.distance import Levenshtein
+import jiwer
 
 from arl.text.normalise import language, normalise
 
 REMEMBERED = 1 << 12  # alignments: several reward programs look at the same group one after another
-OPERATIONS = {"equal": "equal", "replace": "substitute", "delete": "delete", "insert": "insert"}
+WORDS = jiwer.ReduceToListOfListOfWords()
+CHARACTERS = jiwer.Compose([jiwer.RemoveWhiteSpace(), jiwer.ReduceToListOfListOfChars()])
 CHARACTER_LANGUAGES = frozenset({"zh", "cmn", "ja", "th", "yue", "lo", "km", "my"})
 
 
@@ -74,10 +77,8 @@ def word_errors_batch(references: Sequence[str], hypotheses: Sequence[str], lang
     """The errors of each (reference, hypothesis) pair of one language. ValueError when the lengths differ."""
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} references for {len(hypotheses)} hypotheses")
-    return [
-        aligned(normalise(reference, lang), normalise(hypothesis, lang), counts_characters(lang)).errors
-        for reference, hypothesis in zip(references, hypotheses, strict=True)
-    ]
+    said, heard = [normalise(text, lang) for text in references], [normalise(text, lang) for text in hypotheses]
+    return [alignment.errors for alignment in aligned_batch(said, heard, counts_characters(lang))]
 
 
 def error_rate(reference: str, hypothesis: str, lang: str) -> float:
@@ -93,41 +94,45 @@ def align(reference: str, hypothesis: str, lang: str) -> list[tuple[str, str | N
     texts = normalise(reference, lang), normalise(hypothesis, lang)
     expected, heard = units(texts[0], lang), units(texts[1], lang)
     steps: list[tuple[str, str | None, str | None]] = []
-    for tag, i, i_end, j, j_end in aligned(*texts, counts_characters(lang)).runs:
-        said, written = expected[i:i_end], heard[j:j_end]
-        for k in range(max(len(said), len(written))):
-            steps.append((OPERATIONS[tag], said[k] if said else None, written[k] if written else None))
+    for chunk in aligned(*texts, counts_characters(lang)).chunks:
+        said = expected[chunk.ref_start_idx : chunk.ref_end_idx]
+        written = heard[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        steps += [(chunk.type, *pair) for pair in itertools.zip_longest(said, written)]
     return steps
 
 
 class Alignment(NamedTuple):
-    """Two texts aligned. runs: (rapidfuzz's operation, start and end in the reference, in the hypothesis), in order."""
+    """Two texts aligned. chunks: runs of one operation ("equal", "substitute", "delete", "insert"), in order."""
 
-    runs: Sequence[tuple[str, int, int, int, int]]
+    chunks: Sequence[jiwer.AlignmentChunk]
     errors: Errors
 
     def place(self, i: int, n: int) -> int | None:
         """Where the hypothesis has the n reference units from i on, all right and in a row; None where it has not."""
-        for operation, start, end, heard, _ in self.runs:
-            if start <= i and i + n <= end and operation == "equal":
-                return heard + i - start
+        for chunk in self.chunks:
+            if chunk.ref_start_idx <= i and i + n <= chunk.ref_end_idx and chunk.type == "equal":
+                return chunk.hyp_start_idx + i - chunk.ref_start_idx
         return None
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def aligned(reference: str, hypothesis: str, characters: bool) -> Alignment:
     """The alignment of two normalised texts, by words or by characters without the spaces."""
-    said: str | list[str] = reference.replace(" ", "") if characters else reference.split()
-    heard: str | list[str] = hypothesis.replace(" ", "") if characters else hypothesis.split()
-    opcodes: Any = Levenshtein.opcodes(said, heard).as_list()
-    hits = substitutions = deletions = insertions = 0
-    for tag, i, i_end, j, j_end in opcodes:
-        if tag == "equal":
-            hits += i_end - i
-        elif tag == "replace":
-            substitutions += i_end - i
-        elif tag == "delete":
-            deletions += i_end - i
-        else:
-            insertions += j_end - j
-    return Alignment(opcodes, Errors(substitutions, deletions, insertions, hits))
+    return aligned_batch([reference], [hypothesis], characters)[0]
+
+
+def aligned_batch(references: Sequence[str], hypotheses: Sequence[str], characters: bool) -> list[Alignment]:
+    """`aligned` of each (reference, hypothesis) pair."""
+    if not references:
+        return []
+    split, process = (CHARACTERS, jiwer.process_characters) if characters else (WORDS, jiwer.process_words)
+    found = process(list(references), list(hypotheses), split, split)
+    return [Alignment(chunks, _errors(chunks)) for chunks in found.alignments]
+
+
+def _errors(chunks: Sequence[jiwer.AlignmentChunk]) -> Errors:
+    """jiwer's counts of one pair: it gives them summed over a batch."""
+    n: Counter[str] = Counter()
+    for chunk in chunks:
+        n[chunk.type] += max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+    return Errors(n["substitute"], n["delete"], n["insert"], n["equal"])

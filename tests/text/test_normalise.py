@@ -22,17 +22,6 @@ def test_english_is_whispers_normaliser(text, expected):
     assert normalise(text, "en") == expected
 
 
-def test_english_equals_transformers_own_import():
-    import json
-    from importlib import resources
-
-    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
-
-    spelling = json.loads(resources.files("whisper_normalizer").joinpath("normalizers/english.json").read_text())
-    text = "The Doctor's programme cost 1,000 pounds, didn't it? It's 5% of 3 and a half million."
-    assert normalise(text, "en") == EnglishTextNormalizer(spelling)(text).strip()
-
-
 def test_other_languages_keep_their_combining_marks():
     assert normalise("हिन्दी, नमस्ते।", "hi") == "हिन्दी नमस्ते"
     assert normalise("ภาษาไทย", "th") == "ภาษาไทย"

@@ -1,9 +1,11 @@
+from collections.abc import Sequence
+
 import jiwer
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arl.text.wer import Errors, align, error_rate, word_errors, word_errors_batch
+from arl.text.wer import Errors, align, error_rate, units, word_errors, word_errors_batch
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,24 @@ def test_counts_and_alignment_are_jiwers(reference, hypothesis, lang):
     longest = (max(c.ref_end_idx - c.ref_start_idx, c.hyp_end_idx - c.hyp_start_idx) for c in output.alignments[0])
     operations = [c.type for c, n in zip(output.alignments[0], longest, strict=True) for _ in range(n)]
     assert [operation for operation, _, _ in align(reference, hypothesis, lang)] == operations
+
+
+def levenshtein(one: Sequence[str], other: Sequence[str]) -> int:
+    """The edit distance by its definition, row by row."""
+    row = list(range(len(other) + 1))
+    for i, unit in enumerate(one, 1):
+        diagonal, row[0] = row[0], i
+        for j, counterpart in enumerate(other, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (unit != counterpart))
+    return row[-1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(words, words, st.sampled_from(["fr", "zh"]))
+def test_no_alignment_has_fewer_errors(reference, hypothesis, lang):
+    expected = levenshtein(units(reference, lang), units(hypothesis, lang))
+    assert word_errors(reference, hypothesis, lang).errors == expected
+    assert sum(operation != "equal" for operation, _, _ in align(reference, hypothesis, lang)) == expected
 
 
 @settings(max_examples=50, deadline=None)
