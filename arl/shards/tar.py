@@ -2,9 +2,8 @@
 
 Own code and not `tarfile`'s iterator, because that one takes a broken header for the end of the archive,
 follows links and long-name extensions, and says nothing about what comes after the end. Header blocks are
-parsed and built by `tarfile.TarInfo`, but for the usual one of ours, which differs from another in three fields; a
-PAX header may only carry a path (long or not ASCII) or a size (8 GiB and more). Left out: compression, which would
-take away reading a member in place.
+parsed and built by `tarfile.TarInfo`; a PAX header may only carry a path (long or not ASCII) or a size (8 GiB
+and more). Left out: compression, which would take away reading a member in place.
 
     tar = TarStream(open("emb/000000.tar", "rb"), Path("emb/000000.tar"))
     while member := tar.next():
@@ -12,12 +11,11 @@ take away reading a member in place.
 """
 
 import os
-import re
 import stat
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from arl.errors import ArlError
 
@@ -27,10 +25,6 @@ RECORD = 20 * BLOCK  # bytes; other writers pad the archive to a multiple of thi
 ZEROS = bytes(BLOCK)
 CHUNK = 1 << 24  # bytes read at once from a pipe, whose headers may claim any size
 MAX_PAX = 1 << 16  # bytes
-NAME_BYTES = 100  # of a header's name field
-MAX_USTAR = 8**11  # bytes of a member: 8 GiB
-OCTAL = re.compile(rb"[0-7]{11}")
-SIZE, CHECKSUM = slice(124, 135), slice(148, 154)  # the digits of a header's fields, octal
 GZIP = b"\x1f\x8b"
 IMPORT_HINT = "`arl data --shards X -o Y` imports a foreign WebDataset"
 
@@ -58,48 +52,20 @@ def padding(size: int) -> int:
     return -size % BLOCK
 
 
-class Header(NamedTuple):
-    """What a header block says: a name, the bytes of data behind it, and tarfile's letter for its kind."""
-
-    name: str
-    size: int
-    type: bytes
-
-
 def member_header(name: str, size: int) -> bytes:
     """The header block of a regular file, with a PAX header before it only where ustar cannot say it."""
-    if len(name) < NAME_BYTES and name.isascii() and size < MAX_USTAR:
-        return _usual_header(name.encode(), b"%011o" % size)
-    return _any_header(name, size)
-
-
-def _any_header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size = size  # mode 0644, mtime, uid and gid 0 are TarInfo's defaults
     return info.tobuf(format=tarfile.PAX_FORMAT, encoding="utf-8", errors="strict")
 
 
-def _usual_header(name: bytes, octal: bytes) -> bytes:
-    """`_any_header` of a short name, in a twentieth of the time: the empty one with name, size and checksum put in."""
-    checksum = b"%06o" % (_NOTHING_SUMS + sum(name) + sum(octal))
-    between, after = _NOTHING[SIZE.stop : CHECKSUM.start], _NOTHING[CHECKSUM.stop :]
-    return name + _NOTHING[len(name) : SIZE.start] + octal + between + checksum + after
-
-
-_NOTHING = _any_header("", 0)
-_NOTHING_SUMS = int(_NOTHING[CHECKSUM], 8) - sum(_NOTHING[SIZE])  # without name and size
-
-
-def parse_header(block: bytes) -> Header | None:
+def parse_header(block: bytes) -> tarfile.TarInfo | None:
     """One header block, or None when it is not one (checksum, numbers, encoding)."""
-    name, octal = block[: max(0, block.find(b"\0"))], block[SIZE]
-    if len(name) < NAME_BYTES and name.isascii() and OCTAL.fullmatch(octal) and _usual_header(name, octal) == block:
-        return Header(name.decode(), int(octal, 8), tarfile.REGTYPE)
     try:
         info = tarfile.TarInfo.frombuf(block, encoding="utf-8", errors="strict")
     except (tarfile.TarError, ValueError):
         return None
-    return Header(info.name, info.size, info.type) if info.size >= 0 else None
+    return info if info.size >= 0 else None
 
 
 def parse_pax(data: bytes) -> dict[str, str]:
@@ -178,7 +144,7 @@ class TarStream:
         if len(rest) < CLOSING:
             raise self._error("cut in the closing zero blocks: copy the shard again")
 
-    def _header(self, block: bytes) -> Header:
+    def _header(self, block: bytes) -> tarfile.TarInfo:
         info = parse_header(block)
         if info is not None:
             return info

@@ -1,38 +1,45 @@
-"""Header blocks of tar files: what is made and read at once is what tarfile makes and reads."""
+"""Header blocks of tar files, and the bytes of a shard that the version before wrote (before.tar)."""
 
 import tarfile
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arl.shards.tar import BLOCK, Header, member_header, parse_header
+from arl.shards.reader import read_shard
+from arl.shards.tar import BLOCK, member_header, parse_header
+from arl.shards.writer import write_shard
 
+BEFORE = Path(__file__).parent / "before.tar"
+SAMPLES = [
+    ("utt-0001", {"json": b'{"text":"hello"}', "wav": bytes(range(256)) * 3}),
+    ("a" * 120, {"rollout.json": b"{}"}),  # a long name and one beyond ASCII: PAX headers
+    ("réponse-音", {"reward.json": b'{"rewards":[1]}'}),
+    ("utt-2", {"json": b""}),
+]
 names = st.one_of(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=120),
                   st.from_regex(r"[a-z0-9./-]{1,105}", fullmatch=True))  # fmt: skip
 sizes = st.one_of(st.integers(0, 1 << 40), st.integers(8**11 - 2, 8**11 + 2))
 
 
-def by_tarfile(name: str, size: int) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size = size
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
+def test_a_shard_has_the_bytes_it_had_before(tmp_path: Path) -> None:
+    write_shard(tmp_path / "now.tar", SAMPLES, "fingerprint")
+    assert (tmp_path / "now.tar").read_bytes() == BEFORE.read_bytes()
 
 
-def read_by_tarfile(block: bytes) -> Header | None:
-    try:
-        info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except (tarfile.TarError, ValueError):
-        return None
-    return Header(info.name, info.size, info.type) if info.size >= 0 else None
+def test_a_shard_of_before_is_read() -> None:
+    assert [(sample.key, dict(sample.members)) for sample in read_shard(BEFORE)] == SAMPLES
 
 
 @given(names, sizes)
 def test_headers_are_tarfiles(name: str, size: int) -> None:
     made = member_header(name, size)
-    assert made == by_tarfile(name, size)
+    info = tarfile.TarInfo(name)
+    info.size = size
+    assert made == info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
     for start in range(0, len(made), BLOCK):
         block = made[start : start + BLOCK]
-        assert parse_header(block) == read_by_tarfile(block)
+        assert _parsed(block) == _read_by_tarfile(block)
 
 
 @given(
@@ -45,10 +52,22 @@ def test_any_other_block_is_read_as_tarfile_reads_it(name: str, size: int, place
     """Changed bytes: another checksum, kind, date, owner, or a link."""
     made = member_header(name, size)
     block = (made[:place] + bytes_ + made[place + len(bytes_) :])[:BLOCK]
-    assert parse_header(block) == read_by_tarfile(block)
+    assert _parsed(block) == _read_by_tarfile(block)
 
 
 def test_a_usual_header_says_what_it_was_made_of() -> None:
-    assert parse_header(member_header("utt-1.rollout.json", 4711)) == Header(
-        "utt-1.rollout.json", 4711, tarfile.REGTYPE
-    )
+    expected = ("utt-1.rollout.json", 4711, tarfile.REGTYPE)
+    assert _parsed(member_header("utt-1.rollout.json", 4711)) == expected
+
+
+def _parsed(block: bytes) -> tuple[str, int, bytes] | None:
+    header = parse_header(block)
+    return header and (header.name, header.size, header.type)
+
+
+def _read_by_tarfile(block: bytes) -> tuple[str, int, bytes] | None:
+    try:
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+    except (tarfile.TarError, ValueError):
+        return None
+    return (info.name, info.size, info.type) if info.size >= 0 else None
