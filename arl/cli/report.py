@@ -2,6 +2,7 @@
 
     arl report --run runs/demo                     # a line per step
     arl report --run runs/demo --step 3            # the line of one step: what the loop prints
+    arl report --run runs/demo --step 3 --groups   # how many of its groups have non-zero reward variance
     arl report --run runs/demo --plot curve.png    # reward, WER of the samples, KL and held-out WER by step
 
 A line with a warning follows where speech loses what the reward does not see (`alarms` has the rules). Left
@@ -17,12 +18,15 @@ import typer
 
 from arl.cli import options
 from arl.evaluation.alarms import ENDS, WINDOW
-from arl.evaluation.run_report import draw, evaluations, line, read_step, with_alarms
+from arl.evaluation.run_report import draw, evaluations, groups_with_variance, line, read_step, with_alarms
 
 
 def report(
     run: Annotated[Path, typer.Option("--run", help="A run folder with step-NNNNNN/ in it.")],
     step: Annotated[int | None, typer.Option("--step", help="Only this step.")] = None,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Of --step: only the number of groups with non-zero reward variance.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the curves to a file (needs matplotlib).")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -30,8 +34,13 @@ def report(
 
     Example: arl report --run runs/demo
     """
-    from arl.errors import ArlError
+    from arl.errors import ArlError, UsageError
 
+    if groups:
+        if step is None:
+            raise UsageError("arl report: --groups is of one step; give --step")
+        print(groups_with_variance(run / f"step-{step:06d}"))
+        return
     folders = sorted(run.glob("step-*"))
     if step is not None:
         folders = [folder for folder in folders if folder.name <= f"step-{step:06d}"]

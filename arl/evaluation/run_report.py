@@ -42,6 +42,11 @@ def read_step(folder: Path) -> dict[str, Any] | None:
     return row
 
 
+def groups_with_variance(folder: Path) -> int:
+    """How many groups of a step have non-zero reward variance, as far as they are scored."""
+    return sum(line["groups"] - line["zero_spread"] for line in read_record(folder / "reward"))
+
+
 def watched_means(record: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """What `alarms` watches, as far as the reward stage has measured it: means over the shards of a step."""
     return component_means(record, WATCHED)

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from arl.cli.report import report
-from arl.errors import ArlError
+from arl.errors import ArlError, UsageError
 
 app = typer.Typer(pretty_exceptions_enable=False)
 app.command()(report)
@@ -83,3 +83,15 @@ def test_plot_of_a_run_whose_reward_is_not_the_wer(tmp_path):
     record(tmp_path / "step-000001" / "update", policy="000000-abc", reward=1.5, length=3.0)
     assert lines(tmp_path, "--plot", str(tmp_path / "curve.svg"))[0].startswith("step    1  reward 1.500  length 3.0")
     assert "reward" in (tmp_path / "curve.svg").read_text()
+
+
+def test_groups_with_reward_variance(tmp_path):
+    """The last line of each shard counts: the first was done anew."""
+    lines_of_reward = [("000000", 4, 4), ("000001", 4, 1), ("000000", 4, 2)]
+    (tmp_path / "step-000003" / "reward").mkdir(parents=True)
+    (tmp_path / "step-000003" / "reward" / "stage.jsonl").write_text(
+        "".join(json.dumps({"shard": s, "groups": n, "zero_spread": z}) + "\n" for s, n, z in lines_of_reward)
+    )
+    assert lines(tmp_path, "--step", "3", "--groups") == ["5"]
+    with pytest.raises(UsageError, match="give --step"):
+        lines(tmp_path, "--groups")

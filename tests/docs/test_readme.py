@@ -59,10 +59,7 @@ def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
 
 
 def test_every_make_target_shown_exists() -> None:
-    makefiles = "".join(
-        (ROOT / name).read_text()
-        for name in ("Makefile", "examples/asr/table1.mk", "examples/tts/start.mk", "examples/tts/table2.mk")
-    )
+    makefiles = "".join(path.read_text() for path in (ROOT / "Makefile", *(ROOT / "examples").rglob("*.mk")))
     targets = set(re.findall(r"^([a-z0-9-]+):", makefiles, re.MULTILINE))
     text = "".join((ROOT / page).read_text() for page in [*PAGES, "examples/tts/README.md"])
     shown = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE))

@@ -1,9 +1,12 @@
 """What `make loop` would do, by `make -n`: no stage runs."""
 
 import os
+import re
+import subprocess
+import time
 from pathlib import Path
 
-from tests.examples.tables import planned
+from tests.examples.tables import ROOT, planned
 
 
 def plan(run: Path, *values: str) -> str:
@@ -60,3 +63,47 @@ def test_old_shards_can_be_deleted(tmp_path: Path) -> None:
     finish(tmp_path / "run", 2)
     assert not (tmp_path / "run/step-000001/rollout").exists()  # only the stamps are there
     assert "arl rollout" not in plan(tmp_path / "run", "STEPS=2")
+
+
+def test_a_long_run_shows_its_next_steps_and_counts_the_rest(tmp_path: Path) -> None:
+    finish(tmp_path / "run", 2)
+    commands = plan(tmp_path / "run", "STEPS=1500")
+    shown = re.findall(r"^: > .*/step-(\d+)/loop.done$", commands, re.MULTILINE)
+    assert shown == ["000003", "000004", "000005", "000006"]
+    assert f"# ... and 1494 more steps like these, up to {tmp_path}/run/step-001500/loop.done" in commands
+
+
+def test_make_reads_a_long_loop_at_once(tmp_path: Path) -> None:
+    def seconds() -> float:
+        began = time.perf_counter()
+        planned("help", f"RUN={tmp_path}", "STEPS=2000")
+        return time.perf_counter() - began
+
+    assert min(seconds() for _ in range(3)) < 0.3
+
+
+def test_a_stamp_of_a_step_is_a_target(tmp_path: Path) -> None:
+    finish(tmp_path / "run", 1)
+    commands = planned(f"{tmp_path}/run/step-000002/update.done", f"RUN={tmp_path}/run", "STEPS=9")
+    assert commands.count("arl update") == 1 and "arl report" not in commands and "000003" not in commands
+
+
+def test_dynamic_sampling_and_rewards_that_listen_are_planned(tmp_path: Path) -> None:
+    commands = plan(tmp_path / "run", "STEPS=1", "DYNAMIC=4", "SPREAD=24", "DECODE=1", "CONFIG=examples/tts/config.mk")
+    assert "emb/train 4 24" in commands and "--gather 24" in commands and "--tee" not in commands
+    assert commands.index('arl rollout --shards "$shard"') < commands.index('arl decode --shards "$shard"')
+    assert f'--shards "{tmp_path}/run/data/train/$names.tar"' in commands  # combined reads the texts
+
+
+def refused(*words: str) -> str:
+    """The only line that make says."""
+    done = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = (done.stdout + done.stderr).splitlines()
+    return line
+
+
+def test_what_make_cannot_do_is_refused_in_one_line(tmp_path: Path) -> None:
+    for target in ("loop", "clean", "help"):
+        assert 'RUN: "my run" has a space' in refused(target, "RUN=my run")
+    assert "STEP is missing" in refused("-f", "examples/loop.mk", f"RUN={tmp_path}")

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# What the loop decides in shell: which step is next, which shard, which policy is the newest. Make's recipes call it.
+#
+#     examples/loop.sh steps make RUN/step-000040/loop.done      # every step that is not done, up to this stamp
+#     examples/loop.sh next-shard STEP_FOLDER FOLDER_BEFORE SHARDS DYNAMIC SPREAD
+#     examples/loop.sh newest-policy RUN
+set -euo pipefail
+
+SHOWN=4 # steps of a dry run
+
+fail() {
+  echo "loop.sh: $1" >&2
+  exit 1
+}
+
+# A make for each step that is not done, one after another, under a lock: where make was killed and a stage is still at
+# work, a loop that is started again waits for it.
+steps() {
+  local make=$1 run=${2%/step-*} folder=${2%/*} step end last stamp make_step
+  stamp=$run/eval/000000/summary.json last=$((10#${folder##*step-}))
+  ((last > 0)) || fail "$2: steps count from 1; give STEPS"
+  is_dry_run || lock "$run"
+  for ((step = $(first_to_do "$run" "$last"), end = step + SHOWN; step <= last; step++)); do
+    printf -v folder '%s/step-%06d' "$run" "$step"
+    make_step=("$make" --no-print-directory -f examples/loop.mk STEP="$step")
+    if is_dry_run; then
+      ((step < end)) || break
+      make_step+=(-o "$stamp") # as if it were there
+    elif is_orphan; then
+      fail "make was killed"
+    fi
+    stamp=$folder/loop.done
+    ((step < last)) || stamp=$folder/${2##*/}
+    "${make_step[@]}" "$stamp"
+  done
+  ((step > last)) || echo "# ... and $((last - step + 1)) more steps like these, up to $2"
+}
+
+lock() {
+  exec 9> "$1/loop.lock" # held by what the loop starts, too, but not by the engine and the resident stages
+  flock --nonblock 9 && return
+  echo "loop.sh: $1: waits for a loop that is still at work" >&2
+  flock 9
+}
+
+# The first step of the run whose last stamp is missing, at most LAST.
+first_to_do() {
+  local step folder
+  for ((step = 1; step < $2; step++)); do
+    printf -v folder '%s/step-%06d' "$1" "$step"
+    [[ -f $folder/loop.done ]] || break
+  done
+  echo "$step"
+}
+
+# make puts its letters first into MAKEFLAGS.
+is_dry_run() {
+  [[ ${MAKEFLAGS-} =~ ^[[:alpha:]]*n ]]
+}
+
+# Whether the make that has called is gone.
+is_orphan() {
+  local parent
+  read -r _ _ _ parent _ < "/proc/$$/stat"
+  ((parent != PPID))
+}
+
+# Prints the name of the step's next shard and notes it in FOLDER/shards; nothing when the step has enough: it has one
+# shard, and as many of DYNAMIC as it takes until SPREAD groups have non-zero reward variance. Shards come in turn,
+# from where the step before has stopped (its file `next`).
+next_shard() {
+  local folder=$1 before=$2 shards=("$3"/*.tar) dynamic=$4 spread=$5 first used name
+  [[ -f ${shards[0]} ]] || fail "$3: no shards there"
+  first=$((10#${folder##*step-} - 1))
+  [[ ! -f $before/next ]] || first=$(< "$before/next")
+  used=$(wc -l < "$folder/shards")
+  if ((used > 0)) && { ((used >= dynamic || used >= ${#shards[@]})) || has_variance "$folder" "$spread"; }; then
+    echo $((first + used)) > "$folder/next"
+    return
+  fi
+  name=${shards[(first + used) % ${#shards[@]}]##*/}
+  echo "${name%.tar}" | tee -a "$folder/shards"
+}
+
+# Whether SPREAD groups of the step have non-zero reward variance.
+has_variance() {
+  local groups
+  groups=$(arl report --run "${1%/step-*}" --step $((10#${1##*step-})) --groups) || exit
+  ((groups >= $2))
+}
+
+# The policy of the last step that has given one to the engine; the first policy before any.
+newest_policy() {
+  local stamps
+  shopt -s nullglob
+  stamps=("$1"/step-*/sync.done)
+  [[ ${#stamps[@]} == 0 ]] && echo "$1/policy" || echo "${stamps[-1]%/sync.done}/policy"
+}
+
+case ${1-} in
+  steps) steps "$2" "$3" ;;
+  next-shard) next_shard "${@:2}" ;;
+  newest-policy) newest_policy "$2" ;;
+  *) fail "steps, next-shard or newest-policy: see the head of this file" ;;
+esac

@@ -1,0 +1,37 @@
+# What a run is: its folders, its configuration, and how recipes run. Included by the Makefile and by loop.mk.
+# Every variable can be given on make's command line: make loop RUN=runs/mine CONFIG=examples/tts/config.mk STEPS=40
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:# one shell per recipe: a step has a dozen lines
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+Q := $(if $(V),,@)# make V=1 shows the commands
+
+VENV ?= .venv
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+unexport PYTHONDONTWRITEBYTECODE
+
+CONFIG ?= examples/asr/config.mk
+RUN ?= runs/demo
+DATA ?= $(RUN)/data
+EMB ?= $(RUN)/emb
+include $(CONFIG)
+TRAIN ?= $(DATA)/train
+TEST ?= $(DATA)/test
+TEST_SETS ?= --shards $(EMB)/test
+# $(1) folder of the policy, $(2) of the evaluation, $(3) of one to compare with
+EVALUATE ?= arl eval $(TEST_SETS) --policy $(1) $(if $(3),--compare $(3)) --max-new-tokens $(MAX_NEW_TOKENS) -o $(2)
+
+pad = $(shell printf %06d $$(($(1))))
+divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
+
+ENGINE ?= $(RUN)/engine
+export ARL_ENGINE := $(ENGINE)
+WARM ?= rollout reward update sync report
+WARM_IN ?= $(RUN)/warm
+export ARL_WARM := $(if $(WARM),$(WARM_IN))# set to nothing: cold
+KEEP ?=# set: the engine and the resident stages go on when a loop is done
+
+$(foreach name,RUN DATA EMB ENGINE WARM_IN,\
+  $(if $(word 2,$($(name))),$(error $(name): "$($(name))" has a space, which make cannot have in a file name)))
