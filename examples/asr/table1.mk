@@ -116,25 +116,24 @@ $(T1_RUNS)/base/summary.json: $(T1)/emb/$(ON)/encode.done $(T1)/heard.done
 
 T1_MAKE := $(MAKE)# by another name: `make -n` runs a recipe that has MAKE in it
 
-# $(1) arm, $(2) seed, R its reward, D its data
-define table1_run
-$(eval R := $(firstword $(subst -, ,$(1))))
-$(eval D := $(lastword $(subst -, ,$(1))))
-$(eval T := $(T1_RUNS)/$(1)/$(2))
+# The stem of a run is ARM/SEED, and an arm is REWARD-DATA.
+T1_DONE := $(foreach seed,$(SEEDS),$(ARMS:%=$(T1_RUNS)/%/$(seed)/final/summary.json))
+T1_SEED = $(notdir $*)
+T1_REWARD = $(firstword $(subst -, ,$*))
+T1_DATA = $(lastword $(subst -, ,$(patsubst %/,%,$(dir $*))))
+T1_KIND = $(if $(filter SFT,$(T1_REWARD)),control,loop)
 
-$(T)/final/summary.json: $(T1_RUNS)/base/summary.json $(T1)/emb/train/$(D)/encode.done
-	$(Q)mkdir -p $(T)/eval && ln -sfnr $(T1)/policy $(T)/policy && ln -sfnr $(T1_RUNS)/base $(T)/eval/000000
-	$(Q)[ -e $(T)/encode.done ] || { echo $$$$(($(2) * 7)) > $(T)/next; touch $(T)/encode.done; }
-	$(Q)$(T1_MAKE) --no-print-directory $(if $(filter SFT,$(R)),control,loop) RUN=$(T) SEED=$(2) $(T1_KEEP) \
-	  DATA=$(T1) EMB=$(T1)/emb/train/$(D) TRAIN=$(T1)/sets/$(T1_OF_$(D)) TEST_SETS="$$(T1_EVAL)" EVAL_EVERY=1000 \
+.SECONDEXPANSION:
+$(T1_DONE): $(T1_RUNS)/%/final/summary.json: $(T1_RUNS)/base/summary.json $(T1)/emb/train/$$(T1_DATA)/encode.done
+	$(Q)run=$(T1_RUNS)/$*
+	mkdir -p $$run/eval && ln -sfnr $(T1)/policy $$run/policy && ln -sfnr $(T1_RUNS)/base $$run/eval/000000
+	[ -e $$run/encode.done ] || { echo $$(($(T1_SEED) * 7)) > $$run/next; touch $$run/encode.done; }
+	$(T1_MAKE) --no-print-directory $(T1_KIND) RUN=$(T1_RUNS)/$* SEED=$(T1_SEED) $(T1_KEEP) \
+	  DATA=$(T1) EMB=$(T1)/emb/train/$(T1_DATA) TRAIN=$(T1)/sets/$(T1_OF_$(T1_DATA)) TEST_SETS="$(T1_EVAL)" EVAL_EVERY=1000 \
 	  STEPS=$(T1_STEPS) GROUP=$(T1_GROUP) MAX_NEW_TOKENS=$(T1_TOKENS) LR=$(T1_LR) \
-	  LOSS=$(if $(filter MWER,$(R)),mwer,dapo) REWARD="$(REWARD_$(R))" \
+	  LOSS=$(if $(filter MWER,$(T1_REWARD)),mwer,dapo) REWARD="$(REWARD_$(T1_REWARD))" \
 	  ROLLOUT="--temperature $(T1_TEMPERATURE)"
-	$(Q)ln -sfn eval/$(if $(filter SFT,$(R)),control,final) $(T)/final
-endef
-$(foreach seed,$(SEEDS),$(foreach arm,$(ARMS),$(eval $(call table1_run,$(arm),$(seed)))))
-
-T1_DONE := $(foreach seed,$(SEEDS),$(foreach arm,$(ARMS),$(T1_RUNS)/$(arm)/$(seed)/final/summary.json))
+	ln -sfn eval/$(if $(filter SFT,$(T1_REWARD)),control,final) $$run/final
 
 .PHONY: table1
 table1: $(T1_DONE) ## the paper's Table 1 (QUICK=1: at a toy size; SEEDS="0 1 2"; resumable)

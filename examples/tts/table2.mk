@@ -42,39 +42,32 @@ $(T2)/base.done: | $(SETUP)
 	$(Q)$(T2_MAKE) $(T2)/base/eval/000000/summary.json RUN=$(T2)/base $(T2_ALL)
 	$(Q)touch $@
 
-# $(1) folder of the run, $(2) arm, $(3) seed, $(4) more
-T2_LOOP = $(T2_MAKE) loop RUN=$(1) SEED=$(3) LOSS=$(T2_LOSS_OF_$(firstword $(subst -, ,$(2)))) \
+# A run of an arm, as LOSS-REWARDS; its first step says the shard 7 x SEED. $(1) folder of the run, $(2) arm, $(3) seed, $(4) more
+define T2_LOOP
+$(Q)mkdir -p $(1)/eval && ln -sfnr $(T2)/base/policy $(1)/policy && ln -sfnr $(T2)/base/eval/000000 $(1)/eval/000000
+[ -e $(1)/encode.done ] || { echo $$(($(3) * 7)) > $(1)/next; touch $(1)/encode.done; }
+$(T2_MAKE) loop RUN=$(1) SEED=$(3) LOSS=$(T2_LOSS_OF_$(firstword $(subst -, ,$(2)))) \
   REWARDS=$(lastword $(subst -, ,$(2))) $(T2_ALL) $(if $(filter combined-%,$(2)),NO_FILTER=1) $(4)
-
-define T2_BEGIN
-	$(Q)mkdir -p $(1)/eval && ln -sfnr $(T2)/base/policy $(1)/policy && ln -sfnr $(T2)/base/eval/000000 $(1)/eval/000000
-	$(Q)[ -e $(1)/encode.done ] || { echo $$$$(($(2) * 7)) > $(1)/next; touch $(1)/encode.done; }
 endef
 
-define table2_run
-$(T2)/runs/$(1)/$(2)/final/summary.json: $(T2)/base.done
-$(call T2_BEGIN,$(T2)/runs/$(1)/$(2),$(2))
-	$(Q)$(call T2_LOOP,$(T2)/runs/$(1)/$(2),$(1),$(2),STEPS=$(T2_STEPS))
-	$(Q)ln -sfn eval/final $(T2)/runs/$(1)/$(2)/final
-endef
-$(foreach seed,$(T2_SEEDS),$(foreach arm,$(T2_ARMS),$(eval $(call table2_run,$(arm),$(seed)))))
+T2_DONE := $(foreach seed,$(T2_SEEDS),$(T2_ARMS:%=$(T2)/runs/%/$(seed)/final/summary.json))
+$(T2_DONE): $(T2)/runs/%/final/summary.json: $(T2)/base.done
+	$(call T2_LOOP,$(T2)/runs/$*,$(patsubst %/,%,$(dir $*)),$(notdir $*),STEPS=$(T2_STEPS))
+	ln -sfn eval/final $(T2)/runs/$*/final
 
-define fig3_run
-$(T2)/long/$(1).done: $(T2)/base.done
-$(call T2_BEGIN,$(T2)/long/$(1),0)
-	$(Q)$(call T2_LOOP,$(T2)/long/$(1),$(1),0,STEPS=$(F3_STEPS) EVAL_EVERY=$(F3_EVERY) EVAL_SKIP=$(F3_SKIP))
-	$(Q)touch $$@
-endef
-$(foreach arm,$(F3_ARMS),$(eval $(call fig3_run,$(arm))))
+F3_DONE := $(F3_ARMS:%=$(T2)/long/%.done)
+$(F3_DONE): $(T2)/long/%.done: $(T2)/base.done
+	$(call T2_LOOP,$(T2)/long/$*,$*,0,STEPS=$(F3_STEPS) EVAL_EVERY=$(F3_EVERY) EVAL_SKIP=$(F3_SKIP))
+	touch $@
 
 T2_STOP = ARL_ENGINE=$(T2)/engine ARL_WARM= arl engine stop; ARL_WARM=$(T2)/warm arl warm stop || true
 
 .PHONY: table2 fig3
-table2: $(foreach seed,$(T2_SEEDS),$(foreach arm,$(T2_ARMS),$(T2)/runs/$(arm)/$(seed)/final/summary.json)) ## the paper's Table 2 (QUICK=1: at a toy size; resumable)
+table2: $(T2_DONE) ## the paper's Table 2 (QUICK=1: at a toy size; resumable)
 	$(Q)$(T2_STOP)
 	$(Q)ln -sfnr $(T2)/base/eval/000000 $(T2)/runs/base
 	$(Q)python examples/tts/table2.py $(T2)/runs -o $(T2_OUT) --plot $(dir $(T2_OUT))table2.png
 
-fig3: $(foreach arm,$(F3_ARMS),$(T2)/long/$(arm).done) ## the paper's Figure 3: reward and judge WER by step (QUICK=1)
+fig3: $(F3_DONE) ## the paper's Figure 3: reward and judge WER by step (QUICK=1)
 	$(Q)$(T2_STOP)
 	$(Q)python -m examples.tts.fig3 $(T2)/long -o $(F3_OUT) --plot $(dir $(F3_OUT))fig3.png

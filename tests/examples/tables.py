@@ -18,12 +18,12 @@ def cells(text: str, name: str) -> list[str]:
 
 
 def planned(*words: str) -> str:
-    """What make would run."""
+    """What make would run, a command a line."""
     command = ["make", "-n", "-o", ".venv/arl.done", *words]
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout.replace("\\\n", " ")
 
 
 def stop_all(run: Path) -> None:

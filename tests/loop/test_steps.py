@@ -1,4 +1,4 @@
-"""The steps of the loop under make, with an `arl` that only notes what it was asked: order, shards, kills, parallel makes."""
+"""The loop under make, with an `arl` that only notes what it was asked: order, shards, kills, parallel makes."""
 
 import os
 import re
