@@ -12,7 +12,7 @@ frame as that of many, so that batches save the overhead of calls and cost their
 import os
 from typing import Any
 
-from arl.models.qwen2_flow.decode import batches
+from arl.models.decode_shard import batches
 from benchmarks import measure
 from benchmarks.command import Result, main, number, table, target, with_spread
 

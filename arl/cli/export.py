@@ -1,13 +1,12 @@
-"""`arl export`: a policy folder → its LLM in the Hugging Face format, or a slim folder to ship.
+"""`arl export`: a policy folder → its checkpoint, or a slim folder to ship.
 
     arl export --policy runs/demo/policy --slim --dtype float16 -o start
 
-Left out: writing other families' composite checkpoints; this family's own form is the policy folder itself.
+The checkpoint is the LLM in the Hugging Face format, where the policy's model family has no layout of its own.
 """
 
-import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,33 +16,18 @@ from arl.cli import options
 def export(
     policy: options.PolicyDir,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
-    slim: Annotated[bool, typer.Option("--slim", help="LLM and projector only; `arl init` restores it.")] = False,
-    dtype: Annotated[str, typer.Option("--dtype", help="float16, bfloat16 or float32, with --slim.")] = "float16",
+    slim: Annotated[bool, typer.Option("--slim", help="The trained parts only; `arl init` restores a policy.")] = False,
+    dtype: Annotated[
+        Literal["float16", "bfloat16", "float32"], typer.Option("--dtype", help="Of the weights, with --slim.")
+    ] = "float16",
 ) -> None:
-    """Write a policy's LLM as a plain checkpoint, or a slim policy to ship.
+    """Write a policy as a plain checkpoint, or in its slim form to ship.
 
     Example: arl export --policy policy --slim -o start
     """
-    from arl.errors import ArlError, UsageError
-    from arl.policy import Policy
-    from arl.runtime.console import note
-    from arl.runtime.device import quiet_transformers
+    from arl.errors import UsageError
+    from arl.models.convert import export_policy
 
     if policy is None:
         raise UsageError("arl export needs --policy (or ARL_POLICY)")
-    opened = Policy.open(policy)
-    opened.verify()
-    if slim:
-        import torch
-
-        from arl.models import family
-
-        if dtype not in ("float16", "bfloat16", "float32"):
-            raise UsageError(f"--dtype {dtype}: float16, bfloat16 or float32")
-        quiet_transformers()
-        family(opened.family).build.export_slim(opened, out, getattr(torch, dtype))
-    else:
-        if out.exists():
-            raise ArlError(f"{out}: exists; give another folder")
-        shutil.copytree(opened.llm_dir, out)
-    note(f"export: {out}")
+    export_policy(policy, out, slim, dtype)

@@ -181,6 +181,7 @@ def update(
         speech_heads,
     )
     from arl.errors import UsageError
+    from arl.models import family_of
     from arl.policy import Policy
     from arl.runtime.console import note
     from arl.runtime.stage import default_out
@@ -215,7 +216,10 @@ def update(
         settings |= named | {"base": base, "diffro_weight": diffro_weight, "filter": not no_filter}
         check_speech(settings)
     anchor = reference_policy(opened, reference) if loss != "sft" and beta > 0 else None
-    job = Job(opened, anchor, joined_shards(shards), out or default_out("update", shards), settings, heads)
+    load_frontend = family_of(opened, "projector").load_frontend if train_projector else None
+    job = Job(
+        opened, anchor, joined_shards(shards), out or default_out("update", shards), settings, heads, load_frontend
+    )
     if not force and job.is_done():
         note(f"update: {job.out} is already made from these inputs (-f redoes it)")
         return

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arl.errors import ArlError, UsageError
+from arl.errors import UsageError
 from arl.losses import BASES, GUMBELS, NAMES, ON_SPEECH, RISKS
 from arl.policy import Policy
 
@@ -67,7 +67,8 @@ def reference_policy(policy: Policy, reference: Path | None) -> Policy:
 def speech_heads(loss: str, policy: Policy, token_asr: Path | None, heads: Sequence[str]) -> "list[HeadSpec]":
     """What a loss on acoustic tokens maximises. UsageError where it is missing, or given to another loss; ArlError for
     a recogniser of other codes than the policy's."""
-    from arl.losses.heads import HeadSpec, parse_head
+    from arl.losses.heads import parse_head
+    from arl.models.token_asr.head import TokenAsrHead
 
     if loss not in ON_SPEECH:
         if token_asr or heads:
@@ -75,7 +76,8 @@ def speech_heads(loss: str, policy: Policy, token_asr: Path | None, heads: Seque
         return []
     if not policy.is_tts:
         raise UsageError(f"--loss {loss} trains speech synthesis: {policy.path} has no acoustic tokens")
-    specs = [HeadSpec(token_asr)] if token_asr else []
+    known = TokenAsrHead(token_asr) if token_asr else None
+    specs: list[HeadSpec] = [known] if known else []
     specs += [parse_head(text) for text in heads]
     if not specs:
         raise UsageError(
@@ -84,19 +86,9 @@ def speech_heads(loss: str, policy: Policy, token_asr: Path | None, heads: Seque
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         raise UsageError(f"--head: two have the same name among {', '.join(names)}")
-    if token_asr:
-        check_codes(token_asr, policy)
+    if known:
+        known.check(policy)
     return specs
-
-
-def check_codes(token_asr: Path, policy: Policy) -> None:
-    """ArlError where the recogniser reads another number of codes than the policy speaks."""
-    from arl.models.token_asr.model import read_config
-
-    found, wanted = read_config(token_asr)["shape"].get("codes"), policy.acoustic[1]
-    if found != wanted:
-        raise ArlError(f"{token_asr}: a recogniser of {found} codes, but {policy.path} speaks {wanted}: "
-                       "train one on this policy's codes")  # fmt: skip
 
 
 def check_speech(settings: Mapping[str, Any]) -> None:

@@ -13,11 +13,9 @@ import numpy as np
 
 from arl.audio.io import load
 from arl.errors import ArlError
-from arl.models.qwen2_flow import decoder as flow_decoder
-from arl.models.qwen2_flow.prompts import load_voices
+from arl.models import family_of_frontend, files_of
 
 SUFFIXES = (".flac", ".wav", ".mp3")
-CONFIG = "voices.json"
 
 
 class Voices:
@@ -31,25 +29,14 @@ class Voices:
         """ArlError when there is no voice at `path`."""
         if path.is_file():
             return cls({path.stem: load(path)})
-        if (path / CONFIG).is_file():
-            return cls(decoded(path))
+        if family := family_of_frontend(path, "voices"):
+            return cls(family.voice_waves(path))
         files = [file for file in sorted(path.glob("*")) if file.suffix in SUFFIXES]
         if not files:
-            raise ArlError(f"--voices {path}: no audio file, no folder of NAME.flac, and no frontend with {CONFIG}")
+            config = files_of("voices")
+            raise ArlError(f"--voices {path}: no audio file, no folder of NAME.flac, and no frontend with {config}")
         return cls({file.stem: load(file) for file in files})
 
     def of(self, name: str) -> np.ndarray | None:
         """The recording of a voice; None for an unknown name where there are several."""
         return next(iter(self.waves.values())) if len(self.waves) == 1 else self.waves.get(name)
-
-
-def decoded(frontend: Path) -> dict[str, np.ndarray]:
-    """The voices of a synthesis policy, made audible by its decoder."""
-    import torch
-
-    decoder, waves = flow_decoder.load(frontend), {}
-    for name, voice in load_voices(frontend).items():
-        codes, speaker = torch.tensor(voice.codes, dtype=torch.long), torch.from_numpy(voice.speaker).float()
-        (wave,) = decoder.decode([codes], speaker[None], [flow_decoder.noise_of(name, 2 * len(codes))])
-        waves[name] = wave.numpy()
-    return waves

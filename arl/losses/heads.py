@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from arl.errors import ArlError, UsageError
-from arl.models.token_asr.model import digest, load
 from arl.rewards.programs.inprocess import load_module
 from arl.rewards.programs.resolve import split_value
 
@@ -57,38 +56,40 @@ class Weighted:
         return values
 
 
-@dataclass(frozen=True)
-class HeadSpec:
-    """A head that is not loaded yet. path: the token recogniser's folder, or the file of `attribute`, a class."""
-
-    path: Path
-    attribute: str = ""
-    weight: float = 1.0
+class HeadSpec(Protocol):
+    """A head that is not loaded yet: a class of a file (`FileHead`), or a model that arl knows (arl/models/)."""
 
     @property
-    def name(self) -> str:
-        return self.attribute or "token_asr"
+    def name(self) -> str: ...
 
     def fingerprint(self) -> list[Any]:
         """What makes its rewards, JSON-serialisable: name, weight, and a digest of its file or weights."""
-        if self.attribute:
-            return [self.name, self.weight, hashlib.sha256(self.path.read_bytes()).hexdigest()]
-
-        return [self.name, self.weight, digest(self.path)]
 
     def load(self, device: "torch.device") -> Weighted:
         """The head on a device. ArlError where it cannot be loaded."""
-        if not self.attribute:
-            return Weighted(self.name, load(self.path).to(device), self.weight)
+
+
+@dataclass(frozen=True)
+class FileHead:
+    """A `HeadSpec`: the class `name` of the Python file `path`."""
+
+    path: Path
+    name: str
+    weight: float = 1.0
+
+    def fingerprint(self) -> list[Any]:
+        return [self.name, self.weight, hashlib.sha256(self.path.read_bytes()).hexdigest()]
+
+    def load(self, device: "torch.device") -> Weighted:
         import torch
 
-        head = load_class(self.path, self.attribute)()
+        head = load_class(self.path, self.name)()
         if isinstance(head, torch.nn.Module):
             head = head.to(device).requires_grad_(False).eval()
         return Weighted(self.name, head, self.weight)
 
 
-def parse_head(text: str) -> HeadSpec:
+def parse_head(text: str) -> FileHead:
     """`FILE.py:CLASS` or `FILE.py:CLASS=WEIGHT`. UsageError for anything else."""
     spec, weight = split_value(text)
     file, _, attribute = spec.rpartition(":")
@@ -96,7 +97,7 @@ def parse_head(text: str) -> HeadSpec:
         raise UsageError(f"--head {text}: write FILE.py:CLASS, or FILE.py:CLASS=WEIGHT")
     if not Path(file).is_file():
         raise UsageError(f"--head {text}: there is no file {file}")
-    return HeadSpec(Path(file), attribute, 1.0 if weight is None else weight)
+    return FileHead(Path(file), attribute, 1.0 if weight is None else weight)
 
 
 def load_class(path: Path, name: str) -> type:

@@ -50,7 +50,7 @@ COMMANDS = (  # in the order of the help
     Command("init", "arl.cli.init:init"),
     Command(
         "encode", "arl.cli.encode:encode", STAGES, folder="emb", column="emb.safetensors", keeps_models=True,
-        preloads=("arl.models.whisper_qwen2.frontend", "arl.audio.io", "arl.shards.writer"),
+        preloads=("arl.models.encode_stage", "torch", "transformers", "arl.audio.io", "arl.shards.writer"),
     ),
     Command(
         "rollout", "arl.cli.rollout:rollout", STAGES, folder="rollout", column="rollout.json", is_in_step=True,
@@ -59,7 +59,7 @@ COMMANDS = (  # in the order of the help
     ),
     Command(
         "decode", "arl.cli.decode:decode", STAGES, folder="wav", column="00.flac", is_in_step=True, keeps_models=True,
-        preloads=("arl.models.qwen2_flow.decoder", "torchaudio", "arl.audio.io", "arl.shards.writer"),
+        preloads=("arl.models.decode_stage", "torch", "torchaudio", "arl.audio.io", "arl.shards.writer"),
     ),
     Command(
         "reward", "arl.cli.reward:reward", STAGES, folder="reward", column="reward.json", is_in_step=True,

@@ -2,16 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from arl.errors import ArlError
 from arl.losses.heads import HeadSpec
 from arl.policy import MARKER, Policy
 from arl.shards.marker import read_marker
+
+if TYPE_CHECKING:
+    from arl.train.projector import Frontend
 
 Shard = tuple[str, Sequence[Path]]  # a name, and the path of each joined column
 
@@ -23,7 +26,7 @@ Shards = tuple[str, Sequence[Sequence[Path]]]  # those of one batch: its name, a
 class Job:
     """One update. start: the policy to train; anchor: the reference of the KL, if any; settings: everything else that
     changes the result, JSON-serialisable (`arl update` makes it). heads: what a loss on acoustic tokens maximises,
-    named in the settings by their content."""
+    named in the settings by their content. load_frontend: reads a frontend's folder, where the projector is trained."""
 
     start: Policy
     anchor: Policy | None
@@ -31,6 +34,7 @@ class Job:
     out: Path
     settings: Mapping[str, Any]
     heads: Sequence[HeadSpec] = ()
+    load_frontend: "Callable[[Path], Frontend] | None" = None
 
     @cached_property
     def made(self) -> str:

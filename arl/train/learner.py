@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from arl.losses.importance import Correction
 from arl.losses.part import Loss
-from arl.models import family
 from arl.policy import Policy, link_tree, write_policy
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.offload import sleep
@@ -24,7 +23,7 @@ from arl.train.data import Batch
 from arl.train.groups import Group
 from arl.train.optimizer import Schedule, load_state, make_adamw, restore, save_state, state_tensors
 from arl.train.probe import make_probe
-from arl.train.projector import augment, ctc_loss
+from arl.train.projector import Frontend, augment, ctc_loss
 from arl.train.shared_prefix import self_check
 from arl.train.step import Compute, apply_gradient, policy_backward, sft_backward
 
@@ -44,7 +43,7 @@ class Learner:
     weight_decay: float
     seed: int
     reference: Any = None
-    frontend: Any = None
+    frontend: Frontend | None = None
     ctc: float = 0.0
     updates: int = 0
     named: dict[str, nn.Parameter] = field(default_factory=dict)
@@ -133,7 +132,7 @@ class Learner:
         kept = {name: value for name, value in self.policy.fields.items() if name not in OF_ONE_UPDATE}
         merged = {**kept, **fields, "step": step, "probe": make_probe(self.model, self.compute.audio_token_id)}
         if self.frontend is not None:
-            merged["frontend"] = family(self.policy.family).build.frontend_digest(self.frontend)
+            merged["frontend"] = self.frontend.digest()
 
         def fill(folder: Path) -> None:
             self.model.save_pretrained(folder / "llm")
@@ -142,7 +141,7 @@ class Learner:
                     if not (folder / "llm" / file.name).exists() and not file.name.endswith(".index.json"):
                         shutil.copy2(file, folder / "llm" / file.name)
             if self.frontend is not None:
-                family(self.policy.family).frontend.save(self.frontend, folder / "frontend")
+                self.frontend.save(folder / "frontend")
             elif self.policy.frontend_dir.is_dir():
                 link_tree(self.policy.frontend_dir, folder / "frontend")
             save_state(folder / "state", self.optimizer, self.named, self.updates)

@@ -4,6 +4,8 @@ Only `arl update --loss sft` on feature shards uses this; reinforcement learning
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,26 @@ from torch import Tensor, nn
 from arl.train.groups import Group
 
 MASKS, MASK_FRAMES, NOISE = 2, 10, 0.3
+
+
+class Frontend(Protocol):
+    """A model family's frontend whose projector can be trained, as the family loads it (arl/models/).
+
+    projector: a torch module with `stack`, the features [T, D] of one embedding, and for --ctc `ctc`, H → V.
+    """
+
+    projector: Any
+
+    def to(self, device: torch.device) -> Self: ...
+
+    def project(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Per clip features [T, D] → embeddings [T / stack, H], differentiable while the projector is in training."""
+
+    def digest(self) -> str:
+        """Names the embeddings: equal digests give equal embeddings for equal audio."""
+
+    def save(self, folder: Path) -> None:
+        """Writes the files of a policy's `frontend/`."""
 
 
 def augment(features: Tensor, stack: int, generator: torch.Generator) -> Tensor:

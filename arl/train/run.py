@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from arl.engine.session import put_to_sleep
-from arl.models import family
 from arl.policy import Policy, remove_stale
 from arl.runtime.console import note, progress
 from arl.runtime.device import pick_device
@@ -119,9 +118,7 @@ def load_learner(policy: Policy, job: Job, where: "torch.device") -> Learner:
     if job.anchor:
         rests = torch.device("cpu") if compute.offload else where
         reference = load.llm(job.anchor.llm_dir, rests).requires_grad_(False)
-    frontend = None
-    if settings["train_projector"]:
-        frontend = family(policy.family).frontend.load(policy.frontend_dir).to(where)
+    frontend = job.load_frontend(policy.frontend_dir).to(where) if job.load_frontend else None
     return Learner(
         policy=policy, model=model,
         compute=compute,

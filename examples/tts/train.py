@@ -35,10 +35,10 @@ def waves_of(shards: list[str]) -> Iterator[tuple[Any, dict[str, Any], Any]]:
     from arl.audio.io import load
     from arl.errors import ArlError
     from arl.models.qwen2_flow.mel import SAMPLE_RATE, log_mel
-    from arl.models.qwen2_flow.vocabulary import spoken
     from arl.shards import columns
     from arl.shards.paths import joined_shards
     from arl.shards.reader import read_joined
+    from arl.text.letters import spoken
 
     for _, paths in joined_shards(shards):
         for sample in read_joined(paths):

@@ -24,7 +24,7 @@ def token_asr(folder):
 
 def heard_in_tokens(hyps, folder, first):
     """The transcript of each hypothesis's acoustic tokens; other tokens, such as the stop token, are dropped."""
-    from arl.models.qwen2_flow.codes import codes_of
+    from arl.models.codes import codes_of
 
     recogniser = token_asr(folder)
     return recogniser.transcribe([codes_of(hyp.tokens, first, recogniser.n_codes) for hyp in hyps])
@@ -33,7 +33,7 @@ def heard_in_tokens(hyps, folder, first):
 def in_letters(ref):
     """The reference in the recogniser's letters; normalised where it has others, which no policy of ours can say."""
     from arl.errors import ArlError
-    from arl.models.qwen2_flow.vocabulary import spoken
+    from arl.text.letters import spoken
     from arl.text.normalise import normalise
 
     try:

@@ -7,7 +7,7 @@ import torch
 
 from arl.errors import ArlError, UsageError
 from arl.losses.diffro import Diffro
-from arl.losses.heads import HeadSpec, parse_head
+from arl.losses.heads import FileHead, parse_head
 from tests.losses.test_diffro import BOOK, HYPS, Linear, heads, inputs, make_part
 
 CALM = """
@@ -70,11 +70,11 @@ def test_a_head_that_breaks_its_contract_is_one_line(tmp_path):
             parse_head(text)
     for name in ("Silent", "Nobody"):
         with pytest.raises(UsageError, match=f"has no class {name} with a method `rewards`"):
-            HeadSpec(path, name).load(torch.device("cpu"))
+            FileHead(path, name).load(torch.device("cpu"))
     for name, message in (("Wrong", r"rewards of shape \[\] for 5"), ("Nan", "of 'ab' is not a finite number")):
-        loss = Diffro([HeadSpec(path, name).load(torch.device("cpu"))], BOOK)
+        loss = Diffro([FileHead(path, name).load(torch.device("cpu"))], BOOK)
         with pytest.raises(ArlError, match=message):
             loss(make_part(loss, *inputs()))
     Path(path).write_text("import nothing_of_this_name")
     with pytest.raises(ArlError, match="ModuleNotFoundError"):
-        HeadSpec(path, "Calm").load(torch.device("cpu"))
+        FileHead(path, "Calm").load(torch.device("cpu"))

@@ -9,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from arl.cli.decode import decode
+from arl.cli.main import make_app
 from arl.errors import ArlError, UsageError
+from arl.models.codes import codes_of
+from arl.models.decode_shard import STRETCH, batches
 from arl.models.qwen2_flow import decoder
-from arl.models.qwen2_flow.codes import codes_of
-from arl.models.qwen2_flow.decode import STRETCH, batches
 from arl.models.qwen2_flow.prompts import load_voices
 from arl.policy import Policy
 from arl.shards import columns
@@ -157,7 +159,8 @@ def test_errors_are_one_line(policy, tmp_path):
     assert "sample 'a': no prompt.json" in refused(shards=shards[1:])
     assert "sample 'a': no rollout.json" in refused(shards=shards[:1])
     assert "nowhere: no such shard or folder" in refused(shards=[str(tmp_path / "nowhere")], policy=None)
-    assert "--dtype int8" in refused(UsageError, dtype="int8")
+    wrong = CliRunner().invoke(make_app("decode"), ["decode", "--shards", "x", "--dtype", "int8"])
+    assert wrong.exit_code == 2 and "'int8' is not one of" in wrong.output
     asr = make_tiny_asr_policy(tmp_path / "asr")
     assert '"task": "tts"' in refused(policy=asr)
     for prompt, message in (

@@ -111,8 +111,8 @@ def test_supervised_training_reads_the_codes_as_tokens_with_a_stop(policy, tmp_p
 def test_a_slim_policy_speaks_the_same_codes(policy, tmp_path):
     from arl.models.qwen2_flow import build
 
-    slim = build.export_slim(policy, tmp_path / "slim", torch.float16)
-    whole = build.assemble(slim.path, tmp_path / "whole")
+    slim = build.export_slim(policy, tmp_path / "slim", "float16")
+    whole = build.restore(slim, tmp_path / "whole")
     mel = log_mel(torch.from_numpy(wave(1.0)))
     before, after = (codec.load(p.frontend_dir).encode([mel])[0] for p in (policy, whole))
     assert float((before == after).float().mean()) > 0.9

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from arl.errors import ArlError
+from arl.models.codes import codes_of
 from arl.models.qwen2_flow import convnext, decoder, flow, vocoder
-from arl.models.qwen2_flow.codes import codes_of
 from arl.models.qwen2_flow.mel import (
     CODE_SAMPLES,
     EDGE,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from arl.errors import ArlError
 from arl.models.qwen2_flow import vocabulary
 from arl.models.qwen2_flow.prompts import Voice, load_voices, longest_response, prompt_of, save_voices
+from arl.text import letters
 
 VOICE = Voice("ann", "hello", [5, 0, 17], np.array([0.5, -1], dtype=np.float32))
 
@@ -22,18 +23,18 @@ VOICE = Voice("ann", "hello", [5, 0, 17], np.array([0.5, -1], dtype=np.float32))
     ],
 )
 def test_texts_become_letters(text, said):
-    assert vocabulary.spoken(text) == said
+    assert letters.spoken(text) == said
 
 
 @pytest.mark.parametrize("text", ["press 1", "fish & chips", "50 %", "привет", "你好", "", " ... "])
 def test_what_would_be_left_unsaid_is_refused(text):
     with pytest.raises(ArlError, match=r"spell it out|nothing to speak"):
-        vocabulary.spoken(text)
+        letters.spoken(text)
 
 
-@given(st.text(alphabet=vocabulary.LETTERS, min_size=1).filter(str.strip))
+@given(st.text(alphabet=letters.LETTERS, min_size=1).filter(str.strip))
 def test_every_text_of_letters_is_spoken_as_it_is(text):
-    assert vocabulary.spoken(text) == " ".join(text.split())
+    assert letters.spoken(text) == " ".join(text.split())
     ids = vocabulary.text_ids(text)
     assert "".join(vocabulary.SYMBOLS[i] for i in ids) == " ".join(text.split())
 

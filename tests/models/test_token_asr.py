@@ -17,13 +17,14 @@ from arl.cli.train_token_asr import train_token_asr as command
 from arl.errors import ArlError
 from arl.models.qwen2_flow import codec as codecs
 from arl.models.qwen2_flow.codec import Codec
-from arl.models.qwen2_flow.vocabulary import LETTERS, spoken
+from arl.models.qwen2_flow.recogniser import token_recogniser
 from arl.models.token_asr import model as token_asr
 from arl.models.token_asr.model import RATE, TokenAsr, fewest_codes, pad
 from arl.models.token_asr.train import Recipe, mixed, noisy, score, split, train_token_asr
 from arl.shards import columns
 from arl.shards.record import read_record
 from arl.shards.writer import write_shard
+from arl.text.letters import LETTERS, spoken
 from tests.models.test_speech_codec import make_codec
 from tests.tiny_speech import CODES, LETTER_CODES, speak
 
@@ -118,7 +119,7 @@ def test_it_can_begin_as_what_a_tokenizer_has_behind_its_codes():
     lengths = torch.tensor([9, 4])
     steps, valid = codec.quantise(torch.randn(2, 18, 80), lengths)
     wanted, _ = codec.heads_of(steps, valid)
-    read = TokenAsr.of(codec).eval().read(codec.fsq.codes(steps), lengths)
+    read = token_recogniser(codec).eval().read(codec.fsq.codes(steps), lengths)
     for row, other, n in zip(read, wanted, lengths, strict=True):
         torch.testing.assert_close(row[: RATE * n], other[: RATE * n], rtol=0, atol=1e-5)
 
@@ -280,7 +281,7 @@ def test_the_command_begins_with_a_tokenizer(tmp_path):
     shards, codec = make_shards(tmp_path), Codec(width=32, heads=2, before=1, after=1, levels=3, dims=4)
     codecs.save(codec, tmp_path / "frontend")
     command(shards=shards, out=tmp_path / "asr", tokenizer=tmp_path / "frontend", **FAST | {"codes": 81, "lr": 0.0})
-    begun, made = TokenAsr.of(codec), token_asr.load(tmp_path / "asr")
+    begun, made = token_recogniser(codec), token_asr.load(tmp_path / "asr")
     assert all(torch.equal(a, b) for a, b in zip(begun.parameters(), made.parameters(), strict=True))
 
 

@@ -15,6 +15,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from arl.errors import ArlError
+from arl.models import Dtype
 from arl.models.qwen2_flow import vocabulary
 from arl.models.qwen2_flow.mel import SAMPLE_RATE, TOKEN_RATE_HZ
 from arl.models.qwen2_flow.prompts import LONGEST
@@ -71,27 +72,26 @@ def write(out: Path, model: Any, n_codes: int, fill_frontend: Callable[[Path], N
     return write_policy(out, made, fill)
 
 
-def assemble(slim: Path, out: Path) -> Policy:
+def restore(slim: Policy, out: Path) -> Policy:
     """A whole float32 policy from a slim folder."""
-    described = Policy.open(slim)
-    described.verify()
-    model = AutoModelForCausalLM.from_pretrained(described.llm_dir, dtype=torch.float32)
-    kept = {name: value for name, value in described.fields.items() if name not in ("made", "version", "frontend")}
+    slim.verify()
+    model = AutoModelForCausalLM.from_pretrained(slim.llm_dir, dtype=torch.float32)
+    kept = {name: value for name, value in slim.fields.items() if name not in ("made", "version", "frontend")}
 
     def fill(folder: Path) -> None:
-        copy_tensors(described.frontend_dir, folder, torch.float32)
+        copy_tensors(slim.frontend_dir, folder, torch.float32)
 
-    return write(out, model, described.fields["acoustic_codes"], fill, **kept)
+    return write(out, model, slim.fields["acoustic_codes"], fill, **kept)
 
 
-def export_slim(policy: Policy, out: Path, dtype: torch.dtype) -> Policy:
+def export_slim(policy: Policy, out: Path, dtype: Dtype) -> Policy:
     """Writes the policy with its weights in `dtype`."""
     model = AutoModelForCausalLM.from_pretrained(policy.llm_dir, dtype=dtype)
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder / "llm")
         make_tokenizer(policy.fields["acoustic_codes"]).save_pretrained(folder / "llm")
-        copy_tensors(policy.frontend_dir, folder / "frontend", dtype)
+        copy_tensors(policy.frontend_dir, folder / "frontend", getattr(torch, dtype))
 
     kept = {name: value for name, value in policy.fields.items() if name not in ("probe", "frontend", "made")}
     return write_policy(out, kept, fill)

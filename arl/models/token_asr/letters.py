@@ -8,7 +8,7 @@ import functools
 
 from torch import Tensor
 
-from arl.models.qwen2_flow.vocabulary import LETTERS, spoken
+from arl.text.letters import LETTERS, spoken
 
 N_LABELS = 1 + len(LETTERS)
 

@@ -9,7 +9,7 @@ what a policy is trained to please: never the judge of one. Padding is masked: a
     asr = load(Path("token-asr")); asr.transcribe([[3, 700, 12, 12]])                  # ["no"]
     log_p = asr.text_log_probs(onehots, lengths, ["no"])                               # [1], differentiable in onehots
 
-Left out: training (token_asr_train.py).
+Left out: training (train.py).
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from arl.errors import ArlError
-from arl.models.qwen2_flow.codec import Block, Codec
-from arl.models.qwen2_flow.vocabulary import LETTERS
+from arl.models.block import Block
 from arl.models.token_asr.letters import N_LABELS, labels, spell
 from arl.policy import weights_digest
+from arl.text.letters import LETTERS
 
 RATE = 2  # steps of CTC per code
 STEM = 5  # codes
@@ -51,20 +51,6 @@ class TokenAsr(nn.Module):
     @property
     def n_codes(self) -> int:
         return self.table.num_embeddings
-
-    @staticmethod
-    def of(codec: Codec) -> "TokenAsr":
-        """The recognition head of a speech tokenizer: what it has behind its codes, for codes."""
-        config = codec.config
-        asr = TokenAsr(codec.fsq.n_codes, config["width"], config["heads"], config["after"])
-        weights = codec.state_dict()
-        with torch.no_grad():
-            asr.table.weight.copy_(codec.from_steps(codec.fsq.steps(torch.arange(asr.n_codes))))
-            nn.init.zeros_(asr.stem.weight)
-            nn.init.zeros_(asr.stem.bias)
-        asr.blocks.load_state_dict({name[6:]: w for name, w in weights.items() if name.startswith("after.")})
-        asr.ctc.load_state_dict({name[4:]: w for name, w in weights.items() if name.startswith("ctc.")})
-        return asr
 
     def forward(self, onehots: Tensor, lengths: Tensor) -> Tensor:
         """[B, T, C] floats, of whose rows lengths int64 [B], each ≥ 1, count → log-probabilities [B, RATE·T, 1 + 28],

@@ -18,10 +18,10 @@ import torch
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 
-from arl.models.qwen2_flow.vocabulary import spoken
 from arl.models.token_asr.letters import labels
 from arl.models.token_asr.model import TokenAsr, ctc_losses, fewest_codes, pad
 from arl.runtime.console import progress
+from arl.text.letters import spoken
 from arl.text.wer import Errors, word_errors
 from arl.train.optimizer import Schedule
 

@@ -5,7 +5,6 @@ hub name such as `openai/whisper-small`. The LLM: `new:WIDTHxLAYERS` (fresh Qwen
 or a hub name of any decoder-only LLM. A slim folder (`arl export --slim`) is a trained policy without its tower.
 """
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder, Whisper
 
 from arl.audio.whisper import whisper_tiny_en
 from arl.errors import ArlError
+from arl.models import Dtype
 from arl.models.whisper_qwen2 import frontend as audio
 from arl.policy import Policy, write_policy
 from arl.train.probe import make_probe
@@ -105,29 +105,26 @@ def build(source: str, llm: str, stack: int, out: Path, seed: int) -> Policy:
     return write(out, audio.Frontend(tower, projector), model, tokenizer, {**ids, "tower": name, "step": 0})
 
 
-def assemble(slim: Path, out: Path) -> Policy:
+def restore(slim: Policy, out: Path) -> Policy:
     """A whole float32 policy from a slim folder: its tower is fetched from where `arl.json` says, and verified."""
-    described = Policy.open(slim)
-    described.verify()
-    tower, name = load_tower(described.fields["tower"])
-    digest = tensors_digest(tower.state_dict())
-    if digest != described.fields["tower_digest"]:
-        raise ArlError(f"{described.fields['tower']}: the tower's weights are not those that {slim} was trained with")
-    _, projector = audio.read_shapes(described.frontend_dir)
-    projector.load_state_dict(load_file(described.frontend_dir / "projector.safetensors"))
-    model = AutoModelForCausalLM.from_pretrained(described.llm_dir, dtype=torch.float32)
-    tokenizer = saved_tokenizer(described.llm_dir)
-    return write(
-        out, audio.Frontend(tower, projector.float()), model, tokenizer, {**described.fields, "tower": name, "step": 0}
-    )
+    slim.verify()
+    tower, name = load_tower(slim.fields["tower"])
+    if audio.tensors_digest(tower.state_dict()) != slim.fields["tower_digest"]:
+        raise ArlError(f"{slim.fields['tower']}: the tower's weights are not those that {slim.path} was trained with")
+    _, projector = audio.read_shapes(slim.frontend_dir)
+    projector.load_state_dict(load_file(slim.frontend_dir / "projector.safetensors"))
+    model = AutoModelForCausalLM.from_pretrained(slim.llm_dir, dtype=torch.float32)
+    frontend = audio.Frontend(tower, projector.float())
+    return write(out, frontend, model, saved_tokenizer(slim.llm_dir), {**slim.fields, "tower": name, "step": 0})
 
 
 def write(out: Path, frontend: audio.Frontend, model: Any, tokenizer: Any, fields: dict[str, Any]) -> Policy:
     """Writes the policy folder with its rates, hashes and probe filled in."""
     fields = {
         **fields, "family": NAME, "sample_rate": frontend.sample_rate, "embedding_dim": model.config.hidden_size,
-        "embedding_rate_hz": frontend.embedding_rate_hz, "tower_digest": tensors_digest(frontend.tower.state_dict()),
-        "frontend": frontend_digest(frontend), "probe": make_probe(model, fields["audio_token_id"]),
+        "embedding_rate_hz": frontend.embedding_rate_hz, "frontend": frontend.digest(),
+        "tower_digest": audio.tensors_digest(frontend.tower.state_dict()),
+        "probe": make_probe(model, fields["audio_token_id"]),
     }  # fmt: skip
 
     def fill(folder: Path) -> None:
@@ -138,8 +135,8 @@ def write(out: Path, frontend: audio.Frontend, model: Any, tokenizer: Any, field
     return write_policy(out, fields, fill)
 
 
-def export_slim(policy: Policy, out: Path, dtype: torch.dtype) -> Policy:
-    """Writes the LLM and the projector in `dtype`, without the tower (which `assemble` fetches again)."""
+def export_slim(policy: Policy, out: Path, dtype: Dtype) -> Policy:
+    """Writes the LLM and the projector in `dtype`, without the tower (which `restore` fetches again)."""
     model = AutoModelForCausalLM.from_pretrained(policy.llm_dir, dtype=dtype)
     tokenizer = saved_tokenizer(policy.llm_dir)
     projector = load_file(policy.frontend_dir / "projector.safetensors")
@@ -150,22 +147,8 @@ def export_slim(policy: Policy, out: Path, dtype: torch.dtype) -> Policy:
         (folder / "frontend").mkdir()
         config = (policy.frontend_dir / "config.json").read_text()
         (folder / "frontend" / "config.json").write_text(config)
-        halved = {name: tensor.to(dtype) for name, tensor in projector.items()}
+        halved = {name: tensor.to(getattr(torch, dtype)) for name, tensor in projector.items()}
         save_file(halved, folder / "frontend" / "projector.safetensors")
 
     kept = {name: value for name, value in policy.fields.items() if name not in ("probe", "frontend", "made")}
     return write_policy(out, kept, fill)
-
-
-def tensors_digest(tensors: dict[str, torch.Tensor]) -> str:
-    """12 hex digits over names and float32 bytes, in the names' order."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode() + b"\0" + tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-def frontend_digest(frontend: audio.Frontend) -> str:
-    """Names the embeddings: equal digests give equal embeddings for equal audio. Training-only weights are left out."""
-    weights = {name: t for name, t in frontend.state_dict().items() if not name.startswith("projector.ctc")}
-    return tensors_digest(weights)

@@ -1,11 +1,34 @@
 """A shard of clips → its embeddings and prompts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from arl.audio.clips import Clip, length_buckets
+from arl.audio.clips import Clip, length_buckets, load_shard
+from arl.models import resident
+from arl.models.whisper_qwen2 import frontend
+from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.shards import columns
+from arl.shards.reader import Sample
+
+
+class WhisperEncoding:
+    """An `Encoder` (arl/models/): clips → `.emb.safetensors` [T, H], or `.feat.safetensors` [T, D] where `features`."""
+
+    def __init__(self, policy: Policy, device: Any, features: bool) -> None:
+        self.policy, self.features = policy, features
+        self.frontend = resident.wake(policy.frontend_dir, frontend.load, device)
+
+    def read(self, samples: Iterable[Sample]) -> list[Clip]:
+        return load_shard(samples, self.frontend.sample_rate)
+
+    def encode(
+        self, clips: Sequence[Clip], batch_s: float, budget: FailureBudget
+    ) -> Iterator[tuple[str, dict[str, bytes], float]]:
+        return encode_shard(clips, self.frontend, self.policy.prompt, self.features, batch_s, budget)
+
+    def sleep(self) -> None:
+        resident.sleep(self.frontend, self.policy.frontend_dir)
 
 
 def encode_shard(

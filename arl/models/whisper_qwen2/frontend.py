@@ -5,6 +5,7 @@ position table cut to it, which is many times cheaper for short clips. Clips bey
 windows. A batch gives what its clips give alone: padding is masked in every layer.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -118,6 +119,25 @@ class Frontend(nn.Module):
         with torch.set_grad_enabled(self.projector.training):
             x = self.projector(frames.to(self.projector.stacked.weight.dtype), lengths)
         return [row[:length] for row, length in zip(x, lengths.tolist(), strict=True)]
+
+    def digest(self) -> str:
+        """Names the embeddings: equal digests give equal embeddings for equal audio. Training-only weights are left
+        out."""
+        return tensors_digest(
+            {name: t for name, t in self.state_dict().items() if not name.startswith("projector.ctc")}
+        )
+
+    def save(self, folder: Path) -> None:
+        """Writes what `load` reads."""
+        save(self, folder)
+
+
+def tensors_digest(tensors: dict[str, Tensor]) -> str:
+    """12 hex digits over names and float32 bytes, in the names' order."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode() + b"\0" + tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def save(frontend: Frontend, folder: Path) -> None:

@@ -1,0 +1,40 @@
+"""Checkpoints → policies and back: what `arl init` and `arl export` do."""
+
+from pathlib import Path
+
+from arl.errors import ArlError, UsageError
+from arl.models import Dtype, InitOptions, family_of, recognised
+from arl.models.checkpoint import Checkpoint
+from arl.policy import MARKER, Policy
+from arl.runtime.console import note
+from arl.runtime.device import quiet_transformers
+
+
+def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
+    """A policy from a checkpoint's folder or name, or from a slim policy. ArlError for what no family takes."""
+    quiet_transformers()
+    if (Path(source) / MARKER).is_file():
+        if options.llm is not None or options.stack is not None:
+            raise UsageError(f"{source}: a slim policy has its own LLM and projector: leave out --llm and --stack")
+        slim = Policy.open(source)
+        policy = family_of(slim, "slim").restore(slim, out)
+    else:
+        checkpoint = Checkpoint(source)
+        policy = recognised(checkpoint).build(checkpoint, out, options)
+    note(f"init: {out}: policy {policy.version}, frontend {policy.frontend_id}")
+    return policy
+
+
+def export_policy(source: Path, out: Path, slim: bool, dtype: Dtype) -> None:
+    """Writes a policy as a plain checkpoint, or its slim form in `dtype`."""
+    policy = Policy.open(source)
+    policy.verify()
+    if slim:
+        family = family_of(policy, "slim")
+        quiet_transformers()
+        family.export_slim(policy, out, dtype)
+    elif out.exists():
+        raise ArlError(f"{out}: exists; give another folder")
+    else:
+        family_of(policy).export(policy, out)
+    note(f"export: {out}")

@@ -1,0 +1,52 @@
+"""`arl encode`: shards of audio or texts → their prompts, embeddings or codes, by the policy's family.
+
+A shard is read ahead while the one before is on the device. Left out: what is computed (each family's encode.py), and
+the command's flags (arl/cli/encode.py).
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from arl.engine.session import put_to_sleep
+from arl.models import family_of
+from arl.policy import Policy
+from arl.runtime.ahead import ahead
+from arl.runtime.budget import FailureBudget
+from arl.runtime.console import progress
+from arl.runtime.device import pick_device
+from arl.runtime.lease import device_lease
+from arl.runtime.stage import StageRun, default_out
+from arl.shards.paths import joined_shards
+from arl.shards.reader import read_joined
+
+
+def encode(
+    shards: Sequence[str], source: Path, out: Path | None, *, features: bool, batch_s: float,
+    device: str, threads: int, force: bool, max_failed: int,
+) -> None:  # fmt: skip
+    """Encodes what remains of the shards with the policy at `source`. UsageError for features of a family without."""
+    policy = Policy.open(source)
+    family = family_of(policy, "features" if features else None)
+    arguments = {"frontend": policy.frontend_id, "features": features, "prompt": policy.prompt}
+    out = out or default_out("feat" if features else "emb", shards)
+    run = StageRun("encode", out, arguments, sources=shards, force=force)
+    pending = list(run.pending(joined_shards(shards)))
+    if not pending:
+        return
+    with run.phase("wake"):
+        where = pick_device(device, threads)
+    budget = FailureBudget(max_failed)
+    with device_lease("encode", str(where), put_to_sleep), progress("encode", len(pending)) as bar:
+        with run.phase("wake"):
+            encoder = family.encoder(policy, where, features)
+        for (name, inputs), read in ahead((job, encoder.read(read_joined(job[1]))) for job in pending):
+            with run.shard(name, inputs) as shard:
+                with run.phase("run"):
+                    rows = list(encoder.encode(read, batch_s, budget))
+                for key, members, duration_s in rows:
+                    shard.write(key, members)
+                    shard.audio_s += duration_s
+                shard.figures["policy_path"] = os.path.relpath(source, out)
+            bar.advance()
+        encoder.sleep()
