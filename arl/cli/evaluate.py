@@ -1,24 +1,26 @@
-"""`arl eval`: error rates, keywords and hallucinations of a policy on held-out sets; two evaluations compared.
+"""`arl eval`: what a policy is worth on held-out sets, recognition or synthesis; two evaluations compared.
 
     arl eval --shards emb/test --policy policy -o eval/start
     arl eval --set short=emb/short --set long=emb/long --policy policy -o eval/start
     arl eval --set long=data/long --transcripts whisper.tsv -o eval/whisper     # another system's; no engine
+    arl eval --shards texts/ --shards rollout/ --shards wav/ --voices policy/frontend -o eval/speech
     arl eval --compare eval/start eval/final                                    # no engine either
 
-Writes `utterances.jsonl` (per utterance both texts, error and keyword counts, hallucination rules, alignment) and
-`summary.json`; `arl/evaluation/README.md` says what each figure means. The references are found as `arl reward`
-finds them. Left out: sampling; the figures are those of greedy decoding.
+Recognition: word errors, keywords and hallucinations of greedy transcripts. Synthesis: what the waveforms that
+`arl decode` made say, in whose voice, how natural and how varied. Writes `utterances.jsonl` and `summary.json`, for
+synthesis also `report.md` and samples/NNN.flac; `arl/evaluation/README.md` says what each metric means. The references
+are found as `arl reward` finds them. Left out: sampling transcripts; synthesising, which is `arl rollout` and
+`arl decode`.
 """
 
-import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from arl.cli import options
-from arl.errors import UsageError
+
+RECOGNITION, SYNTHESIS, COMPARISON = "Recognition", "Synthesis", "Comparison"
 
 Shards = Annotated[
     list[str] | None,
@@ -34,127 +36,124 @@ Sets = Annotated[
         "--set", metavar="NAME=SHARDS", help="A set with a name. Repeatable; a name given twice joins columns."
     ),
 ]
+Second = Annotated[list[Path] | None, typer.Argument(metavar="B", help="With --compare A: the folder compared with A.")]
 Compare = Annotated[
     list[Path] | None,
     typer.Option(
         "--compare",
         metavar="A",
-        help="Another eval's folder, the baseline. With a second folder B: no decoding, compare the two.",
+        rich_help_panel=COMPARISON,
+        help="Another eval's folder, the baseline. With a second folder B: no evaluation, compare the two.",
     ),
 ]
-Second = Annotated[list[Path] | None, typer.Argument(metavar="B", help="With --compare A: the folder compared with A.")]
+Top = Annotated[
+    int,
+    typer.Option(
+        "--top",
+        min=0,
+        rich_help_panel=COMPARISON,
+        help="Of --compare A B: how many of the most changed utterances to show.",
+    ),
+]
 Transcripts = Annotated[
     Path | None,
-    typer.Option("--transcripts", help="Lines key<TAB>text, scored instead of an engine's hypotheses."),
+    typer.Option(
+        "--transcripts",
+        rich_help_panel=RECOGNITION,
+        help="Lines key<TAB>text, scored instead of an engine's hypotheses.",
+    ),
+]
+Engine = Annotated[
+    Path,
+    typer.Option(
+        "--engine",
+        envvar="ARL_ENGINE",
+        rich_help_panel=RECOGNITION,
+        help="Folder with the resident engine's socket data and log.",
+    ),
+]
+MaxNewTokens = Annotated[
+    int,
+    typer.Option("--max-new-tokens", min=1, rich_help_panel=RECOGNITION, help="Longest hypothesis, in tokens."),
+]
+MaxFailed = Annotated[
+    int,
+    typer.Option("--max-failed", rich_help_panel=RECOGNITION, help="Bad samples tolerated before the stage fails."),
+]
+Voices = Annotated[
+    Path | None,
+    typer.Option(
+        "--voices",
+        rich_help_panel=SYNTHESIS,
+        help="Reference voices: a file, a folder of NAME.flac, or a frontend.",
+    ),
+]
+Samples = Annotated[
+    int,
+    typer.Option("--samples", min=0, rich_help_panel=SYNTHESIS, help="How many hypotheses to write as .flac."),
+]
+Judge = Annotated[
+    Path | None,
+    typer.Option("--judge", rich_help_panel=SYNTHESIS, help="A Whisper checkpoint; default: tiny.en."),
+]
+Skip = Annotated[
+    str,
+    typer.Option("--skip", rich_help_panel=SYNTHESIS, help="Not to measure, of wer,similarity,mos,f0."),
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", envvar="ARL_DEVICE", rich_help_panel=SYNTHESIS, help="auto, cpu, cuda or cuda:N."),
+]
+Threads = Annotated[
+    int,
+    typer.Option("--threads", envvar="ARL_THREADS", rich_help_panel=SYNTHESIS, help="CPU threads; 0: all cores."),
 ]
 
 
 def evaluate(
+    context: typer.Context,
     second: Second = None,
     shards: Shards = None,
     sets: Sets = None,
-    compare: Compare = None,
-    transcripts: Transcripts = None,
-    out: options.Out = None,
     policy: options.PolicyDir = None,
-    engine: options.EngineDir = options.DEFAULT_ENGINE,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, help="Longest hypothesis, in tokens.")
-    ] = 256,
-    top: Annotated[
-        int, typer.Option("--top", min=0, help="Of --compare A B: how many of the most changed utterances to show.")
-    ] = 10,
+    out: options.Out = None,
     seed: options.Seed = 0,
-    max_failed: options.MaxFailed = 0,
     as_json: options.Json = False,
+    compare: Compare = None,
+    top: Top = 10,
+    transcripts: Transcripts = None,
+    engine: Engine = options.DEFAULT_ENGINE,
+    max_new_tokens: MaxNewTokens = 256,
+    max_failed: MaxFailed = 0,
+    voices: Voices = None,
+    samples: Samples = 8,
+    judge: Judge = None,
+    skip: Skip = "",
+    device: Device = "auto",
+    threads: Threads = 0,
 ) -> None:
-    """Word error rate, keywords and hallucinations of a policy on held-out utterances, or two evaluations compared.
+    """Metrics of a policy on held-out utterances, recognition or synthesis, or two evaluations compared.
+
+    The policy's task, or what the shards hold, says which of the two it is.
 
     Example: arl eval --shards emb/test --policy policy -o eval/policy --compare eval/start
 
     Example: arl eval --set short=emb/short --set long=emb/long --policy policy -o eval/policy
 
+    Example: arl eval --shards texts/ --shards rollout/ --shards wav/ --voices policy/frontend -o eval/speech
+
     Example: arl eval --compare eval/start eval/policy --top 20
     """
-    from arl.evaluation.compare import compare as compare_rows
-    from arl.evaluation.figures import summarise
-    from arl.evaluation.folder import read_rows, write
-    from arl.evaluation.sets import parse_sets
-    from arl.evaluation.show import show_summary
-    from arl.runtime.stage import default_out
+    from arl.evaluation.options import EvalOptions, RecognitionOptions, SynthesisOptions
+    from arl.evaluation.run import evaluate as run
+    from arl.evaluation.sets import comparison_folders, parse_sets
 
-    parsed = parse_sets(shards or [], sets or [])
-    folders = comparison_folders(bool(parsed), compare or [], second or [])
-    if not parsed:
-        compare_two(folders[0], folders[1], top, seed, as_json)
-        return
-    baseline = read_rows(folders[0]) if folders else None  # before the work: it may not be there
-    out = out or default_out("eval", next(iter(parsed.values())))
-    if transcripts:
-        of, rows, timing = from_transcripts(transcripts, parsed, max_failed)
-    else:
-        of, rows, timing = from_engine(parsed, policy, engine, max_new_tokens, max_failed)
-    summary = {**of, **summarise(rows, seed), **timing}
-    if baseline is not None:
-        summary["compared_with"] = {"path": str(folders[0]), **compare_rows(rows, baseline, seed)}
-    write(out, rows, summary)
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        show_summary(summary, " ".join(*of.items()))
-
-
-def comparison_folders(has_sets: bool, compare: Sequence[Path], second: Sequence[Path]) -> list[Path]:
-    """The folders to compare: A and B without sets; with sets the baseline, or none. UsageError for anything else.
-
-    `--compare A B` gives B as an argument, `--compare A --compare B` gives it as a second value.
-    """
-    folders = [*compare, *second]
-    if second and not compare:
-        raise UsageError(f"{second[0]}: what is it? --shards {second[0]}, or --compare A B")
-    if not folders and not has_sets:
-        raise UsageError("nothing to evaluate: give --shards, --set NAME=SHARDS, or --compare A B")
-    if has_sets and len(folders) > 1:
-        raise UsageError("--shards and --set are evaluated against one folder: --compare A")
-    if not has_sets and len(folders) != 2:
-        raise UsageError("--compare takes two folders, A and B; or one, and --shards or --set to evaluate against it")
-    return folders
-
-
-def from_engine(
-    sets: Mapping[str, Sequence[str]], policy: Path | None, engine: Path, max_new_tokens: int, max_failed: int
-) -> tuple[dict[str, str], list[dict[str, Any]], dict[str, float]]:
-    """({"policy": version}, rows, timing) of greedy decoding."""
-    from arl.engine.session import serving_engine
-    from arl.evaluation.decode import decode
-    from arl.policy import Policy
-    from arl.runtime.stage import policy_of_embeddings
-
-    sources = [source for one in sets.values() for source in one]
-    opened = Policy.open(policy or policy_of_embeddings(sources))
-    client = serving_engine(opened, engine)
-    return {"policy": opened.version}, *decode(client, opened, sets, max_new_tokens, max_failed)
-
-
-def from_transcripts(
-    path: Path, sets: Mapping[str, Sequence[str]], max_failed: int
-) -> tuple[dict[str, str], list[dict[str, Any]], dict[str, float]]:
-    """({"transcripts": path}, rows, how many failed) of another system's transcripts."""
-    from arl.evaluation.decode import read_transcripts, transcribed
-
-    return {"transcripts": str(path)}, *transcribed(read_transcripts(path), sets, max_failed)
-
-
-def compare_two(a: Path, b: Path, top: int, seed: int, as_json: bool) -> None:
-    """Prints how B differs from A: figures, significance, the utterances that changed most."""
-    from arl.evaluation.compare import compare, most_changed
-    from arl.evaluation.folder import read_rows
-    from arl.evaluation.show import show_comparison
-
-    baseline, rows = read_rows(a), read_rows(b)
-    result = {"a": str(a), "b": str(b), **compare(rows, baseline, seed)}
-    changed = most_changed(rows, baseline, top)
-    if as_json:
-        print(json.dumps({**result, "changed": [{"a": old, "b": new} for old, new in changed]}, ensure_ascii=False))
-    else:
-        show_comparison(result, changed)
+    run(
+        EvalOptions(
+            sets=parse_sets(shards or [], sets or []),
+            compare=comparison_folders(compare or [], second or []),
+            out=out, policy=policy, top=top, seed=seed, as_json=as_json, given=options.given(context),
+            recognition=RecognitionOptions(transcripts, engine, max_new_tokens, max_failed),
+            synthesis=SynthesisOptions(voices, judge, samples, skip, device, threads),
+        )
+    )  # fmt: skip

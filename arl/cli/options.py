@@ -33,6 +33,12 @@ def with_growing_stdin(context: typer.Context, shards: list[str]) -> list[str]:
     return [str(grown if str(path) == "-" else path) for path in paths]
 
 
+def given(context: typer.Context) -> frozenset[str]:
+    """The parameters that stand on the command line, rather than in the environment or at their default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+
+
 Shards = Annotated[
     list[str],
     typer.Option(

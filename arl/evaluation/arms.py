@@ -1,24 +1,22 @@
-"""Figures of an experiment with several arms and seeds, and their tables in Markdown.
+"""Metrics of an experiment with several arms and seeds, and their places in pages and pictures.
 
-    pooled(counts, wer), change(counts, base_counts, wer)        # counts: [seeds, utterances, columns]
+    pooled(sums), change(sums, base_sums)        # sums: [seeds, utterances, 2], numerator and denominator of a metric
 
-A figure is a function `of` of sums over utterances, [..., columns] → [...], and is pooled over the seeds of an arm. Its
-95 % interval is by bootstrap over utterances and seeds: a draw takes utterances and, independently, seeds with
-replacement. Changes are paired with the base on the same draw. With three seeds an interval knows little of how seeds
-vary: each seed's own figure belongs beside it. Left out: correction for having several arms.
+A metric is pooled over the seeds of an arm. Its 95 % interval is by bootstrap over utterances and seeds: a draw takes
+utterances and, independently, seeds with replacement. Changes are paired with the base on the same draw. With three
+seeds an interval knows little of how seeds vary: each seed's own value belongs beside it. Left out: correction for
+having several arms.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from arl.errors import ArlError
-from arl.evaluation.bootstrap import Interval, interval_of
-
-Of = Callable[[np.ndarray], np.ndarray]
-DRAWS = 10_000
+from arl.evaluation.bootstrap import SAMPLES, Interval, interval_of
+from arl.evaluation.metric import ratio
 
 
 def find_runs(runs: Path, names: Iterable[str], target: str) -> dict[str, list[Path]]:
@@ -33,33 +31,34 @@ def find_runs(runs: Path, names: Iterable[str], target: str) -> dict[str, list[P
     return {name: found[name] for name in order}
 
 
-def drawn(counts: np.ndarray, seed: int) -> np.ndarray:
-    """[seeds, utterances, columns] → [DRAWS, columns]: sums over drawn seeds of drawn utterances. The utterances of a
-    draw depend only on `seed` and how many there are, so that two arms are paired."""
-    n_seeds, n_utterances, _ = counts.shape
-    weights = np.random.default_rng(seed).multinomial(n_utterances, np.full(n_utterances, 1 / n_utterances), DRAWS)
-    picks = np.random.default_rng(seed + 1).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), DRAWS)
-    per_seed = np.einsum("du,suc->dsc", weights.astype(float), counts.astype(float), optimize=True)
+def bootstrap_sums(sums: np.ndarray, seed: int) -> np.ndarray:
+    """[seeds, utterances, 2] → [draws, 2]: sums over drawn seeds of drawn utterances. The utterances of a draw depend
+    only on `seed` and how many there are, so that two arms are paired."""
+    n_seeds, n_utterances, _ = sums.shape
+    weights = np.random.default_rng(seed).multinomial(n_utterances, np.full(n_utterances, 1 / n_utterances), SAMPLES)
+    picks = np.random.default_rng(seed + 1).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), SAMPLES)
+    per_seed = np.einsum("du,suc->dsc", weights.astype(float), sums.astype(float), optimize=True)
     return np.einsum("ds,dsc->dc", picks / n_seeds, per_seed)
 
 
-def pooled(counts: np.ndarray, of: Of, seed: int = 0) -> Interval | None:
-    """A figure over all seeds and utterances, with its interval; None where it is not defined."""
-    return interval_of(float(of(counts.mean(0).sum(0))), of(drawn(counts, seed)))
+def pooled(sums: np.ndarray, seed: int = 0) -> Interval | None:
+    """A metric over all seeds and utterances, with its interval; None where it is not defined."""
+    return interval_of(float(ratio(sums.mean(0).sum(0))), ratio(bootstrap_sums(sums, seed)))
 
 
-def change(counts: np.ndarray, base: np.ndarray, of: Of, seed: int = 0) -> Interval | None:
+def change(sums: np.ndarray, base: np.ndarray, seed: int = 0) -> Interval | None:
     """(value − base) / base, paired; None where the base is 0 or not defined."""
-    value, start = (float(of(each.mean(0).sum(0))) for each in (counts, base))
+    value, start = (float(ratio(each.mean(0).sum(0))) for each in (sums, base))
     if not start > 0:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        draws = of(drawn(counts, seed)) / of(drawn(base, seed)) - 1
+        draws = ratio(bootstrap_sums(sums, seed)) / ratio(bootstrap_sums(base, seed)) - 1
     return interval_of(value / start - 1, draws)
 
 
-def each_seed(counts: np.ndarray, of: Of) -> list[float]:
-    return [float(of(one.sum(0))) for one in counts]
+def each_seed(sums: np.ndarray) -> list[float]:
+    """The metric of each seed by itself."""
+    return [float(ratio(one.sum(0))) for one in sums]
 
 
 def cell(interval: Interval | None, form: str = ".2f", factor: float = 100) -> str:
@@ -70,12 +69,6 @@ def cell(interval: Interval | None, form: str = ".2f", factor: float = 100) -> s
     return f"{value} ({low} … {high})"
 
 
-def markdown_rows(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def place(text: str, page: Path, begin: str, end: str) -> None:
     """Writes the text between a page's marks, or the text alone where the page has none or is not there."""
     before, opened, rest = (page.read_text(encoding="utf-8") if page.exists() else "").partition(begin)
@@ -83,16 +76,16 @@ def place(text: str, page: Path, begin: str, end: str) -> None:
     page.write_text(f"{before}{begin}\n{text}{end}{after}" if opened and closed else text, encoding="utf-8")
 
 
-def draw_changes(axis: Any, arms: Sequence[np.ndarray], base: np.ndarray, of: Of) -> float:
-    """On matplotlib's axes a row for each arm's counts, the first at 0: its change against the base with its interval,
-    and a dot for each seed, in per cent. What the figure is for the base."""
-    (start,) = each_seed(base, of)
-    for row, counts in enumerate(arms):
-        found = change(counts, base, of)
+def draw_changes(axis: Any, arms: Sequence[np.ndarray], base: np.ndarray) -> float:
+    """On matplotlib's axes a row for each arm's sums, the first at 0: its change against the base with its interval,
+    and a dot for each seed, in per cent. Returns the metric of the base."""
+    (start,) = each_seed(base)
+    for row, sums in enumerate(arms):
+        found = change(sums, base)
         if found is not None:
             error = 100 * np.array([[found.value - found.low], [found.high - found.value]])
             axis.errorbar(100 * found.value, row, xerr=np.maximum(error, 0), fmt="s", capsize=3, color="C0")
-        dots = [100 * (value / start - 1) for value in each_seed(counts, of)]
+        dots = [100 * (value / start - 1) for value in each_seed(sums)]
         axis.plot(dots, [row + 0.18] * len(dots), ".", color="C1")
     axis.axvline(0, color="grey", linewidth=0.8)
     return start

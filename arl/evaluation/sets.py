@@ -8,6 +8,7 @@ Left out: standard input for named sets, of which there are several.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from arl.errors import UsageError
 from arl.shards.columns import META
@@ -36,6 +37,16 @@ def parse_sets(shards: Sequence[str], words: Sequence[str]) -> dict[str, list[st
             raise UsageError(f"--set {word}: standard input can only be the one set of --shards -")
         sets.setdefault(name, []).append(source)
     return sets
+
+
+def comparison_folders(compare: Sequence[Path], second: Sequence[Path]) -> list[Path]:
+    """The folders of `--compare A B`, which gives B as an argument, and of `--compare A --compare B`.
+
+    UsageError for an argument without --compare.
+    """
+    if second and not compare:
+        raise UsageError(f"{second[0]}: what is it? --shards {second[0]}, or --compare A B")
+    return [*compare, *second]
 
 
 def read_sets(sets: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, "Sample"]]:

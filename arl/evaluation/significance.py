@@ -7,11 +7,15 @@ whole numbers, so the distribution of their difference is a convolution of binom
 out: MAPSSWE's cutting of utterances into segments, which takes the errors on both sides of a cut for independent.
 
     paired_p_value(errors, baseline)
+    paired_p_value_of_ratios(similarities, baseline)
 """
 
 import math
 
 import numpy as np
+
+STEPS = 100  # of the largest difference: how finely the differences of ratios are counted
+TINY = 1e-12
 
 
 def paired_p_value(errors: np.ndarray, baseline: np.ndarray) -> float:
@@ -29,6 +33,19 @@ def paired_p_value(errors: np.ndarray, baseline: np.ndarray) -> float:
     total = len(chances) - 1
     sums = total - 2 * np.arange(total + 1)
     return min(1.0, float(chances[np.abs(sums) >= abs(int(difference.sum()))].sum()))
+
+
+def paired_p_value_of_ratios(new: np.ndarray, old: np.ndarray) -> float | None:
+    """The same test of a ratio of each utterance, [utterances] each, NaN where not defined; None without any.
+
+    Differences are counted in hundredths of the largest, as the exact test is of whole numbers.
+    """
+    difference = (new - old)[np.isfinite(new) & np.isfinite(old)]
+    if not len(difference):
+        return None
+    largest = float(np.abs(difference).max())
+    steps = np.rint(difference / max(largest, TINY) * STEPS)
+    return paired_p_value(steps, np.zeros_like(steps))
 
 
 def half_binomial(n: int) -> np.ndarray:

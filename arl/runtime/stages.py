@@ -76,7 +76,7 @@ COMMANDS = (  # in the order of the help
     Command("mine", "arl.cli.mine:mine"),
     Command("train-token-asr", "arl.cli.train_token_asr:train_token_asr"),
     Command("eval", "arl.cli.evaluate:evaluate", uses_engine=True),
-    Command("eval-speech", "arl.cli.evaluate_speech:evaluate_speech"),
+    Command("eval-speech", "arl.cli.evaluate_speech:evaluate_speech", is_hidden=True),  # one release more
     Command("report", "arl.cli.report:report", preloads=()),  # warm for the loop's line after each step
     Command("export", "arl.cli.export:export"),
     Command("ls", "arl.cli.inspect:ls", LOOK),

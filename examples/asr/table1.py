@@ -3,8 +3,8 @@
     python examples/asr/table1.py runs/table1/runs-test -o examples/asr/RESULTS.md --plot examples/asr/table1.png
 
 RUNS/base is the starting policy's evaluation, RUNS/ARM/SEED/final each run's: folders of `arl eval` with the same sets.
-Figures are pooled over the seeds of an arm, with intervals over utterances and seeds (arl/evaluation/arms.py); each
-seed's own figure stands beside them.
+Metrics are pooled over the seeds of an arm, with intervals over utterances and seeds (arl/evaluation/arms.py); each
+seed's own value stands beside them.
 """
 
 import sys
@@ -17,10 +17,13 @@ import numpy as np
 import typer
 
 from arl.errors import ArlError
-from arl.evaluation.arms import cell, change, draw_changes, each_seed, find_runs, markdown_rows, place, pooled
-from arl.evaluation.figures import METRICS, all_columns, table
+from arl.evaluation.arms import cell, change, draw_changes, each_seed, find_runs, place, pooled
 from arl.evaluation.folder import read_rows
+from arl.evaluation.metric import table
 from arl.evaluation.picture import picture
+from arl.evaluation.recognition.kind import RECOGNITION
+from arl.evaluation.recognition.metrics import METRICS
+from arl.evaluation.render import markdown_table
 
 BASE = "base"
 BEGIN, END = "<!-- table1: written by make table1 -->", "<!-- table1: end -->"
@@ -28,17 +31,21 @@ NAMES = {
     "base": "base", "R1-D0": "R1 / D0", "R12-D0": "R1,2 / D0", "R12-D02": "R1,2 / D0,2", "R12-D12": "R1,2 / D1,2",
     "Rall-Dall": "R_all / D_all", "MWER-Dall": "MWER / D_all", "SFT-Dall": "SFT / D_all",
 }  # fmt: skip
-BY_NAME = {metric.name: metric for metric in METRICS}
+PLACES = {metric.name: place for place, metric in enumerate(METRICS)}
 COLUMNS = ("wer", "insertion_rate", "deletion_rate", "substitution_rate", "hallucination_rate", "keyword_f1")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What one row of the table is made from. counts: set → [seeds, utterances, columns of `all_columns()`]."""
+    """What one row of the table is made from. sums: set → [seeds, utterances, metrics, 2]."""
 
     name: str
     seeds: tuple[str, ...]
-    counts: Mapping[str, np.ndarray]
+    sums: Mapping[str, np.ndarray]
+
+    def of(self, name: str, metric: str) -> np.ndarray:
+        """[seeds, utterances, 2]: a set's numerators and denominators of a metric."""
+        return self.sums[name][:, :, PLACES[metric]]
 
 
 def main(
@@ -75,54 +82,48 @@ def read_arms(runs: Path) -> list[Arm]:
 
 def by_set(folder: Path) -> dict[str, list[dict[str, Any]]]:
     sets: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(read_rows(folder), key=lambda row: row["key"]):
+    for row in sorted(read_rows(folder, RECOGNITION), key=lambda row: row["key"]):
         sets.setdefault(row["set"], []).append(row)
     return dict(sorted(sets.items(), key=lambda item: item[0] != "short"))
 
 
 def stacked(folders: Sequence[Path], keys: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
-    """Set → [folders, utterances, columns]; the utterances of each are those of `keys`."""
+    """Set → [folders, utterances, metrics, 2]; the utterances of each are those of `keys`."""
     layers: dict[str, list[np.ndarray]] = {name: [] for name in keys}
     for folder in folders:
         sets = by_set(folder)
         if {name: [row["key"] for row in rows] for name, rows in sets.items()} != keys:
             raise ArlError(f"{folder}: not the utterances of the base's evaluation; evaluate both on the same shards")
         for name, rows in sets.items():
-            layers[name].append(table(rows))
+            layers[name].append(table(METRICS, rows))
     return {name: np.stack(layer) for name, layer in layers.items()}
 
 
 def markdown(arms: Sequence[Arm]) -> str:
     """A table of word error rates over all sets, then one of everything for each set."""
-    base, sets = arms[0], list(arms[0].counts)
+    base, sets = arms[0], list(arms[0].sums)
     blocks = [
         "WER % with its 95 % interval, the change against the base (relative, paired), and each seed's WER:\n\n"
-        + markdown_rows(["policy", *(f"{name} {what}" for name in sets for what in ("WER %", "change %", "seeds"))],
+        + markdown_table(["policy", *(f"{name} {what}" for name in sets for what in ("WER %", "change %", "seeds"))],
                [[label(arm), *(each for name in sets for each in overview(arm, base, name))] for arm in arms])
     ]  # fmt: skip
     for name in sets:
-        counts = base.counts[name]
-        head = ["policy", *(f"{BY_NAME[column].label} %" for column in COLUMNS)]
-        body = [[label(arm), *(cell(pooled(arm.counts[name], BY_NAME[c].of)) for c in COLUMNS)] for arm in arms]
-        blocks.append(
-            f"Set `{name}`: {counts.shape[1]} utterances, {words_of(counts)} words.\n\n" + markdown_rows(head, body)
-        )
+        (wer,) = base.of(name, "wer")  # [utterances, 2], words in the denominator
+        head = ["policy", *(f"{METRICS[PLACES[column]].label} %" for column in COLUMNS)]
+        body = [[label(arm), *(cell(pooled(arm.of(name, column))) for column in COLUMNS)] for arm in arms]
+        title = f"Set `{name}`: {len(wer)} utterances, {int(wer[:, 1].sum())} words."
+        blocks.append(f"{title}\n\n{markdown_table(head, body)}")
     return "\n\n".join(blocks) + "\n"
-
-
-def words_of(counts: np.ndarray) -> int:
-    names = all_columns()
-    return int(sum(counts[0].sum(0)[names.index(name)] for name in BY_NAME["wer"].denominator))
 
 
 def overview(arm: Arm, base: Arm, name: str) -> list[str]:
     """WER, change and seeds of an arm on a set."""
-    wer, counts = BY_NAME["wer"], arm.counts[name]
+    wer = arm.of(name, "wer")
     if arm is base:
-        return [cell(pooled(counts, wer.of)), "–", "–"]
-    relative = change(counts, base.counts[name], wer.of)
-    seeds = " ".join(f"{100 * value:.1f}" for value in each_seed(counts, wer.of))
-    return [cell(pooled(counts, wer.of)), cell(relative, "+.1f"), seeds]
+        return [cell(pooled(wer)), "–", "–"]
+    relative = change(wer, base.of(name, "wer"))
+    seeds = " ".join(f"{100 * value:.1f}" for value in each_seed(wer))
+    return [cell(pooled(wer)), cell(relative, "+.1f"), seeds]
 
 
 def label(arm: Arm) -> str:
@@ -131,13 +132,12 @@ def label(arm: Arm) -> str:
 
 def draw(arms: Sequence[Arm], path: Path) -> None:
     """One panel a set: each arm's relative change of WER with its interval, and a dot for each seed."""
-    base, wer = arms[0], BY_NAME["wer"]
-    sets, trained = list(base.counts), arms[1:]
+    base, trained = arms[0], arms[1:]
+    sets = list(base.sums)
     size = (4 * len(sets), 0.5 * len(trained) + 1.6)
     with picture(path, 1, len(sets), figsize=size, sharey=True) as axes:
         for axis, name in zip(axes[0], sets, strict=True):
-            counts = [arm.counts[name] for arm in trained]
-            start = draw_changes(axis, counts, base.counts[name], wer.of)
+            start = draw_changes(axis, [arm.of(name, "wer") for arm in trained], base.of(name, "wer"))
             axis.set_title(f"{name} (base {100 * start:.1f} %)")
             axis.set_xlabel("relative change of WER, %")
         axes[0][0].set_yticks(range(len(trained)), [label(arm) for arm in trained])

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from arl.errors import ArlError
-from arl.evaluation.arms import markdown_rows, place
+from arl.evaluation.arms import place
 from arl.evaluation.picture import picture
+from arl.evaluation.render import markdown_table
 from arl.evaluation.run_report import component_means, draw_wer, evaluations
 from arl.shards.record import read_record
 from examples.tts.table2 import NAMES
@@ -66,7 +67,7 @@ def markdown(arms: dict[str, Any]) -> str:
         return f"{wer} ({low} … {high})"
 
     body = [[NAMES[name], *(shown(found.get(step)) for step in steps)] for name, (_, found) in arms.items()]
-    return markdown_rows(["judge WER % after step", *map(str, steps)], body) + "\n"
+    return markdown_table(["judge WER % after step", *map(str, steps)], body) + "\n"
 
 
 def draw(arms: dict[str, Any], path: Path) -> None:

@@ -2,25 +2,27 @@
 
     python examples/tts/table2.py runs/table2/runs -o examples/tts/RESULTS.md --plot examples/tts/table2.png
 
-RUNS/base is the starting policy's evaluation, RUNS/ARM/SEED/final each run's: folders of `arl eval-speech` on the same
-texts. Figures are pooled over the seeds of an arm, with intervals over utterances and seeds (arl/evaluation/arms.py).
+RUNS/base is the starting policy's evaluation, RUNS/ARM/SEED/final each run's: folders of `arl eval` on the same
+texts. Metrics are pooled over the seeds of an arm, with intervals over utterances and seeds (arl/evaluation/arms.py).
 """
 
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from arl.cli.evaluate_speech import read_rows
 from arl.errors import ArlError
-from arl.evaluation.arms import Of, cell, change, draw_changes, each_seed, find_runs, markdown_rows, place, pooled
+from arl.evaluation.arms import cell, change, draw_changes, each_seed, find_runs, place, pooled
+from arl.evaluation.folder import read_rows
+from arl.evaluation.metric import table
 from arl.evaluation.picture import picture
-from arl.evaluation.speech import METRICS, ratio, table
+from arl.evaluation.render import markdown_table
+from arl.evaluation.synthesis.kind import SYNTHESIS
+from arl.evaluation.synthesis.metrics import METRICS
 
 BASE = "base"
 BEGIN, END = "<!-- table2: written by make table2 -->", "<!-- table2: end -->"
@@ -35,10 +37,14 @@ COLUMNS = ("cer", "mos", "f0_std", "token_diversity", "truncated", "characters_p
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the table. counts: [seeds, utterances, 2 · metrics], what is above and below of each metric."""
+    """One row of the table. sums: [seeds, utterances, metrics, 2], numerators and denominators."""
 
     name: str
-    counts: np.ndarray
+    sums: np.ndarray
+
+    def of(self, metric: str) -> np.ndarray:
+        """[seeds, utterances, 2] of one metric."""
+        return self.sums[:, :, PLACES[metric]]
 
 
 def main(
@@ -70,49 +76,39 @@ def read_arms(runs: Path) -> list[Arm]:
 
 
 def by_key(folder: Path) -> dict[str, dict[str, Any]]:
-    return {row["key"]: row for row in sorted(read_rows(folder), key=lambda row: row["key"])}
+    return {row["key"]: row for row in sorted(read_rows(folder, SYNTHESIS), key=lambda row: row["key"])}
 
 
 def stacked(folders: Sequence[Path], keys: Sequence[str]) -> np.ndarray:
-    """[folders, utterances, 2 · metrics]; the utterances of each are `keys`."""
+    """[folders, utterances, metrics, 2]; the utterances of each are `keys`."""
     layers = []
     for folder in folders:
         found = by_key(folder)
         if list(found) != list(keys):
             raise ArlError(f"{folder}: not the utterances of the base's evaluation; evaluate both on the same shards")
-        layers.append(table(list(found.values())).reshape(len(found), -1))
+        layers.append(table(METRICS, list(found.values())))
     return np.stack(layers)
-
-
-def figure_of(name: str) -> Of:
-    """A metric of `arl eval-speech` as a function of sums [..., 2 · metrics]."""
-    return partial(_ratio, place=PLACES[name])
-
-
-def _ratio(sums: np.ndarray, place: int) -> np.ndarray:
-    return ratio(sums.reshape(*sums.shape[:-1], -1, 2)[..., place, :])
 
 
 def markdown(arms: Sequence[Arm]) -> str:
     """The paper's columns, judge WER and speaker similarity, then everything else that was measured."""
-    base, wer, seconds = arms[0], figure_of("wer"), figure_of("seconds")
+    base = arms[0]
     body = []
     for arm in arms:
-        lines = [cell(pooled(arm.counts, wer)), "–", "–", cell(pooled(arm.counts, figure_of("similarity")))]
+        lines = [cell(pooled(arm.of("wer"))), "–", "–", cell(pooled(arm.of("similarity")))]
         if arm is not base:
-            lines[1] = cell(change(arm.counts, base.counts, wer), "+.1f")
-            lines[2] = " ".join(f"{100 * value:.1f}" for value in each_seed(arm.counts, wer))
-        length = change(arm.counts, base.counts, seconds)
+            lines[1] = cell(change(arm.of("wer"), base.of("wer")), "+.1f")
+            lines[2] = " ".join(f"{100 * value:.1f}" for value in each_seed(arm.of("wer")))
+        length = change(arm.of("seconds"), base.of("seconds"))
         body.append([label(arm), *lines, "–" if arm is base else cell(length, "+.1f")])
     head = ["policy", "judge WER %", "change %", "seeds", "speaker similarity %", "duration, change %"]
     metrics: Mapping[str, Any] = {metric.name: metric for metric in METRICS}
     rest = [
-        [label(arm), *(cell(pooled(arm.counts, figure_of(c)), metrics[c].form, metrics[c].factor) for c in COLUMNS)]
-        for arm in arms
+        [label(arm), *(cell(pooled(arm.of(c)), metrics[c].form, metrics[c].factor) for c in COLUMNS)] for arm in arms
     ]
-    n_texts, n_hyps = base.counts.shape[1], int(base.counts[0, :, 2 * PLACES["no_wave"] + 1].sum())
+    n_texts, n_hyps = base.sums.shape[1], int(base.of("no_wave")[0, :, 1].sum())
     title = f"{n_texts} held-out texts, {n_hyps // n_texts} samples of each at temperature 1; 95 % intervals.\n\n"
-    tables = (markdown_rows(head, body), markdown_rows(["policy", *(metrics[c].label for c in COLUMNS)], rest))
+    tables = (markdown_table(head, body), markdown_table(["policy", *(metrics[c].label for c in COLUMNS)], rest))
     return title + "\n\n".join(tables) + "\n"
 
 
@@ -125,7 +121,7 @@ def draw(arms: Sequence[Arm], path: Path) -> None:
     base, trained = arms[0], arms[1:]
     with picture(path, figsize=(7, 0.5 * len(trained) + 1.6)) as axes:
         axis = axes[0, 0]
-        start = draw_changes(axis, [arm.counts for arm in trained], base.counts, figure_of("wer"))
+        start = draw_changes(axis, [arm.of("wer") for arm in trained], base.of("wer"))
         axis.set_xlabel(f"relative change of the judge's WER, % (base {100 * start:.1f} %)")
         axis.set_yticks(range(len(trained)), [label(arm) for arm in trained])
         axis.invert_yaxis()

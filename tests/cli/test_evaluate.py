@@ -143,12 +143,28 @@ def test_a_baseline_that_is_not_there_is_noticed_before_the_work(folders: Path) 
     assert not Path("eval/late").exists()
 
 
+def test_flags_of_synthesis_are_refused_before_the_work(folders: Path) -> None:
+    with pytest.raises(UsageError, match="--samples is for synthesis; this is an evaluation of recognition"):
+        run("--shards", "data/short", "--transcripts", "b.tsv", "-o", "eval/late", "--samples", "8")
+    assert not Path("eval/late").exists()
+
+
+def test_recognition_imports_no_torch(folders: Path) -> None:
+    program = "import sys; from arl.cli.main import make_app; make_app('eval')(sys.argv[1:], standalone_mode=False); "
+    words = ["eval", "--shards", "data/short", "--transcripts", "b.tsv", "-o", "eval/c", "--compare", "eval/c"]
+    run(*words[1:-2])
+    done = subprocess.run(
+        [sys.executable, "-c", program + "sys.exit('torch' in sys.modules)", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def on_a_terminal(*words: str, **environment: str) -> str:
     """What `arl` prints on a terminal."""
     leader, follower = pty.openpty()
     kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "CI", "FORCE_COLOR")}
     settings = {**kept, "TERM": "xterm-256color", "COLUMNS": "80", **environment}
-    command = [sys.executable, "-c", "from arl.cli import main; main()", *words]
+    command = [sys.executable, "-c", "from arl.cli.main import main; main()", *words]
     process = subprocess.Popen(command, stdout=follower, stderr=follower, env=settings)
     os.close(follower)
     parts = []

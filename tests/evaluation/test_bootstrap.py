@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from arl.evaluation import bootstrap
-from arl.evaluation.bootstrap import drawn_sums, interval_of, paired_relative, rate_interval
+from arl.evaluation.bootstrap import bootstrap_sums, interval_of, paired_relative, rate_interval
 
 
 def corpus(n: int = 300, rate: float = 0.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -46,16 +46,16 @@ def test_without_errors_or_spread_the_interval_is_a_point():
 
 def test_blocks_do_not_change_the_draws(monkeypatch):
     columns = np.stack(corpus(50), axis=1)
-    whole = drawn_sums(columns, samples=1000, seed=1)
+    whole = bootstrap_sums(columns, samples=1000, seed=1)
     assert whole.shape == (1000, 2)
     monkeypatch.setattr(bootstrap, "BLOCK", 50 * 7)
-    assert np.array_equal(drawn_sums(columns, samples=1000, seed=1), whole)
+    assert np.array_equal(bootstrap_sums(columns, samples=1000, seed=1), whole)
     monkeypatch.setattr(bootstrap, "BLOCK", 1)
-    assert np.array_equal(drawn_sums(columns, samples=100, seed=1), whole[:100])
+    assert np.array_equal(bootstrap_sums(columns, samples=100, seed=1), whole[:100])
 
 
 def test_every_draw_has_as_many_utterances_as_the_corpus():
-    assert (drawn_sums(np.ones((20, 1), int), samples=50, seed=0) == 20).all()
+    assert (bootstrap_sums(np.ones((20, 1), int), samples=50, seed=0) == 20).all()
 
 
 def test_pairing_sees_a_small_but_steady_gain():

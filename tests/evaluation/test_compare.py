@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 
 from arl.errors import ArlError
+from arl.evaluation import compare as comparison
 from arl.evaluation.bootstrap import paired_relative
-from arl.evaluation.compare import compare, most_changed
-from arl.evaluation.score import score
+from arl.evaluation.recognition.kind import RECOGNITION
+from arl.evaluation.recognition.score import score
 from arl.evaluation.significance import paired_p_value
 
+most_changed = RECOGNITION.most_changed
 TEXT = "leave a message after the tone"
+
+
+def compare(rows: list[dict[str, Any]], baseline: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    return comparison.compare(RECOGNITION, rows, baseline, seed)
 
 
 def row(key: str, hypothesis: str, name: str = "", reference: str = TEXT) -> dict[str, Any]:

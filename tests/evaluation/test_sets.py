@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from arl.errors import ArlError, UsageError
-from arl.evaluation.decode import read_transcripts
 from arl.evaluation.folder import read_rows, write
-from arl.evaluation.score import score
+from arl.evaluation.recognition.kind import RECOGNITION
+from arl.evaluation.recognition.run import read_transcripts
+from arl.evaluation.recognition.score import score
 from arl.evaluation.sets import parse_sets, read_sets
 from arl.shards.columns import META, dumps
 from arl.shards.writer import write_shard
@@ -61,16 +62,16 @@ def test_transcripts(tmp_path: Path):
 def test_a_folder_gives_back_the_rows(tmp_path: Path):
     rows = [score("s", "a", {"text": "été \u2028 là", "lang": "fr"}, "été", None)]
     write(tmp_path / "eval", rows, {"wer": 0.5})
-    (back,) = read_rows(tmp_path / "eval")
+    (back,) = read_rows(tmp_path / "eval", RECOGNITION)
     assert back == {**rows[0], "alignment": [list(step) for step in rows[0]["alignment"]]}
     assert sorted(path.name for path in (tmp_path / "eval").iterdir()) == ["summary.json", "utterances.jsonl"]
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path):
     with pytest.raises(ArlError, match=f"no evaluation there; `arl eval -o {tmp_path}` makes one"):
-        read_rows(tmp_path)
+        read_rows(tmp_path, RECOGNITION)
     path = tmp_path / "utterances.jsonl"
     for text, problem in (("", "no utterance"), ("{", ":1: not a row"), ('{"key": "a"}', "no field 'set'; evaluate")):
         path.write_text(text)
         with pytest.raises(ArlError, match=problem):
-            read_rows(tmp_path)
+            read_rows(tmp_path, RECOGNITION)

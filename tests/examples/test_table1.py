@@ -15,7 +15,7 @@ from arl.errors import ArlError
 from arl.evaluation import arms
 from arl.evaluation.bootstrap import paired_relative, rate_interval
 from arl.evaluation.folder import write
-from arl.evaluation.score import score
+from arl.evaluation.recognition.score import score
 from arl.policy import Policy
 from arl.shards.columns import dumps
 from arl.shards.reader import read_shard
@@ -64,17 +64,13 @@ def test_figures_are_pooled_over_seeds_and_paired_with_the_base(tmp_path: Path) 
 
 def test_with_one_seed_the_intervals_are_those_of_eval() -> None:
     rng = np.random.default_rng(0)
-    names = table1.all_columns()
-    counts = np.zeros((2, 1, 60, len(names)), dtype=np.int64)
-    counts[..., names.index("hits")] = 5
-    counts[..., names.index("insertions")] = rng.integers(0, 4, (2, 1, 60))
-    ours, base = counts
-    wer = table1.BY_NAME["wer"]
-    errors, old, words = (each[0, :, names.index(name)] for each, name in
-                          ((ours, "insertions"), (base, "insertions"), (ours, "hits")))  # fmt: skip
+    sums = np.full((2, 1, 60, 2), 5, dtype=np.int64)  # five words an utterance
+    sums[..., 0] = rng.integers(0, 4, (2, 1, 60))
+    ours, base = sums
+    errors, old, words = ours[0, :, 0], base[0, :, 0], ours[0, :, 1]
     pairs = [
-        (arms.pooled(ours, wer.of), rate_interval(errors, words)),
-        (arms.change(ours, base, wer.of), paired_relative(errors, old)),
+        (arms.pooled(ours), rate_interval(errors, words)),
+        (arms.change(ours, base), paired_relative(errors, old)),
     ]
     for found, expected in pairs:
         assert found is not None and found.value == pytest.approx(expected.value)
@@ -82,14 +78,11 @@ def test_with_one_seed_the_intervals_are_those_of_eval() -> None:
 
 
 def test_seeds_that_differ_widen_the_interval() -> None:
-    names = table1.all_columns()
-    counts = np.zeros((3, 40, len(names)), dtype=np.int64)
-    counts[..., names.index("hits")] = 5
-    same, different = counts.copy(), counts.copy()
-    same[..., names.index("insertions")] = 2
-    different[..., names.index("insertions")] = np.array([1, 2, 3])[:, None]
-    wer = table1.BY_NAME["wer"]
-    one, other = arms.pooled(same, wer.of), arms.pooled(different, wer.of)
+    same = np.full((3, 40, 2), 5, dtype=np.int64)  # five words an utterance
+    same[..., 0] = 2
+    different = same.copy()
+    different[..., 0] = np.array([1, 2, 3])[:, None]
+    one, other = arms.pooled(same), arms.pooled(different)
     assert one is not None and other is not None and one.value == other.value == pytest.approx(0.4)
     assert one.high - one.low < 1e-9 and (other.low, other.high) == pytest.approx((0.2, 0.6))
 

@@ -10,7 +10,9 @@ import torch
 
 from arl.errors import ArlError
 from arl.evaluation.folder import write
-from arl.evaluation.speech import summarise, sums_of
+from arl.evaluation.summary import summarise
+from arl.evaluation.synthesis.kind import SYNTHESIS
+from arl.evaluation.synthesis.measure import sums_of
 from arl.models.token_asr import model as token_asr
 from arl.policy import Policy
 from arl.shards.columns import dumps
@@ -22,14 +24,14 @@ TEXTS = [f"press {word} now" for word in ("one", "two", "three", "four", "five",
 
 
 def evaluation(folder: Path, wrong: list[int], similarity: float = 0.8, seconds: float = 2.0) -> None:
-    """An `arl eval-speech` folder of one sample a text, in which the last word of the texts `wrong` is another."""
+    """An `arl eval` folder of one sample a text, in which the last word of the texts `wrong` is another."""
     rows: list[dict[str, Any]] = []
     for number, text in enumerate(TEXTS):
         heard = f"{text.rpartition(' ')[0]} stop" if number in wrong else text
         hyp = {"finish": "stop", "tokens": 50, "token_diversity": 0.5, "seconds": seconds, "heard": heard}
         row = {"key": f"t{number}", "reference": text, "lang": "en", "hyps": [hyp | {"similarity": similarity}]}
         rows.append(row | {"sums": sums_of(row)})
-    write(folder, rows, summarise(rows, 0))
+    write(folder, rows, summarise(SYNTHESIS, rows, 0))
 
 
 def make_runs(runs: Path) -> Path:

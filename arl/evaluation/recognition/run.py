@@ -11,16 +11,30 @@ from typing import Any
 
 from arl.engine.client import Engine
 from arl.engine.generate import audio_seconds, generate
-from arl.engine.session import awake
+from arl.engine.session import awake, serving_engine
 from arl.errors import ArlError
-from arl.evaluation.score import score
+from arl.evaluation.options import EvalOptions, Measured
+from arl.evaluation.recognition.score import score
 from arl.evaluation.sets import read_sets
 from arl.policy import Policy, load_tokenizer
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import progress
+from arl.runtime.stage import policy_of_embeddings
 from arl.shards.columns import META
 
 Rows = list[dict[str, Any]]
+
+
+def measure(options: EvalOptions, out: Path) -> Measured:
+    """A row per utterance of all sets that has not failed; the summary says whose they are, and what it took."""
+    own = options.recognition
+    if own.transcripts:
+        rows, cost = transcribed(read_transcripts(own.transcripts), options.sets, own.max_failed)
+        return Measured(rows, {"transcripts": str(own.transcripts)}, cost)
+    policy = Policy.open(options.policy or policy_of_embeddings(options.sources))
+    client = serving_engine(policy, own.engine)
+    rows, cost = decode(client, policy, options.sets, own.max_new_tokens, own.max_failed)
+    return Measured(rows, {"policy": policy.version}, cost)
 
 
 def decode(

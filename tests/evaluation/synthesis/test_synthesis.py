@@ -1,6 +1,8 @@
-"""The figures of synthesised speech: sums by hand, pairs, and the command on waveforms."""
+"""The metrics of synthesised speech: sums by hand, pairs, and the command on waveforms."""
 
 import json
+import subprocess
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,17 +11,32 @@ import typer
 from typer.testing import CliRunner
 
 from arl.audio.io import encode_flac, load
-from arl.cli.evaluate_speech import evaluate_speech
+from arl.cli.evaluate import evaluate
 from arl.errors import ArlError, UsageError
-from arl.evaluation.speech import METRICS, Listeners, compare, p_value, row_of, summarise
-from arl.evaluation.speech_show import markdown
+from arl.evaluation import compare as comparison
+from arl.evaluation import summary as summaries
+from arl.evaluation.folder import read_rows, write
+from arl.evaluation.recognition.kind import RECOGNITION
+from arl.evaluation.significance import paired_p_value_of_ratios as p_value
+from arl.evaluation.synthesis.kind import SYNTHESIS
+from arl.evaluation.synthesis.measure import Listeners, row_of
+from arl.evaluation.synthesis.metrics import METRICS
+from arl.evaluation.synthesis.show import page as markdown
 from arl.rewards.programs.utterance import Hypothesis, Utterance
 from arl.shards.columns import PROMPT, ROLLOUT, dumps
 from arl.shards.writer import write_shard
 
 RATE = 16000
 app = typer.Typer()
-app.command()(evaluate_speech)
+app.command()(evaluate)
+
+
+def summarise(rows, seed):
+    return summaries.summarise(SYNTHESIS, rows, seed)
+
+
+def compare(rows, baseline, seed):
+    return comparison.compare(SYNTHESIS, rows, baseline, seed)
 
 
 def voice(hz, seconds):
@@ -51,7 +68,7 @@ def rows(waves=((1.0, 2.0), (0.5, None)), heard=("a cat sat", "a hat sat down", 
     return [a, b]
 
 
-def test_figures_are_ratios_of_sums():
+def test_metrics_are_ratios_of_sums():
     found = summarise(rows(), seed=0)
     assert found["utterances"] == 2 and found["hypotheses"] == 4
     expected = {
@@ -77,9 +94,9 @@ def test_a_comparison_is_paired():
     assert found["duration_ratio"] == found["duration_ratio_low"] == found["duration_ratio_high"] == 2.0
     assert found["wer"]["a"] == pytest.approx(3 / 8) and found["wer"]["b"] == 0 and found["wer"]["p"] == 0.5
     assert found["mos"]["change"] == pytest.approx(3.5 / 3) and found["similarity"]["p"] == 1.0
-    with pytest.raises(ArlError, match="1 utterances are in one of the two only, the first b"):
+    with pytest.raises(ArlError, match="1 utterances are in one of the two evaluations only, the first b"):
         compare(b[:1], a, seed=0)
-    with pytest.raises(ArlError, match="utterance a has another text"):
+    with pytest.raises(ArlError, match="utterance a has another reference"):
         compare([{**b[0], "reference": "a dog sat"}, b[1]], a, seed=0)
 
 
@@ -105,6 +122,27 @@ def test_p_values():
     assert p_value(old + rng.normal(0, 0.1, 60), old) > 0.05
     assert p_value(np.array([np.nan, 1.0]), np.array([1.0, np.nan])) is None
     assert p_value(old, old) == 1.0
+
+
+def test_two_finished_evaluations_by_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, heard in (
+        ("start", ("a cat sat", "a hat sat down", "no")),
+        ("final", ("a cat sat", "a cat sat", "no way")),
+    ):
+        made = [{"set": "one" if row["key"] == "a" else "two", **row} for row in rows(heard=heard)]
+        found = summaries.summarise(SYNTHESIS, made, seed=0)
+        assert found["sets"]["two"]["hypotheses"] == 2 and list(found["sets"]) == ["one", "two"]
+        write(tmp_path / name, made, found)
+    lines = invoke("--compare", "start", "final").splitlines()
+    assert lines[:3] == ["A: start", "B: final", "one"] and lines.count("as long as A times 1.000 (1.000 … 1.000)") == 3
+    assert lines[4].split() == ["WER,", "%", "33.33", "0.00", "-33.33", "-33.33", "…", "-33.33", "1"]
+    assert lines[lines.index("all sets") + 2].split()[2:5] == ["37.50", "0.00", "-37.50"]
+    printed = json.loads(invoke("--compare", "start", "final", "--json"))
+    assert printed["b"] == "final" and printed["wer"]["b"] == 0 and printed["changed"] == []
+    with pytest.raises(ArlError, match="no field 'set'"):
+        write(tmp_path / "old", rows(), {})
+        read_rows(tmp_path / "old", RECOGNITION)
 
 
 @pytest.fixture
@@ -153,6 +191,29 @@ def test_the_command(shards, tmp_path):
     assert printed["compared_with"]["seconds"] == {
         "a": 1.5, "b": 1.5, "change": 0.0, "change_low": 0.0, "change_high": 0.0, "p": 1.0
     }  # fmt: skip
+
+
+def test_the_old_name(shards, tmp_path):
+    """`arl eval-speech` still works, says that it is old, and measures the same."""
+    words = [*shards, "--skip", "wer,similarity,mos,f0", "--samples", "0", "--seed", "3"]
+    invoke(*words, "-o", tmp_path / "new")
+    command = [sys.executable, "-c", "from arl.cli.main import main; main()", "eval-speech", *words]
+    done = subprocess.run([*command, "-o", str(tmp_path / "old")], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == "arl: eval-speech is deprecated: `arl eval` takes the same flags\n"
+    assert "tokens/character" in done.stdout
+    for name in ("summary.json", "utterances.jsonl", "report.md"):
+        assert (tmp_path / "old" / name).read_text() == (tmp_path / "new" / name).read_text()
+    helped = subprocess.run([*command[:3], "--help"], capture_output=True, text=True).stdout
+    assert " eval " in helped and "eval-speech" not in helped
+
+
+def test_sets_of_speech(shards, tmp_path):
+    sets = [word for path in shards[1::2] for word in ("--set", f"test={path}")]
+    shown = invoke(*sets, "--skip", "wer,similarity,mos,f0", "--samples", "0", "-o", tmp_path / "x").splitlines()
+    assert shown[0] == "test: 2 utterances, 4 hypotheses" and shown[1].split() == ["value", "95", "%", "interval"]
+    (row, _) = map(json.loads, (tmp_path / "x" / "utterances.jsonl").read_text().splitlines())
+    assert row["set"] == "test" and row["key"] == "a"
 
 
 def test_what_cannot_be_asked(shards, tmp_path):

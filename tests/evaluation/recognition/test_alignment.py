@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from arl.evaluation.alignment import MISSING, cell, mark, merge, render, unmark
+from arl.evaluation.recognition.alignment import MISSING, cell, mark, merge, render, unmark
 from arl.text.normalise import normalise
 from arl.text.wer import align
 

@@ -1,4 +1,4 @@
-"""Rows and figures of hand-made utterances whose numbers can be counted on paper."""
+"""Rows and metrics of hand-made utterances whose numbers can be counted on paper."""
 
 import json
 from typing import Any
@@ -8,11 +8,15 @@ import pytest
 
 from arl.errors import ArlError
 from arl.evaluation.bootstrap import rate_interval
-from arl.evaluation.figures import METRICS, all_columns, figures, rule_metrics, summarise, table
-from arl.evaluation.score import score
+from arl.evaluation.metric import table
+from arl.evaluation.recognition.kind import RECOGNITION
+from arl.evaluation.recognition.metrics import METRICS, RULE_METRICS
+from arl.evaluation.recognition.score import score
+from arl.evaluation.summary import summarise
 from arl.text.hallucination import RULES
 from arl.text.keywords import KeywordCounts
 
+summary_of = RECOGNITION.summary
 LOOP = "thank you " * 8
 
 
@@ -48,8 +52,8 @@ def test_words_hidden_in_brackets_count_as_in_the_reward():
     assert [step[0] for step in found["alignment"]] == ["equal", "equal", "insert", "insert"]
 
 
-def test_the_figures_of_a_set_by_hand(rows):
-    short = figures(rows[:3], seed=0)
+def test_the_metrics_of_a_set_by_hand(rows):
+    short = summary_of(rows[:3], seed=0)
     assert (short["utterances"], short["words"], short["correct_utterances"]) == (3, 8, 1)
     assert (short["substitutions"], short["deletions"], short["insertions"]) == (1, 1, 14)
     assert short["wer"] == pytest.approx(16 / 8)
@@ -63,7 +67,7 @@ def test_the_figures_of_a_set_by_hand(rows):
 
 
 def test_keywords_of_a_set_are_those_of_their_counts(rows):
-    names = figures(rows[3:], seed=0)
+    names = summary_of(rows[3:], seed=0)
     total = KeywordCounts(1, 2, 1) + KeywordCounts(0, 1, 1)
     assert names["keyword_recall"] == total.recall and names["keyword_precision"] == total.precision
     assert names["keyword_f1"] == total.f1 == pytest.approx(2 / 5)
@@ -71,35 +75,33 @@ def test_keywords_of_a_set_are_those_of_their_counts(rows):
 
 
 def test_a_summary_has_all_and_each_set(rows):
-    summary = summarise(rows, seed=1)
+    summary = summarise(RECOGNITION, rows, seed=1)
     assert list(summary["sets"]) == ["short", "names"]
     assert summary["words"] == 14 and summary["wer"] == pytest.approx(18 / 14)
-    assert summary["sets"]["short"] == figures(rows[:3], seed=1)
+    assert summary["sets"]["short"] == summary_of(rows[:3], seed=1)
     json.dumps(summary, allow_nan=False)
 
 
 def test_the_interval_of_the_wer_is_the_bootstraps(rows):
     many = [{**one, "key": str(n)} for n in range(20) for one in rows]
-    counts = table(many)
-    errors = counts[:, [0, 1, 2]].sum(1)
-    words = counts[:, [0, 1, 3]].sum(1)
+    errors, words = table([METRICS[0]], many)[:, 0].T
     expected = rate_interval(errors, words, seed=4)
-    found = figures(many, seed=4)
+    found = summary_of(many, seed=4)
     assert (found["wer"], found["wer_low"], found["wer_high"]) == (expected.value, expected.low, expected.high)
-    assert figures(many, seed=4) == found != figures(many, seed=5)
+    assert summary_of(many, seed=4) == found != summary_of(many, seed=5)
 
 
 def test_ratios_that_some_draws_do_not_define():
     rows = [row("", str(n), "good day", "good day") for n in range(3)]
     rows.append(row("", "k", "good day anna", "good day anna", keywords=["Anna"]))
-    found = figures(rows, seed=0)  # about a third of the draws have no keyword at all
+    found = summary_of(rows, seed=0)  # about a third of the draws have no keyword at all
     assert found["keyword_recall"] == found["keyword_recall_low"] == found["keyword_recall_high"] == 1.0
 
 
 def test_every_rate_lies_in_its_interval_and_adds_up(rows):
     rng = np.random.default_rng(0)
     many = [{**rows[i], "key": str(n)} for n, i in enumerate(rng.integers(0, len(rows), 60))]
-    found = figures(many, seed=0)
+    found = summary_of(many, seed=0)
     for metric in METRICS:
         assert found[f"{metric.name}_low"] <= found[metric.name] <= found[f"{metric.name}_high"]
     parts = [found[f"{name}_rate"] for name in ("substitution", "deletion", "insertion")]
@@ -113,7 +115,7 @@ def test_languages_count_characters_or_words():
         row("", "b", "你好世界", "你好世", "zh"),
         row("", "c", "a", "a", "en"),
     ]
-    found = figures(rows, seed=0)["languages"]
+    found = summary_of(rows, seed=0)["languages"]
     assert list(found) == ["en", "zh"]
     assert (found["en"]["wer"], found["en"]["length"], found["en"]["unit"]) == (pytest.approx(1 / 3), 3, "words")
     assert (found["zh"]["wer"], found["zh"]["length"], found["zh"]["unit"]) == (0.25, 4, "characters")
@@ -121,15 +123,15 @@ def test_languages_count_characters_or_words():
 
 def test_a_set_without_speech_has_no_error_rate_but_hallucinations(rows):
     noise = [row("noise", "n", "", "thank you"), row("noise", "m", "", "")]
-    summary = summarise([*rows, *noise], seed=0)
+    summary = summarise(RECOGNITION, [*rows, *noise], seed=0)
     assert summary["sets"]["noise"]["wer"] is None
     assert summary["sets"]["noise"]["hallucination_rate"] == 0.5
     with pytest.raises(ArlError, match="no utterance with reference words"):
-        summarise(noise, seed=0)
+        summarise(RECOGNITION, noise, seed=0)
     with pytest.raises(ArlError, match="no utterance"):
-        summarise([], seed=0)
+        summarise(RECOGNITION, [], seed=0)
 
 
-def test_a_column_per_rule():
-    assert all_columns()[-len(RULES) :] == RULES
-    assert [metric.name for metric in rule_metrics()] == list(RULES)
+def test_a_metric_per_rule():
+    assert RECOGNITION.metrics[-len(RULES) :] == RULE_METRICS
+    assert [metric.name for metric in RULE_METRICS] == list(RULES)
