@@ -1,1 +1,1 @@
-"""What `arl eval` is made of: sets, decoding or given transcripts, scores, figures with intervals, comparisons."""
+"""`arl eval` and `arl report`: metrics of recognition and synthesis, their statistics, the report of a run."""

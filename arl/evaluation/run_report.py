@@ -1,26 +1,66 @@
-"""What a run has done, step by step, read from its `stage.jsonl` records and evaluations."""
+"""What a run has done, step by step, read from its `stage.jsonl` records and evaluations.
+
+    report(Path("runs/demo"), plot=Path("curve.png"))       # what `arl report` prints and draws
+    read_step(Path("runs/demo/step-000003"))["kl"]
+
+The curves of the picture are in `panels.py`, the warnings in `alarms.py`. Left out: what is not in the records.
+"""
 
 import json
-import math
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from arl.errors import ArlError, UsageError
 from arl.evaluation.alarms import ENDS, WATCHED, WINDOW, alarms, warning
-from arl.evaluation.picture import picture
+from arl.evaluation.panels import draw, panel_fields
 from arl.runtime.stages import STEP_FOLDERS
 from arl.shards.record import read_record
 
-FIGURES = ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread")  # of the update's record
-
-
+RECORDED = ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread")  # of the update's record
 NUMBERED = re.compile(r"^(\w+)-\d+\b")  # diversity-2.pitch: of the second program of that name
+SHOWN = {"reward": ("reward", ".3f"), "sample_wer": ("WER", ".3f"), "kl": ("KL", ".4f"), "length": ("length", ".1f")}
+
+
+def report(
+    run: Path, step: int | None = None, groups: bool = False, plot: Path | None = None, as_json: bool = False
+) -> None:
+    """Prints a line per finished step, or that of one step, and draws them. ArlError where there is none.
+
+    groups: prints only how many groups of the step have non-zero reward variance. UsageError without a step.
+    """
+    if groups:
+        if step is None:
+            raise UsageError("arl report: --groups is of one step; give --step")
+        print(groups_with_variance(run, step))
+        return
+    rows = read_run(run, step)
+    if not rows:
+        raise ArlError(f"{run}: no finished step there")
+    for row in rows:
+        print(json.dumps(row) if as_json else line(row))
+    if plot:
+        draw(rows, evaluations(run), plot)
+
+
+def read_run(run: Path, step: int | None = None) -> list[dict[str, Any]]:
+    """The rows of all finished steps, or of one, each with its "alarms". One step reads only what alarms look at."""
+    folders = sorted(run.glob("step-*"))
+    if step is None:
+        return with_alarms(read_steps(folders))
+    folders = [folder for folder in folders if folder.name <= f"step-{step:06d}"]
+    rows = with_alarms(read_steps(folders[:ENDS] + folders[ENDS:][-WINDOW:]))
+    return [row for row in rows if row["step"] == step]
+
+
+def read_steps(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    return [row for folder in folders if (row := read_step(folder))]
 
 
 def read_step(folder: Path) -> dict[str, Any] | None:
-    """The figures of one step, or None when its update is not done."""
+    """The row of one step: step, policy, metrics, seconds of each stage. None when its update is not done."""
     records = {stage: (read_record(folder / name) or [{}])[-1] for stage, name in STEP_FOLDERS.items()}
     if not records["update"]:  # the loop keeps a copy of it there, as it removes old policies
         records["update"] = (read_record(folder / "policy") or [{}])[-1]
@@ -28,7 +68,7 @@ def read_step(folder: Path) -> dict[str, Any] | None:
     if not update:
         return None
     row = {"step": int(folder.name.rpartition("-")[2]), "policy": update["policy"]}
-    row |= {name: update[name] for name in FIGURES if name in update}
+    row |= {name: update[name] for name in dict.fromkeys([*RECORDED, *panel_fields()]) if name in update}
     if "reward_wer" in row:
         row["sample_wer"] = 1 - row.pop("reward_wer")
     row["seconds"] = {
@@ -42,9 +82,9 @@ def read_step(folder: Path) -> dict[str, Any] | None:
     return row
 
 
-def groups_with_variance(folder: Path) -> int:
+def groups_with_variance(run: Path, step: int) -> int:
     """How many groups of a step have non-zero reward variance, as far as they are scored."""
-    return sum(line["groups"] - line["zero_spread"] for line in read_record(folder / "reward"))
+    return sum(line["groups"] - line["zero_spread"] for line in read_record(run / f"step-{step:06d}" / "reward"))
 
 
 def watched_means(record: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -74,13 +114,7 @@ def with_alarms(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def line(row: dict[str, Any]) -> str:
     """One step for a person: a line, and one for each warning."""
-    labels = {
-        "reward": ("reward", ".3f"),
-        "sample_wer": ("WER", ".3f"),
-        "kl": ("KL", ".4f"),
-        "length": ("length", ".1f"),
-    }
-    shown = "  ".join(f"{label} {row[name]:{form}}" for name, (label, form) in labels.items() if name in row)
+    shown = "  ".join(f"{label} {row[name]:{form}}" for name, (label, form) in SHOWN.items() if name in row)
     seconds = " ".join(f"{stage} {value:.1f}" for stage, value in row["seconds"].items())
     warnings = [f"\n           {warning(alarm)}" for alarm in row.get("alarms", [])]
     return f"step {row['step']:>4}  {shown}  | seconds: {seconds}" + "".join(warnings)
@@ -93,29 +127,3 @@ def evaluations(run: Path) -> dict[int, dict[str, Any]]:
         if path.parent.name.isdigit():
             found[int(path.parent.name)] = json.loads(path.read_text())
     return found
-
-
-def draw_wer(axis: Any, held_out: Mapping[int, Mapping[str, Any]], **options: Any) -> None:
-    """Word error rates in per cent, with their intervals, by step. options: of matplotlib's errorbar."""
-    y = [100 * summary["wer"] for summary in held_out.values()]
-    below = [max(0.0, 100 * (s["wer"] - s["wer_low"])) for s in held_out.values()]
-    above = [max(0.0, 100 * (s["wer_high"] - s["wer"])) for s in held_out.values()]
-    axis.errorbar(list(held_out), y, yerr=[below, above], fmt="s-", capsize=3, **options)
-
-
-def draw(rows: list[dict[str, Any]], held_out: dict[int, dict[str, Any]], path: Path) -> None:
-    """Three panels over steps: WER (samples and held-out), KL, length; the reward where no sample has a WER."""
-    with picture(path, 3, figsize=(7, 8), sharex=True, height_ratios=(3, 1, 1)) as axes:
-        top, middle, bottom = axes[:, 0]
-        x = [row["step"] for row in rows]
-        has_wer = any("sample_wer" in row for row in rows) or held_out
-        name, scale = ("sample_wer", 100) if has_wer else ("reward", 1)
-        top.plot(x, [scale * row.get(name, math.nan) for row in rows], ".-", label="training samples")
-        if held_out:
-            draw_wer(top, held_out, label="held-out, greedy (95 %)")
-        top.set_ylabel("WER %" if has_wer else "reward")
-        top.legend()
-        for axis, figure_name, label in ((middle, "kl", "KL, nats/token"), (bottom, "length", "tokens")):
-            axis.plot(x, [row.get(figure_name, math.nan) for row in rows], ".-")
-            axis.set_ylabel(label)
-        bottom.set_xlabel("step")

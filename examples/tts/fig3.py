@@ -15,9 +15,10 @@ import typer
 
 from arl.errors import ArlError
 from arl.evaluation.arms import place
+from arl.evaluation.panels import draw_wer
 from arl.evaluation.picture import picture
 from arl.evaluation.render import markdown_table
-from arl.evaluation.run_report import component_means, draw_wer, evaluations
+from arl.evaluation.run_report import component_means, evaluations
 from arl.shards.record import read_record
 from examples.tts.table2 import NAMES
 
