@@ -1,16 +1,16 @@
 # One step of the loop, as four stamps in RUN/step-NNNNNN: {reward,update,sync,loop}.done. Interrupted anywhere and started
-# again it goes on behind its last stamp; a stage that was killed skips the shards it has done.
+# again it continues after its last stamp; a stage that was killed skips the shards it has done.
 #
 #     make loop STEPS=40                         # the Makefile runs this file for one step after another
 #     make -f examples/loop.mk STEP=3 -n         # what step 3 does
 #
-# It takes the variables of `make loop`, and the engine and what comes before the step as they are.
+# It takes the variables of `make loop`. The engine must run, and what comes before the step must be done.
 
 include examples/settings.mk
 $(if $(STEP),,$(error STEP is missing: make -f examples/loop.mk STEP=3, or `make loop`))
 
 S := $(RUN)/step-$(call pad,$(STEP))
-# P holds the policy that the step starts from; BEGIN is the stamp that this policy is there.
+# P holds the policy that the step starts from; BEGIN is the stamp of it.
 ifeq ($(STEP),1)
 P := $(RUN)
 BEGIN := $(RUN)/eval/000000/summary.json

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the loop decides in shell: which step is next, which shard, which policy is the newest. Make's recipes call it.
+# What the recipes of the loop ask the shell: which steps remain, which shard is next, which policy is the newest.
 #
 #     examples/loop.sh steps make RUN/step-000040/loop.done      # every step that is not done, up to this stamp
 #     examples/loop.sh next-shard STEP_FOLDER FOLDER_BEFORE SHARDS DYNAMIC SPREAD
@@ -13,8 +13,8 @@ fail() {
   exit 1
 }
 
-# A make for each step that is not done, one after another, under a lock: where make was killed and a stage is still at
-# work, a loop that is started again waits for it.
+# Runs a make for each step that is not done, one after another. A lock is held meanwhile: when make was killed and a
+# stage still works, a loop that is started again waits for it.
 steps() {
   local make=$1 run=${2%/step-*} folder=${2%/*} step end last stamp make_step
   stamp=$run/eval/000000/summary.json last=$((10#${folder##*step-}))
@@ -37,9 +37,9 @@ steps() {
 }
 
 lock() {
-  exec 9> "$1/loop.lock" # held by what the loop starts, too, but not by the engine and the resident stages
+  exec 9> "$1/loop.lock" # stages inherit it; the engine and the resident stages do not
   flock --nonblock 9 && return
-  echo "loop.sh: $1: waits for a loop that is still at work" >&2
+  echo "loop.sh: $1: waits for another loop that still works there" >&2
   flock 9
 }
 
@@ -65,9 +65,9 @@ is_orphan() {
   ((parent != PPID))
 }
 
-# Prints the name of the step's next shard and notes it in FOLDER/shards; nothing when the step has enough: it has one
-# shard, and as many of DYNAMIC as it takes until SPREAD groups have non-zero reward variance. Shards come in turn,
-# from where the step before has stopped (its file `next`).
+# Prints the name of the step's next shard and adds it to FOLDER/shards. Prints nothing when the step has enough: at
+# least one shard, and then DYNAMIC shards or SPREAD groups with non-zero reward variance. Shards come in turn, from
+# where the step before stopped (its file `next`).
 next_shard() {
   local folder=$1 before=$2 shards=("$3"/*.tar) dynamic=$4 spread=$5 first used name
   [[ -f ${shards[0]} ]] || fail "$3: no shards there"
@@ -82,14 +82,14 @@ next_shard() {
   echo "${name%.tar}" | tee -a "$folder/shards"
 }
 
-# Whether SPREAD groups of the step have non-zero reward variance.
+# Whether this many groups of the step have non-zero reward variance.
 has_variance() {
   local groups
-  groups=$(arl report --run "${1%/step-*}" --step $((10#${1##*step-})) --groups) || exit
+  groups=$(arl report --run "${1%/step-*}" --step $((10#${1##*step-})) --groups) || exit 1
   ((groups >= $2))
 }
 
-# The policy of the last step that has given one to the engine; the first policy before any.
+# Prints the policy that the engine had last: that of the last synced step, or the first policy.
 newest_policy() {
   local stamps
   shopt -s nullglob

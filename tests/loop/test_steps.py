@@ -110,7 +110,7 @@ def test_a_loop_waits_for_the_stage_of_one_that_was_killed(place: Place) -> None
     assert second.wait() == 0, place.output()
     assert first.wait() == -signal.SIGKILL
     assert place.asked("update") == place.asked("sync") == ["1", "2", "3"]
-    assert "waits for a loop that is still at work" in place.output() and "make was killed" in place.output()
+    assert "waits for another loop that still works there" in place.output() and "make was killed" in place.output()
 
 
 def test_a_failing_stage_ends_the_loop_and_no_step_is_none(place: Place) -> None:
