@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from arl.train.groups import Group
+    from arl.train.groups import PromptGroup
 
 PROMPT_TEXT = 2  # tokens around the clip
 
@@ -96,19 +96,19 @@ def make_pair(shape: Shape) -> tuple[Any, Any]:
     return make_model(shape, 0), make_model(shape, 1).requires_grad_(False)
 
 
-def make_groups(shape: Shape, n: int, prompt: int, response: int, group: int, seed: int = 0) -> "list[Group]":
+def make_groups(shape: Shape, n: int, prompt: int, response: int, group: int, seed: int = 0) -> "list[PromptGroup]":
     """n groups: a prompt of `prompt` positions, one clip with PROMPT_TEXT tokens around it; `group` responses of
     `response` random tokens; advantages of zero mean."""
     import torch
 
-    from arl.train.groups import Group
+    from arl.train.groups import PromptGroup
 
     generator, rng = torch.Generator().manual_seed(seed), random.Random(seed)
     made = []
     for index in range(n):
         advantages = [rng.gauss(0, 1) for _ in range(group)]
         made.append(
-            Group(
+            PromptGroup(
                 key=f"utt-{index}",
                 prompt=torch.tensor([1, shape.audio_token_id, 2]),
                 clips=[0.02 * torch.randn(prompt - PROMPT_TEXT, shape.hidden, generator=generator)],

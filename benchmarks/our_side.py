@@ -25,7 +25,7 @@ from arl.losses.grpo import Grpo
 from arl.policy import Policy
 from arl.rewards.advantages import advantages
 from arl.train.data import Batch
-from arl.train.groups import Group
+from arl.train.groups import PromptGroup
 from arl.train.learner import Learner
 from arl.train.load import load_llm
 from arl.train.optimizer import Schedule
@@ -83,14 +83,14 @@ class OurSide:
                 for index, prompt in enumerate(settings["prompt_ids"])
             ))  # fmt: skip
 
-    def group(self, index: int, rolled: Rolled) -> Group:
+    def group(self, index: int, rolled: Rolled) -> PromptGroup:
         tokens = [hypothesis.tokens for hypothesis in rolled.hypotheses]
         assert all(len(row) == self.settings["response"] for row in tokens)
         values = advantages([float(sum(row) % 17) for row in tokens])
         return self.made(str(index), self.settings["prompt_ids"][index], tokens, values)
 
-    def made(self, key: str, prompt: list[int], tokens: list[list[int]], values: list[Any]) -> Group:
-        return Group(key, torch.tensor(prompt), [], [torch.tensor(row) for row in tokens], values)
+    def made(self, key: str, prompt: list[int], tokens: list[list[int]], values: list[Any]) -> PromptGroup:
+        return PromptGroup(key, torch.tensor(prompt), [], [torch.tensor(row) for row in tokens], values)
 
     def check(self) -> Figures:
         """The gradient of TRL's first step by our computation: the largest difference relative to each parameter's

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from arl.losses.grpo import Grpo
-from arl.losses.part import Part
-from arl.train.groups import Group, embed_prompt
+from arl.losses.micro_batch import MicroBatch
+from arl.train.groups import PromptGroup, embed_prompt
 from arl.train.logprobs import response_scores
 
 
@@ -23,7 +23,7 @@ from arl.train.logprobs import response_scores
 class Row:
     """One response of one group and the weight of each of its tokens in the loss."""
 
-    group: Group
+    group: PromptGroup
     response: Tensor
     advantage: float
     weight: float
@@ -33,7 +33,7 @@ class Row:
         return self.group.prompt_length + len(self.response) - 1
 
 
-def rows_of(groups: Sequence[Group]) -> list[Row]:
+def rows_of(groups: Sequence[PromptGroup]) -> list[Row]:
     return [
         Row(group, response, advantage, 1.0 / (len(groups) * len(group.responses) * len(response)))
         for group in groups
@@ -73,7 +73,7 @@ def row_log_probs(model: nn.Module, rows: Sequence[Row], audio_token_id: int, ch
 
 
 def row_backward(
-    model: nn.Module, groups: Sequence[Group], loss: Grpo, reference: nn.Module | None, audio_token_id: int,
+    model: nn.Module, groups: Sequence[PromptGroup], loss: Grpo, reference: nn.Module | None, audio_token_id: int,
     token_budget: int = 8192, chunk: int = 512, autocast: torch.dtype | None = None,
 ) -> float:  # fmt: skip
     """`arl.train.step.policy_backward`, per row: adds the gradient to the parameters, returns the loss."""
@@ -89,7 +89,7 @@ def row_backward(
         lengths = torch.tensor([len(row.response) for row in rows])
         weights = torch.tensor([row.weight for row in rows]).repeat_interleave(lengths).to(log_probs)
         advantages = torch.tensor([row.advantage for row in rows]).repeat_interleave(lengths).to(log_probs)
-        value, _ = loss(Part(log_probs, None, anchor, advantages, weights))
+        value, _ = loss(MicroBatch(log_probs, None, anchor, advantages, weights))
         value.backward()
         total += float(value.detach())
     return total

@@ -186,7 +186,7 @@ def update(
     from arl.runtime.console import note
     from arl.runtime.stage import default_out
     from arl.shards.paths import joined_shards
-    from arl.train.job import Job
+    from arl.train.job import UpdateJob
     from arl.train.run import train
 
     if policy is None:
@@ -215,10 +215,10 @@ def update(
         named = {"heads": [spec.fingerprint() for spec in heads], "gumbel": gumbel, "tau": tau}
         settings |= named | {"base": base, "diffro_weight": diffro_weight, "filter": not no_filter}
         check_speech(settings)
-    anchor = reference_policy(opened, reference) if loss != "sft" and beta > 0 else None
+    against = reference_policy(opened, reference) if loss != "sft" and beta > 0 else None
     load_frontend = family_of(opened, "projector").load_frontend if train_projector else None
-    job = Job(
-        opened, anchor, joined_shards(shards), out or default_out("update", shards), settings, heads, load_frontend
+    job = UpdateJob(
+        opened, against, joined_shards(shards), out or default_out("update", shards), settings, heads, load_frontend
     )
     if not force and job.is_done():
         note(f"update: {job.out} is already made from these inputs (-f redoes it)")

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from arl.losses.acoustic import AcousticHypothesis, Codebook
 from arl.losses.batch import Lengths, Totals
 from arl.losses.diffro import Diffro, even_weights, mean_kl
 from arl.losses.grpo import Grpo
-from arl.losses.part import Part, SpeechLoss
-from arl.losses.speech import Codebook, Spoken
+from arl.losses.micro_batch import AcousticLoss, MicroBatch
 
 
 @dataclass(frozen=True)
-class Combined(SpeechLoss):
+class Combined(AcousticLoss):
     """base: `Grpo` or `Dapo`, with the KL. diffro: the reward; its beta is not used. weight: λ. is_filtered: only
     hypotheses with A > 0 have a part in R; else all."""
 
@@ -33,19 +33,19 @@ class Combined(SpeechLoss):
     def codebook(self) -> Codebook:  # type: ignore[override]
         return self.diffro.codebook
 
-    def hypothesis_weights(self, batch: Sequence[Spoken]) -> list[float]:
+    def hypothesis_weights(self, batch: Sequence[AcousticHypothesis]) -> list[float]:
         """1 / their number for all that have a reward and, filtered, an advantage above 0."""
         return even_weights([
             self.diffro.fits(hypothesis) and (hypothesis.advantage > 0 or not self.is_filtered) for hypothesis in batch
         ])  # fmt: skip
 
-    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor:
-        return self.base.token_weights(lengths, batch)
+    def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
+        return self.base.token_weights(lengths, totals)
 
-    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor:
-        return self.base.token_shares(lengths, batch)
+    def metric_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
+        return self.base.metric_weights(lengths, totals)
 
-    def __call__(self, part: Part) -> tuple[Tensor, dict[str, float]]:
-        loss, metrics = self.base(part)
-        objective, more = self.diffro.mean_reward(part)
-        return loss - self.weight * objective, metrics | more | mean_kl(part)[1]
+    def __call__(self, micro: MicroBatch) -> tuple[Tensor, dict[str, float]]:
+        loss, metrics = self.base(micro)
+        objective, more = self.diffro.mean_reward(micro)
+        return loss - self.weight * objective, metrics | more | mean_kl(micro)[1]

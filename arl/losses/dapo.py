@@ -14,7 +14,7 @@ from torch import Tensor
 from arl.losses import CLIPS
 from arl.losses.batch import Lengths, Totals
 from arl.losses.grpo import Grpo
-from arl.losses.part import token_mean
+from arl.losses.micro_batch import token_mean
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,6 @@ class Dapo(Grpo):
     clip_low: float = CLIPS["dapo"][0]
     clip_high: float = CLIPS["dapo"][1]
 
-    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor:
+    def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
         """1 / the batch's response tokens, float64 [N]."""
-        return token_mean(lengths, batch)
+        return token_mean(lengths, totals)

@@ -22,15 +22,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from arl.losses.acoustic import AcousticBatch, AcousticHypothesis, Codebook
 from arl.losses.batch import Lengths, Totals
 from arl.losses.gumbel import conditioned, draw, straight_through
 from arl.losses.heads import Weighted
-from arl.losses.part import Part, SpeechLoss, sequence_mean
-from arl.losses.speech import Codebook, Speech, Spoken
+from arl.losses.micro_batch import AcousticLoss, MicroBatch, sequence_mean
 
 
 @dataclass(frozen=True)
-class Diffro(SpeechLoss):
+class Diffro(AcousticLoss):
     """heads: R is their weighted sum. codebook: the policy's. beta: weight of the KL; 0 needs no reference. tau: of the
     softmax. gumbel: `sampled` (noise conditioned on the sampled token) or `fresh`."""
 
@@ -40,48 +40,49 @@ class Diffro(SpeechLoss):
     tau: float = 1.0
     gumbel: str = "sampled"
 
-    def hypothesis_weights(self, batch: Sequence[Spoken]) -> list[float]:
+    def hypothesis_weights(self, batch: Sequence[AcousticHypothesis]) -> list[float]:
         """1 / their number for all that every head can reward."""
         return even_weights([self.fits(hypothesis) for hypothesis in batch])
 
-    def fits(self, hypothesis: Spoken) -> bool:
+    def fits(self, hypothesis: AcousticHypothesis) -> bool:
         return all(head.fits(hypothesis.codes, hypothesis.text) for head in self.heads)
 
-    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor:
+    def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
         """Of what is logged by token, float64 [N]: as in `Grpo`."""
-        return sequence_mean(lengths, batch)
+        return sequence_mean(lengths, totals)
 
-    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor:
-        return self.token_weights(lengths, batch)
+    def metric_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
+        return self.token_weights(lengths, totals)
 
-    def __call__(self, part: Part) -> tuple[Tensor, dict[str, float]]:
-        objective, metrics = self.mean_reward(part)
-        kl, more = mean_kl(part)
+    def __call__(self, micro: MicroBatch) -> tuple[Tensor, dict[str, float]]:
+        objective, metrics = self.mean_reward(micro)
+        kl, more = mean_kl(micro)
         return self.beta * kl - objective, metrics | more
 
-    def mean_reward(self, part: Part) -> tuple[Tensor, dict[str, float]]:
-        """(this part's share of the mean reward, metrics)."""
-        speech = speech_of(part)
-        metrics = {"diffro_share": len(speech.chosen) / part.totals.hypotheses, **part.means(stop=speech.stop)}
-        if not speech.chosen:
-            return 0.0 * speech.log_probs.sum(), metrics
-        total, by_head = self.rewards(speech)
-        shares = torch.tensor([speech.weights[place] for place in speech.chosen], dtype=torch.float64).to(total)
+    def mean_reward(self, micro: MicroBatch) -> tuple[Tensor, dict[str, float]]:
+        """(this micro-batch's term of the mean reward, metrics)."""
+        acoustic = acoustic_of(micro)
+        metrics = {"diffro_share": len(acoustic.chosen) / micro.totals.hypotheses, **micro.means(stop=acoustic.stop)}
+        if not acoustic.chosen:
+            return 0.0 * acoustic.log_probs.sum(), metrics
+        total, by_head = self.rewards(acoustic)
+        weights = torch.tensor([acoustic.weights[index] for index in acoustic.chosen], dtype=torch.float64).to(total)
         logged = {"reward": total, **(by_head if len(by_head) > 1 else {})}
-        metrics |= {f"diffro_{name}": float((shares * values.detach()).sum()) for name, values in logged.items()}
-        return (shares * total).sum(), metrics
+        metrics |= {f"diffro_{name}": float((weights * values.detach()).sum()) for name, values in logged.items()}
+        return (weights * total).sum(), metrics
 
-    def rewards(self, speech: Speech) -> tuple[Tensor, dict[str, Tensor]]:
-        """(R, and each head's) of the chosen hypotheses, [B]."""
-        hypotheses = [speech.hypotheses[place] for place in speech.chosen]
+    def rewards(self, acoustic: AcousticBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """(R, and each head's) of the chosen hypotheses, [their number]."""
+        hypotheses = [acoustic.hypotheses[index] for index in acoustic.chosen]
         counts, texts = [hypothesis.codes for hypothesis in hypotheses], [hypothesis.text for hypothesis in hypotheses]
-        onehots = self.onehots(speech.log_probs[speech.rows], speech.codes[speech.rows], hypotheses)
+        of_chosen = acoustic.chosen_tokens
+        onehots = self.onehots(acoustic.log_probs[of_chosen], acoustic.codes[of_chosen], hypotheses)
         padded = nn.utils.rnn.pad_sequence(list(onehots.split(counts)), True)
         lengths = torch.tensor(counts, device=padded.device)
         by_head = {head.name: head.rewards(padded, lengths, texts) for head in self.heads}
         return torch.stack([head.weight * by_head[head.name] for head in self.heads]).sum(0), by_head
 
-    def onehots(self, log_probs: Tensor, codes: Tensor, hypotheses: Sequence[Spoken]) -> Tensor:
+    def onehots(self, log_probs: Tensor, codes: Tensor, hypotheses: Sequence[AcousticHypothesis]) -> Tensor:
         """ỹ [m, C] of some hypotheses' acoustic tokens."""
         counts, seeds = [hypothesis.codes for hypothesis in hypotheses], [hypothesis.seed for hypothesis in hypotheses]
         drawn = draw(counts, seeds, log_probs)
@@ -93,18 +94,18 @@ class Diffro(SpeechLoss):
         return straight_through(log_probs, noise, codes, self.tau)
 
 
-def speech_of(part: Part) -> Speech:
-    if part.speech is None:
-        raise ValueError("this loss needs the acoustic tokens of its part")
-    return part.speech
+def acoustic_of(micro: MicroBatch) -> AcousticBatch:
+    if micro.acoustic is None:
+        raise ValueError("this loss needs its micro-batch's acoustic tokens")
+    return micro.acoustic
 
 
-def mean_kl(part: Part) -> tuple[Tensor | float, dict[str, float]]:
-    """This part's share of the mean exact KL over the codebook, and its metric; (0, {}) without a reference."""
-    speech = speech_of(part)
-    if speech.reference is None:
+def mean_kl(micro: MicroBatch) -> tuple[Tensor | float, dict[str, float]]:
+    """This micro-batch's term of the mean exact KL over the codebook, and its metric; (0, {}) without a reference."""
+    acoustic = acoustic_of(micro)
+    if acoustic.reference is None:
         return 0.0, {}
-    kl = (speech.token_weights(part.lengths, part.totals) * speech.kl(speech.reference)).sum()
+    kl = (acoustic.token_weights(micro.lengths, micro.totals) * acoustic.kl(acoustic.reference)).sum()
     return kl, {"kl_codes": float(kl.detach())}
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from arl.losses import CLIPS
 from arl.losses.batch import Lengths, Totals
 from arl.losses.grpo import Grpo
-from arl.losses.part import constant_mean, token_mean
+from arl.losses.micro_batch import constant_mean, token_mean
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class DrGrpo(Grpo):
     clip_high: float = CLIPS["dr_grpo"][1]
     divisor: float = 256.0
 
-    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor:
+    def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
         """1 / (groups · the group's hypotheses · divisor), float64 [N]."""
-        return constant_mean(lengths, batch, self.divisor)
+        return constant_mean(lengths, totals, self.divisor)
 
-    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor:
+    def metric_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
         """The weights do not sum to 1, so what is logged is a mean over the batch's tokens."""
-        return token_mean(lengths, batch)
+        return token_mean(lengths, totals)

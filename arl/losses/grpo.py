@@ -19,7 +19,7 @@ from torch import Tensor
 from arl.losses import CLIPS
 from arl.losses.batch import Lengths, Totals
 from arl.losses.kl import kl_penalty
-from arl.losses.part import Part, sequence_mean
+from arl.losses.micro_batch import MicroBatch, sequence_mean
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class Grpo:
     kl_ratio: bool = False
     clip_dual: float = 0.0
 
-    def token_weights(self, lengths: Lengths, batch: Totals) -> Tensor:
+    def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
         """Eq. 2's means as one weight per token, float64 [N]: 1 / (groups · the group's hypotheses · its tokens)."""
-        return sequence_mean(lengths, batch)
+        return sequence_mean(lengths, totals)
 
-    def token_shares(self, lengths: Lengths, batch: Totals) -> Tensor:
-        return self.token_weights(lengths, batch)
+    def metric_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
+        return self.token_weights(lengths, totals)
 
-    def ratio(self, part: Part) -> Tensor:
+    def ratio(self, micro: MicroBatch) -> Tensor:
         """r of each token [N]."""
-        return part.log_ratio.exp()
+        return micro.log_ratio.exp()
 
-    def __call__(self, part: Part) -> tuple[Tensor, dict[str, float]]:
-        ratio, advantages = self.ratio(part), part.advantages
+    def __call__(self, micro: MicroBatch) -> tuple[Tensor, dict[str, float]]:
+        ratio, advantages = self.ratio(micro), micro.advantages
         clipped = ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
         objective = torch.minimum(ratio * advantages, clipped * advantages)
         is_clipped = clipped * advantages < ratio * advantages
@@ -55,10 +55,10 @@ class Grpo:
             floor = self.clip_dual * advantages
             logged["clip_dual"] = (advantages < 0) & (objective < floor)
             objective = torch.where(logged["clip_dual"], floor, objective)
-        logged |= {"clip_fraction": is_clipped, "old_kl": part.log_ratio.exp() - part.log_ratio - 1}
-        if part.importance is not None:
-            objective = part.importance * objective
-            logged["importance"] = part.importance
-        penalty, metrics = kl_penalty(part, self.beta, self.kl, self.kl_ratio)
-        loss = penalty - (part.weights * objective).sum()
-        return loss, metrics | part.means(**logged) | {"ratio_max": float(ratio.detach().max())}
+        logged |= {"clip_fraction": is_clipped, "old_kl": micro.log_ratio.exp() - micro.log_ratio - 1}
+        if micro.importance is not None:
+            objective = micro.importance * objective
+            logged["importance"] = micro.importance
+        penalty, metrics = kl_penalty(micro, self.beta, self.kl, self.kl_ratio)
+        loss = penalty - (micro.weights * objective).sum()
+        return loss, metrics | micro.means(**logged) | {"ratio_max": float(ratio.detach().max())}

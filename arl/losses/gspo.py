@@ -15,7 +15,7 @@ from torch import Tensor
 
 from arl.losses import CLIPS
 from arl.losses.grpo import Grpo
-from arl.losses.part import Part
+from arl.losses.micro_batch import MicroBatch
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,6 @@ class Gspo(Grpo):
     clip_low: float = CLIPS["gspo"][0]
     clip_high: float = CLIPS["gspo"][1]
 
-    def ratio(self, part: Part) -> Tensor:
+    def ratio(self, micro: MicroBatch) -> Tensor:
         """s of the token's hypothesis [N] (eq. 7)."""
-        return part.on_tokens((part.sums(part.log_ratio) / part.sizes).exp())
+        return micro.on_tokens((micro.sums(micro.log_ratio) / micro.sizes).exp())

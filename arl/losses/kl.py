@@ -10,7 +10,7 @@ k3 have the gradient of KL(policy ‖ reference), also after several updates on 
 
 from torch import Tensor
 
-from arl.losses.part import Part
+from arl.losses.micro_batch import MicroBatch
 
 ESTIMATORS = ("k1", "k2", "k3")
 
@@ -27,10 +27,10 @@ def kl_estimate(log_probs: Tensor, reference: Tensor, kind: str = "k3") -> Tenso
     raise ValueError(f"unknown KL estimator {kind!r}; one of {', '.join(ESTIMATORS)}")
 
 
-def kl_penalty(part: Part, beta: float, kind: str, with_ratio: bool) -> tuple[Tensor | float, dict[str, float]]:
+def kl_penalty(micro: MicroBatch, beta: float, kind: str, with_ratio: bool) -> tuple[Tensor | float, dict[str, float]]:
     """β times the weighted KL to the reference as a term of the loss, and its metric; (0, {}) without either."""
-    if not beta or part.reference is None:
+    if not beta or micro.reference is None:
         return 0.0, {}
-    kl = kl_estimate(part.log_probs, part.reference, kind)
-    term = part.log_ratio.exp() * kl if with_ratio else kl
-    return beta * (part.weights * term).sum(), part.means(kl=kl)
+    kl = kl_estimate(micro.log_probs, micro.reference, kind)
+    term = micro.log_ratio.exp() * kl if with_ratio else kl
+    return beta * (micro.weights * term).sum(), micro.means(kl=kl)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arl.losses import ON_SPEECH
+from arl.losses.acoustic import Codebook
 from arl.losses.combined import Combined
 from arl.losses.dapo import Dapo
 from arl.losses.diffro import Diffro
@@ -11,9 +12,8 @@ from arl.losses.dr_grpo import DrGrpo
 from arl.losses.grpo import Grpo
 from arl.losses.gspo import Gspo
 from arl.losses.heads import Weighted
+from arl.losses.micro_batch import Loss
 from arl.losses.mwer import Mwer
-from arl.losses.part import Loss
-from arl.losses.speech import Codebook
 
 
 def make_loss(settings: Mapping[str, Any], heads: Sequence[Weighted] = (), codebook: Codebook | None = None) -> Loss:

@@ -74,13 +74,15 @@ class SharedPrompt(torch.autograd.Function):
             part, log_sum = flash(split(q[start:stop], repeats), *keys, 0.0, True, scale=scale)
             out[start:stop], sums[start:stop] = joined(part), joined(log_sum[..., None])[..., 0]
         for bucket in packing.buckets:
-            keys = (bucket.take(t).repeat_interleave(repeats, dim=1) if repeats > 1 else bucket.take(t) for t in (k, v))
-            part, log_sum = flash(bucket.take(q), *keys, 0.0, True, scale=scale)
-            before = bucket.take(sums)
+            keys = (
+                bucket.gather(t).repeat_interleave(repeats, dim=1) if repeats > 1 else bucket.gather(t) for t in (k, v)
+            )
+            part, log_sum = flash(bucket.gather(q), *keys, 0.0, True, scale=scale)
+            before = bucket.gather(sums)
             both = torch.logaddexp(before, log_sum)
-            merged = bucket.take(out) * (before - both).exp_()[..., None] + part * (log_sum - both).exp_()[..., None]
-            bucket.put(out, merged.to(out.dtype))
-            bucket.put(sums, both)
+            merged = bucket.gather(out) * (before - both).exp_()[..., None] + part * (log_sum - both).exp_()[..., None]
+            bucket.scatter(out, merged.to(out.dtype))
+            bucket.scatter(sums, both)
         ctx.save_for_backward(query, key, value, out, sums)
         ctx.packing, ctx.scale = packing, scale
         return out[None, :length]
@@ -100,12 +102,16 @@ class SharedPrompt(torch.autograd.Function):
             to_query[start:stop] = joined(parts[0])
             to_key[start:end], to_value[start:end] = (part.sum(0).transpose(0, 1) for part in parts[1:])
         for bucket in packing.buckets:
-            keys = (bucket.take(t).repeat_interleave(repeats, dim=1) if repeats > 1 else bucket.take(t) for t in (k, v))
-            slope = bucket.take(g) if bucket.is_real is None else bucket.take(g) * bucket.is_real
-            parts = flash(slope, bucket.take(q), *keys, bucket.take(out), bucket.take(sums), 0.0, True, scale=scale)
-            bucket.put(to_query, bucket.take(to_query).add_(parts[0]))
+            keys = (
+                bucket.gather(t).repeat_interleave(repeats, dim=1) if repeats > 1 else bucket.gather(t) for t in (k, v)
+            )
+            slope = bucket.gather(g) if bucket.is_real is None else bucket.gather(g) * bucket.is_real
+            parts = flash(
+                slope, bucket.gather(q), *keys, bucket.gather(out), bucket.gather(sums), 0.0, True, scale=scale
+            )
+            bucket.scatter(to_query, bucket.gather(to_query).add_(parts[0]))
             for rows, part in zip((to_key, to_value), parts[1:], strict=True):
-                bucket.put(rows, part.unflatten(1, (-1, repeats)).sum(2) if repeats > 1 else part)
+                bucket.scatter(rows, part.unflatten(1, (-1, repeats)).sum(2) if repeats > 1 else part)
         return *(t[:-1].transpose(0, 1)[None] for t in (to_query, to_key, to_value)), None, None
 
 

@@ -15,15 +15,15 @@ from safetensors.torch import load as load_tensors
 from arl.errors import ArlError
 from arl.shards import columns
 from arl.shards.reader import Sample
-from arl.train.groups import Group
+from arl.train.groups import PromptGroup
 
 
 @dataclass
 class Batch:
     """The groups of one step, and what its rewards were."""
 
-    groups: list[Group]
-    figures: dict[str, float] = field(default_factory=dict)
+    groups: list[PromptGroup]
+    metrics: dict[str, float] = field(default_factory=dict)
     temperature: float = 1.0
 
 
@@ -42,11 +42,11 @@ def rl_batch(
 
     ArlError for rollouts of another policy version unless `allow_stale`. Stale groups, and with `correct` all, keep the
     log-probabilities they were sampled with, for importance weights. risk: what `mwer` minimises, see `risks`; it needs
-    no such weights. gather: keep the first so many groups that have spread, all groups where none has; 0 keeps all.
-    The figures on rewards are of all that was read. with_clips: prompts have an audio clip; with_text: groups get the
-    text of `.json`.
+    no such weights. gather: dynamic sampling, keep the first so many groups with non-zero reward variance, all groups
+    where none has it; 0 keeps all. The metrics on rewards are of all that was read. with_clips: prompts have an audio
+    clip; with_text: groups get the text of `.json`.
     """
-    tally, groups = Tally(), []
+    tally, groups = RewardTally(), []
     for sample in samples:
         rollout, reward = sample.json(columns.ROLLOUT), sample.json(columns.REWARD)
         is_stale = rollout["policy"] != version
@@ -65,19 +65,19 @@ def rl_batch(
         raise ArlError("no group has a reward: every hypothesis of the batch is excluded; look at the reward programs")
     if len(tally.temperatures) > 1:
         raise ArlError(f"the rollouts mix temperatures {sorted(tally.temperatures)}: roll out again with one")
-    chosen = ([group for group in groups if group.has_spread][:gather] or groups) if gather else groups
+    chosen = ([group for group in groups if group.has_reward_variance][:gather] or groups) if gather else groups
     n_tokens = sum(group.n_tokens for group in chosen)
-    figures = {
-        **tally.figures(), "groups": len(chosen), "tokens": n_tokens,
+    metrics = {
+        **tally.metrics(), "groups": len(chosen), "tokens": n_tokens,
         "length": n_tokens / sum(len(group.responses) for group in chosen),
     }  # fmt: skip
     if gather:
-        figures["left_out"] = len(groups) - len(chosen)
-    return Batch(chosen, figures, tally.temperatures.pop() or 1.0)
+        metrics["left_out"] = len(groups) - len(chosen)
+    return Batch(chosen, metrics, tally.temperatures.pop() or 1.0)
 
 
 @dataclass
-class Tally:
+class RewardTally:
     """What the scored rollouts of a batch were like."""
 
     rewards: list[float] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Tally:
     stale: int = 0
 
     def add(self, rollout: dict[str, Any], reward: dict[str, Any], kept: Sequence[int], is_stale: bool) -> None:
-        """One group; kept: the places of its hypotheses that are trained on."""
+        """One group; kept: the indices of its hypotheses that are trained on."""
         hyps = rollout["hyps"]
         self.temperatures.add(rollout["temperature"])
         self.excluded += len(hyps) - len(kept)
@@ -100,7 +100,7 @@ class Tally:
         self.zero_spread += bool(kept) and all(reward["advantages"][i] == 0 for i in kept)
         self.stale += bool(kept) and is_stale
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """For the record. Means are over hypotheses, the empty ones included."""
         return {
             "reward": sum(self.rewards) / len(self.rewards), "zero_spread": self.zero_spread,
@@ -120,10 +120,10 @@ def read_text(sample: Sample) -> str:
 def make_group(
     sample: Sample, rollout: dict[str, Any], reward: dict[str, Any], kept: Sequence[int], with_sampled: bool, risk: str,
     with_clips: bool = True,
-) -> Group:  # fmt: skip
-    """The hypotheses at the places `kept` of one utterance."""
+) -> PromptGroup:  # fmt: skip
+    """The hypotheses at the indices `kept` of one utterance."""
     hyps = [rollout["hyps"][i] for i in kept]
-    return Group(
+    return PromptGroup(
         key=sample.key,
         prompt=torch.tensor(sample.json(columns.PROMPT)["input_ids"]),
         clips=[read_clip(sample, columns.EMB, "emb")] if with_clips else [],
@@ -160,7 +160,7 @@ def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: st
             continue
         tokens = tokenizer.encode(text, add_special_tokens=False).ids + [eos]
         ids = torch.tensor(prompt["input_ids"])
-        groups.append(Group(sample.key, ids, [read_clip(sample, member, name)], [torch.tensor(tokens)], [0.0]))
+        groups.append(PromptGroup(sample.key, ids, [read_clip(sample, member, name)], [torch.tensor(tokens)], [0.0]))
     if not groups:
         raise ArlError("no sample of the batch has a transcript to train on")
     n_tokens = sum(group.n_tokens for group in groups)
@@ -178,7 +178,7 @@ def speech_batch(samples: Iterable[Sample], first: int, eos: int) -> Batch:
         if "error" in prompt or columns.CODES not in sample.members:
             continue
         tokens = torch.tensor([*(first + code for code in sample.json(columns.CODES)["codes"]), eos])
-        groups.append(Group(sample.key, torch.tensor(prompt["input_ids"]), [], [tokens], [0.0]))
+        groups.append(PromptGroup(sample.key, torch.tensor(prompt["input_ids"]), [], [tokens], [0.0]))
     if not groups:
         raise ArlError("no sample of the batch has a recording to train on: encode shards that have audio and text")
     n_tokens = sum(group.n_tokens for group in groups)

@@ -17,7 +17,7 @@ PADDING = 1.5  # longest row over shortest row of a micro-batch
 
 
 @dataclass
-class Group:
+class PromptGroup:
     """One utterance.
 
     prompt: int64 [p], token ids with one placeholder per clip. clips: per clip [T, H] embeddings.
@@ -60,18 +60,20 @@ class Group:
         return sum(self.lengths)
 
     @property
-    def has_spread(self) -> bool:
-        """Whether the group says which hypothesis is better."""
+    def has_reward_variance(self) -> bool:
+        """Whether the rewards differ, so that the group says which hypothesis is better."""
         return any(self.advantages)
 
 
-def micro_batches(groups: Sequence[Group], token_budget: int, packed: bool = False) -> Iterator[list[Group]]:
+def micro_batches(
+    groups: Sequence[PromptGroup], token_budget: int, packed: bool = False
+) -> Iterator[list[PromptGroup]]:
     """Yields groups whose rows hold at most `token_budget` positions, padding included.
 
     A single group beyond the budget is yielded alone. Packed rows have no padding; else no row is more than PADDING
-    times the shortest beside it. Order: by row length, ties by place; deterministic.
+    times the shortest beside it. Order: by row length, ties by index; deterministic.
     """
-    batch: list[Group] = []
+    batch: list[PromptGroup] = []
     held = 0
     for group in sorted(groups, key=lambda g: g.row_length):
         held = (held if packed else group.row_length * len(batch)) + group.row_length
@@ -84,7 +86,7 @@ def micro_batches(groups: Sequence[Group], token_budget: int, packed: bool = Fal
         yield batch
 
 
-def check_clips(group: Group, audio_token_id: int, width: int) -> Tensor:
+def check_clips(group: PromptGroup, audio_token_id: int, width: int) -> Tensor:
     """Which tokens of the prompt are placeholders, bool [p]. ArlError unless there is a clip [T, width] for each."""
     is_audio = group.prompt == audio_token_id
     placeholders = int(is_audio.sum())
@@ -99,7 +101,7 @@ def check_clips(group: Group, audio_token_id: int, width: int) -> Tensor:
     return is_audio
 
 
-def embed_prompt(embedding: torch.nn.Module, group: Group, audio_token_id: int) -> Tensor:
+def embed_prompt(embedding: torch.nn.Module, group: PromptGroup, audio_token_id: int) -> Tensor:
     """The prompt as input embeddings [P, H]: text rows from the LLM's table, each placeholder replaced by its clip.
 
     Text embeddings come from the current weights, so they are trained; clips are constants. A placeholder id
@@ -108,7 +110,7 @@ def embed_prompt(embedding: torch.nn.Module, group: Group, audio_token_id: int) 
     is_audio = check_clips(group, audio_token_id, embedding.weight.shape[1])
     text = embedding(group.prompt.masked_fill(is_audio, 0).to(embedding.weight.device))
     pieces, start = [], 0
-    for place, clip in zip(is_audio.nonzero().flatten().tolist(), group.clips, strict=True):
-        pieces += [text[start:place], clip.to(text)]
-        start = place + 1
+    for index, clip in zip(is_audio.nonzero().flatten().tolist(), group.clips, strict=True):
+        pieces += [text[start:index], clip.to(text)]
+        start = index + 1
     return torch.cat([*pieces, text[start:]])

@@ -23,13 +23,13 @@ Shards = tuple[str, Sequence[Sequence[Path]]]  # those of one batch: its name, a
 
 
 @dataclass(frozen=True)
-class Job:
-    """One update. start: the policy to train; anchor: the reference of the KL, if any; settings: everything else that
+class UpdateJob:
+    """One update. start: the policy to train; reference: that of the KL, if any; settings: everything else that
     changes the result, JSON-serialisable (`arl update` makes it). heads: what a loss on acoustic tokens maximises,
     named in the settings by their content. load_frontend: reads a frontend's folder, where the projector is trained."""
 
     start: Policy
-    anchor: Policy | None
+    reference: Policy | None
     shards: Sequence[Shard]
     out: Path
     settings: Mapping[str, Any]
@@ -37,9 +37,9 @@ class Job:
     load_frontend: "Callable[[Path], Frontend] | None" = None
 
     @cached_property
-    def made(self) -> str:
+    def fingerprint(self) -> str:
         """Names the next policy: equal policy, reference, settings and shard contents give equal weights."""
-        policies = [self.start.version, self.start.frontend_id, self.anchor.version if self.anchor else None]
+        policies = [self.start.version, self.start.frontend_id, self.reference.version if self.reference else None]
         return fingerprint(policies, self.settings, self.shards)
 
     @property
@@ -56,11 +56,12 @@ class Job:
 
     def is_done(self) -> bool:
         """Whether `out` already is what this job would write."""
-        return is_made(self.out, self.made)
+        return is_current(self.out, self.fingerprint)
 
 
-def is_made(folder: Path, made: str) -> bool:
-    return (folder / MARKER).is_file() and Policy.open(folder).fields.get("made") == made
+def is_current(folder: Path, fingerprint: str) -> bool:
+    """Whether the policy in a folder was made by the job of this fingerprint, which arl.json has as "made"."""
+    return (folder / MARKER).is_file() and Policy.open(folder).fields.get("made") == fingerprint
 
 
 def fingerprint(policies: Sequence[str | None], settings: Mapping[str, Any], shards: Sequence[Shard]) -> str:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from arl.losses.importance import Correction
-from arl.losses.part import Loss
+from arl.losses.micro_batch import Loss
 from arl.policy import Policy, link_tree, write_policy
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.offload import sleep
 from arl.train.data import Batch
-from arl.train.groups import Group
+from arl.train.groups import PromptGroup
 from arl.train.optimizer import Schedule, load_state, make_adamw, restore, save_state, state_tensors
 from arl.train.probe import make_probe
 from arl.train.projector import Frontend, augment, ctc_loss
@@ -68,12 +68,12 @@ class Learner:
         """Leaves the device: weights, reference and optimizer state go to host memory."""
         sleep([m for m in (self.model, self.reference, self.frontend) if m is not None], self.optimizer)
 
-    def keep(self, policy: Policy, anchor: Policy | None) -> None:
+    def keep(self, policy: Policy, reference: Policy | None) -> None:
         """Leaves what this job has loaded to the next one, if this process is resident. policy: what was saved last."""
         MODEL_CACHE.put(self.model, policy.llm_dir)
         MODEL_CACHE.put((self.updates, state_tensors(self.optimizer, self.named)), policy.state_dir)
-        if anchor is not None:
-            MODEL_CACHE.put(self.reference, anchor.llm_dir)
+        if reference is not None:
+            MODEL_CACHE.put(self.reference, reference.llm_dir)
 
     def check(self, batch: Batch) -> float:
         """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|."""
@@ -107,7 +107,9 @@ class Learner:
         metrics = sft_backward(self.model, batch.groups, self.compute, lambda groups: self._prepare(groups, generator))
         return metrics | self._apply()
 
-    def _prepare(self, groups: list[Group], generator: torch.Generator) -> tuple[list[Group], Tensor | None]:
+    def _prepare(
+        self, groups: list[PromptGroup], generator: torch.Generator
+    ) -> tuple[list[PromptGroup], Tensor | None]:
         """Features → clips through the projector in training, with masked features; the CTC loss if it is on."""
         if self.frontend is None:
             return groups, None

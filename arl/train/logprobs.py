@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arl.losses.speech import Codebook
+from arl.losses.acoustic import Codebook
 
 
 @dataclass

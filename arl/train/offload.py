@@ -1,6 +1,6 @@
-"""Host memory as the resting place of what the device does not need all the time (`arl update --offload`).
+"""Host memory for what the device does not need all the time (`arl update --offload`).
 
-The optimizer's state rests there between steps, and the reference while the policy is computed. On a CPU, or where
+The optimizer's state is kept there between steps, and the reference while the policy is computed. On a CPU, or where
 the tensors already are in host memory, nothing is copied and nothing changes.
 """
 
@@ -15,16 +15,16 @@ from arl.runtime.offload import to_host
 
 @contextmanager
 def visiting(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Has a frozen module's weights on the device for a while; afterwards they rest in host memory."""
+    """Has a frozen module's weights on the device for a while; afterwards they are in host memory again."""
     tensors = [*module.parameters(), *module.buffers()]
     if device.type == "cpu":
         yield
         return
-    resting = [to_host(tensor.data) for tensor in tensors]
-    for tensor, host in zip(tensors, resting, strict=True):
+    on_host = [to_host(tensor.data) for tensor in tensors]
+    for tensor, host in zip(tensors, on_host, strict=True):
         tensor.data = host.to(device, non_blocking=True)
     try:
         yield
     finally:
-        for tensor, host in zip(tensors, resting, strict=True):
+        for tensor, host in zip(tensors, on_host, strict=True):
             tensor.data = host

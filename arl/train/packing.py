@@ -18,36 +18,38 @@ BUCKET = 1.5  # longest over shortest response of one padded call
 
 @dataclass(frozen=True)
 class Bucket:
-    """Responses of similar length as one padded batch [n, S]. places, homes int64 [n·S] in the row: where each position
-    is read and where it is written. is_real bool [n, 1, S, 1], None where all are.
+    """n responses of similar length as one padded batch [n, S]; S positions are the longest one's.
 
-    A shorter response is padded with its last position: behind it, so that no causal query of its own sees that. What
-    is computed there is written behind the row's end.
+    read_index, write_index: int64 [n·S], the index in the row [L] that each position is read from and written to.
+    is_real: bool [n, 1, S, 1], False where padding; None where nothing is padded.
+
+    A shorter response is padded behind its end with its last position, so that no causal query of its own sees the
+    padding. What is computed there is written to index L, behind the row's end.
     """
 
     shape: tuple[int, int]
-    places: Tensor
-    homes: Tensor
+    read_index: Tensor
+    write_index: Tensor
     is_real: Tensor | None
 
     @classmethod
     def of(cls, spans: Sequence[tuple[int, int]], length: int, device: torch.device) -> "Bucket":
         """Of (start, positions) of each response, in a row of `length`."""
-        starts, lengths = torch.tensor(spans).unbind(1)
-        step = torch.arange(int(lengths.max()))
-        is_real = step < lengths[:, None]
-        places = starts[:, None] + torch.minimum(step, lengths[:, None] - 1)
-        homes = places.masked_fill(~is_real, length).flatten().to(device)
-        shown = None if bool(is_real.all()) else is_real[:, None, :, None].to(device)
-        return cls((len(starts), len(step)), places.flatten().to(device), homes, shown)
+        starts, lengths = torch.tensor(spans).unbind(1)  # each [n]
+        step = torch.arange(int(lengths.max()))  # [S]
+        is_real = step < lengths[:, None]  # [n, S]
+        read = starts[:, None] + torch.minimum(step, lengths[:, None] - 1)  # [n, S], repeats the last position
+        write = read.masked_fill(~is_real, length)  # [n, S], padding behind the row's end
+        mask = None if bool(is_real.all()) else is_real[:, None, :, None].to(device)  # broadcasts over [n, heads, S, D]
+        return cls((len(starts), len(step)), read.flatten().to(device), write.flatten().to(device), mask)
 
-    def take(self, rows: Tensor) -> Tensor:
+    def gather(self, rows: Tensor) -> Tensor:
         """[L, heads, …] → [n, heads, S, …]."""
-        return rows.index_select(0, self.places).unflatten(0, self.shape).transpose(1, 2)
+        return rows.index_select(0, self.read_index).unflatten(0, self.shape).transpose(1, 2)
 
-    def put(self, rows: Tensor, values: Tensor) -> None:
-        """values [n, heads, S, …] → their places in rows [L + 1, heads, …]."""
-        rows.index_copy_(0, self.homes, values.transpose(1, 2).flatten(0, 1))
+    def scatter(self, rows: Tensor, values: Tensor) -> None:
+        """values [n, heads, S, …] → written into rows [L + 1, heads, …]."""
+        rows.index_copy_(0, self.write_index, values.transpose(1, 2).flatten(0, 1))
 
 
 @dataclass(frozen=True)

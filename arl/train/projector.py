@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arl.train.groups import Group
+from arl.train.groups import PromptGroup
 
 MASKS, MASK_FRAMES, NOISE = 2, 10, 0.3
 
@@ -51,7 +51,7 @@ def augment(features: Tensor, stack: int, generator: torch.Generator) -> Tensor:
     return changed + level * torch.randn(changed.shape, generator=generator)
 
 
-def ctc_loss(projector: nn.Module, clips: Sequence[Tensor], groups: Sequence[Group]) -> Tensor:
+def ctc_loss(projector: nn.Module, clips: Sequence[Tensor], groups: Sequence[PromptGroup]) -> Tensor:
     """Connectionist temporal classification (Graves 2006) of the transcript's tokens from the embeddings, the mean over
     utterances of the loss per token.
 

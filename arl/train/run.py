@@ -4,7 +4,8 @@ One shard is one batch and one optimizer step; with `gather` all shards are one 
 checkpoint until the next policy is whole; killed, it goes on from the checkpoint and ends with the same bits. Left
 out: the command's flags (arl/cli/update.py), the steps themselves (steps.py).
 
-    train(Job(Policy.open("policy"), None, joined_shards(["feat", "data"]), Path("next"), settings), "cpu", threads=1)
+    job = UpdateJob(Policy.open("policy"), None, joined_shards(["feat", "data"]), Path("next"), settings)
+    train(job, "cpu", threads=1)
 """
 
 import json
@@ -22,7 +23,7 @@ from arl.runtime.lease import device_lease
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.stage import Phases, peak_memory_mb
 from arl.train import load
-from arl.train.job import Job, is_made
+from arl.train.job import UpdateJob, is_current
 from arl.train.learner import Learner
 from arl.train.optimizer import Schedule
 from arl.train.step import Compute
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def train(job: Job, device: str, threads: int, save_every: int = 0) -> Policy:
+def train(job: UpdateJob, device: str, threads: int, save_every: int = 0) -> Policy:
     """Makes the steps and writes the next policy; with `save_every`, resumes a killed run from its last checkpoint."""
     phases = Phases()
     with phases.phase("wake"):
@@ -46,9 +47,12 @@ def train(job: Job, device: str, threads: int, save_every: int = 0) -> Policy:
 
 
 def train_awake(
-    job: Job, where: "torch.device", save_every: int, phases: Phases, figures: dict[str, Any]
+    job: UpdateJob, where: "torch.device", save_every: int, phases: Phases, more: dict[str, Any]
 ) -> tuple[Policy, dict[str, Any]]:
-    """Wake, run, write and sleep, under the device lease; the next policy and the last step's metrics."""
+    """Wake, run, write and sleep, under the device lease; the next policy and the last step's metrics.
+
+    more: for the record.
+    """
     schedule = step_order(job.batches, job.settings["epochs"], job.settings["seed"])
     schedule = schedule[: job.settings.get("max_steps") or None]
     with phases.phase("wake"):
@@ -60,7 +64,9 @@ def train_awake(
             finished = index + 1
             bar.advance(1, f"loss {metrics['loss']:.4f}")
             if save_every and finished % save_every == 0 and finished < len(schedule):
-                learner.save(job.checkpoint, job.start.step + finished, {"made": job.made, "steps_done": finished})
+                learner.save(
+                    job.checkpoint, job.start.step + finished, {"made": job.fingerprint, "steps_done": finished}
+                )
     with phases.phase("sleep"):
         learner.sleep()
     writing = time.monotonic()
@@ -68,29 +74,29 @@ def train_awake(
     def record() -> str:
         phases.seconds["write"] += time.monotonic() - writing
         line = {
-            "stage": "update", "shard": job.shards[-1][0], "made": job.made, "policy": job.start.version,
+            "stage": "update", "shard": job.shards[-1][0], "made": job.fingerprint, "policy": job.start.version,
             "arguments": dict(job.settings), "seconds": phases.rounded(), "samples": metrics["groups"],
-            "peak_memory_mb": round(peak_memory_mb(), 1), "steps": len(schedule), **figures, **metrics,
+            "peak_memory_mb": round(peak_memory_mb(), 1), "steps": len(schedule), **more, **metrics,
         }  # fmt: skip
         return json.dumps(line, sort_keys=True) + "\n"
 
-    policy = learner.save(job.out, job.start.step + len(schedule), {"made": job.made}, record)
+    policy = learner.save(job.out, job.start.step + len(schedule), {"made": job.fingerprint}, record)
     shutil.rmtree(job.checkpoint, ignore_errors=True)
-    learner.keep(policy, job.anchor)
+    learner.keep(policy, job.reference)
     return policy, metrics
 
 
 def brief(metrics: Mapping[str, Any]) -> str:
-    """The figures a person watches, in one line."""
+    """The metrics a person watches, in one line."""
     shown = ("loss", "auxiliary", "reward", "diffro_reward", "kl", "kl_codes", "entropy", "length", "grad_norm", "lr")
     return " ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
 
 
-def make_learner(job: Job, n_steps: int, where: "torch.device") -> tuple[Learner, int]:
+def make_learner(job: UpdateJob, n_steps: int, where: "torch.device") -> tuple[Learner, int]:
     """The learner at the start of the job, or at its checkpoint, and how many of its steps are done."""
     job.start.verify()
     remove_stale(job.checkpoint)
-    resumed = Policy.open(job.checkpoint) if is_made(job.checkpoint, job.made) else None
+    resumed = Policy.open(job.checkpoint) if is_current(job.checkpoint, job.fingerprint) else None
     if resumed:
         resumed.verify()
     learner = load_learner(resumed or job.start, job, where)
@@ -103,7 +109,7 @@ def make_learner(job: Job, n_steps: int, where: "torch.device") -> tuple[Learner
     return learner, done
 
 
-def load_learner(policy: Policy, job: Job, where: "torch.device") -> Learner:
+def load_learner(policy: Policy, job: UpdateJob, where: "torch.device") -> Learner:
     """Loads the policy's LLM, the reference where the KL needs one, and the frontend where the projector is trained."""
     import torch
 
@@ -115,9 +121,9 @@ def load_learner(policy: Policy, job: Job, where: "torch.device") -> Learner:
     )  # fmt: skip
     model = load.llm(policy.llm_dir, where).requires_grad_(True)
     reference = None
-    if job.anchor:
-        rests = torch.device("cpu") if compute.offload else where
-        reference = load.llm(job.anchor.llm_dir, rests).requires_grad_(False)
+    if job.reference:
+        kept_on = torch.device("cpu") if compute.offload else where
+        reference = load.llm(job.reference.llm_dir, kept_on).requires_grad_(False)
     frontend = job.load_frontend(policy.frontend_dir).to(where) if job.load_frontend else None
     return Learner(
         policy=policy, model=model,

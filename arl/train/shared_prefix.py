@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from arl.errors import ArlError
-from arl.losses.speech import Codebook
+from arl.losses.acoustic import Codebook
 from arl.train import attention
-from arl.train.groups import Group, check_clips, embed_prompt
+from arl.train.groups import PromptGroup, check_clips, embed_prompt
 from arl.train.logprobs import TokenScores, response_scores
 from arl.train.packing import Packing
 
@@ -62,7 +62,7 @@ def is_packed(model: Any) -> bool:
     return layer_kinds(model.config) == {"full_attention"} and attention.packs(model)
 
 
-def lay_out(model: nn.Module, groups: Sequence[Group], audio_token_id: int, packed: bool = False) -> Rows:
+def lay_out(model: nn.Module, groups: Sequence[PromptGroup], audio_token_id: int, packed: bool = False) -> Rows:
     """Lays each group out as a row padded on the right, or all in one row. ArlError for clips that do not fit.
 
     The text of all groups is looked up at once: a look-up's gradient is as large as the table.
@@ -137,7 +137,7 @@ def attention_masks(rows: Rows, config: Any) -> Any:
 
 
 def shared_log_probs(
-    model: nn.Module, groups: Sequence[Group], audio_token_id: int, temperature: float = 1.0, chunk: int = 512,
+    model: nn.Module, groups: Sequence[PromptGroup], audio_token_id: int, temperature: float = 1.0, chunk: int = 512,
     codebook: Codebook | None = None,
 ) -> TokenScores:  # fmt: skip
     """Log-probabilities and entropies of every response token, flat [N] in the groups' and responses' order; with a
@@ -155,7 +155,7 @@ def shared_log_probs(
 
 
 def per_row_log_probs(
-    model: nn.Module, groups: Sequence[Group], audio_token_id: int, temperature: float = 1.0
+    model: nn.Module, groups: Sequence[PromptGroup], audio_token_id: int, temperature: float = 1.0
 ) -> Tensor:
     """The same numbers by the plain computation: every response in a row of its own behind its own prompt. [N]."""
     scores = []
@@ -171,7 +171,7 @@ def per_row_log_probs(
     return torch.cat(scores)
 
 
-def self_check(model: nn.Module, groups: Sequence[Group], audio_token_id: int, tolerance: float) -> float:
+def self_check(model: nn.Module, groups: Sequence[PromptGroup], audio_token_id: int, tolerance: float) -> float:
     """Compares both computations on two small groups of a first batch; max |Δ log-prob|, ArlError beyond `tolerance`.
 
     Two, so that one row is padded; of several responses where there are such, as one alone shares nothing.

@@ -13,19 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from arl.errors import ArlError
+from arl.losses.acoustic import AcousticBatch, Codebook
 from arl.losses.batch import Totals
 from arl.losses.importance import Correction
-from arl.losses.mwer import first_equal
-from arl.losses.part import Loss, Part, SpeechLoss
+from arl.losses.micro_batch import AcousticLoss, Loss, MicroBatch
+from arl.losses.mwer import duplicate_of
 from arl.losses.sft import sft
-from arl.losses.speech import Codebook, Speech
+from arl.train.acoustic import make_acoustic_batch, plan_loss
 from arl.train.decoder import set_checkpointing, set_compiled
-from arl.train.groups import Group, micro_batches
+from arl.train.groups import PromptGroup, micro_batches
 from arl.train.logprobs import TokenScores
 from arl.train.offload import visiting
 from arl.train.optimizer import gradient_of
 from arl.train.shared_prefix import is_packed, shared_log_probs
-from arl.train.speech import make_speech, plan
 
 TOKENS = {"cpu": 1024, "cuda": 8192}  # positions that keep the device busy and, on a CPU, stay in its cache
 
@@ -49,7 +49,7 @@ class Compute:
     compiled: bool = False
     offload: bool = False
 
-    def micro_batches(self, model: nn.Module, groups: Sequence[Group]) -> list[list[Group]]:
+    def micro_batches(self, model: nn.Module, groups: Sequence[PromptGroup]) -> list[list[PromptGroup]]:
         """The cut of a batch for one model, which is made ready for it."""
         device = next(model.parameters()).device
         set_checkpointing(model, self.checkpointing)
@@ -57,35 +57,39 @@ class Compute:
         budget = self.token_budget or TOKENS.get(device.type, TOKENS["cuda"])
         return list(micro_batches(groups, budget, is_packed(model)))
 
-    def scores(self, model: nn.Module, groups: Sequence[Group], codebook: Codebook | None = None) -> TokenScores:
+    def scores(self, model: nn.Module, groups: Sequence[PromptGroup], codebook: Codebook | None = None) -> TokenScores:
         """Of the groups' response tokens, and over the codebook if one is given."""
         device = next(model.parameters()).device
         with torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
             return shared_log_probs(model, groups, self.audio_token_id, self.temperature, self.chunk, codebook)
 
-    def frozen_scores(self, model: nn.Module, groups: Sequence[Group]) -> Tensor:
+    def frozen_scores(self, model: nn.Module, groups: Sequence[PromptGroup]) -> Tensor:
         """Log-probabilities [N] without gradients."""
         return self._frozen(model, groups).log_probs
 
     def reference_scores(
-        self, reference: nn.Module, cut: Sequence[list[Group]], device: torch.device, codebook: Codebook | None = None
+        self,
+        reference: nn.Module,
+        cut: Sequence[list[PromptGroup]],
+        device: torch.device,
+        codebook: Codebook | None = None,
     ) -> Iterator[TokenScores]:
         """The reference's scores of each micro-batch; if it has to leave the device, all at once before the first."""
         set_compiled(reference, self.compiled)
-        scores: Iterable[TokenScores] = (self._frozen(reference, micro, codebook) for micro in cut)
+        scores: Iterable[TokenScores] = (self._frozen(reference, here, codebook) for here in cut)
         if self.offload:
             with visiting(reference, device):
                 scores = list(scores)
         yield from scores
 
     @torch.no_grad()
-    def _frozen(self, model: nn.Module, groups: Sequence[Group], codebook: Codebook | None = None) -> TokenScores:
+    def _frozen(self, model: nn.Module, groups: Sequence[PromptGroup], codebook: Codebook | None = None) -> TokenScores:
         return self.scores(model, groups, codebook)
 
 
 @dataclass
-class Sums:
-    """Metrics over the parts of a batch: sums of what was added with weights that sum to one; `…_max`: the largest."""
+class MetricSums:
+    """Metrics over the micro-batches of a batch: sums of their terms; of those named `…_max` the largest."""
 
     values: dict[str, float] = field(default_factory=dict)
 
@@ -96,7 +100,7 @@ class Sums:
             self.values[name] = float(value) if before is None else both(before, float(value))
 
 
-def token_advantages(groups: Sequence[Group]) -> Tensor:
+def token_advantages(groups: Sequence[PromptGroup]) -> Tensor:
     """Each hypothesis' advantage on each of its tokens, flat [N]."""
     return torch.cat([
         torch.full((len(response),), advantage, dtype=torch.float64)
@@ -105,7 +109,7 @@ def token_advantages(groups: Sequence[Group]) -> Tensor:
     ])  # fmt: skip
 
 
-def importance_weights(groups: Sequence[Group], before: Tensor, correction: Correction) -> tuple[Tensor, Tensor]:
+def importance_weights(groups: Sequence[PromptGroup], before: Tensor, correction: Correction) -> tuple[Tensor, Tensor]:
     """(importance weight, whether its bound changed it) of each token, [N]; 1 for groups that need no correction.
 
     before: log-probabilities [N] under the weights that the update starts from.
@@ -119,7 +123,7 @@ def importance_weights(groups: Sequence[Group], before: Tensor, correction: Corr
 
 def policy_backward(
     model: nn.Module,
-    groups: Sequence[Group],
+    groups: Sequence[PromptGroup],
     loss: Loss,
     reference: nn.Module | None,
     compute: Compute,
@@ -133,70 +137,70 @@ def policy_backward(
     correction: of groups that carry the log-probabilities they were sampled with (default: truncation at 2).
     noise: names the step, for the losses that draw some.
     """
-    sums = Sums()
+    sums = MetricSums()
     totals = Totals(len(groups), sum(group.n_tokens for group in groups), sum(len(g.responses) for g in groups))
     is_corrected = any(group.sampled for group in groups)
     cut = compute.micro_batches(model, groups)
     device = next(model.parameters()).device
-    codebook = loss.codebook if isinstance(loss, SpeechLoss) else None
-    plans = plan(loss, groups, noise) if isinstance(loss, SpeechLoss) else {}
-    anchors: Iterable[TokenScores | None] = repeat(None, len(cut))
+    codebook = loss.codebook if isinstance(loss, AcousticLoss) else None
+    plans = plan_loss(loss, groups, noise) if isinstance(loss, AcousticLoss) else {}
+    references: Iterable[TokenScores | None] = repeat(None, len(cut))
     if reference is not None:
-        anchors = compute.reference_scores(reference, cut, device, codebook)
-    for micro, anchor in zip(cut, anchors, strict=True):
-        scores = compute.scores(model, micro, codebook)
+        references = compute.reference_scores(reference, cut, device, codebook)
+    for here, reference_here in zip(cut, references, strict=True):
+        scores = compute.scores(model, here, codebook)
         log_probs = scores.log_probs
-        speech = make_speech(plans, micro, scores, anchor, codebook) if codebook else None
-        before = torch.cat([old[group.key] for group in micro]) if old is not None else None
+        acoustic = make_acoustic_batch(plans, here, scores, reference_here, codebook) if codebook else None
+        before = torch.cat([old[group.key] for group in here]) if old is not None else None
         start = log_probs.detach() if before is None else before
-        importance = importance_weights(micro, start, correction or Correction()) if is_corrected else None
-        anchored = anchor.log_probs if anchor is not None else None
-        part = make_part(
-            loss, micro, totals, log_probs, before, anchored, importance[0] if importance else None, speech
+        importance = importance_weights(here, start, correction or Correction()) if is_corrected else None
+        reference_log_probs = reference_here.log_probs if reference_here is not None else None
+        micro = make_micro_batch(
+            loss, here, totals, log_probs, before, reference_log_probs, importance[0] if importance else None, acoustic
         )
-        value, metrics = loss(part)
+        value, metrics = loss(micro)
         value.backward()
-        sums.add(loss=float(value.detach()), **metrics, **part.means(entropy=scores.entropies))
+        sums.add(loss=float(value.detach()), **metrics, **micro.means(entropy=scores.entropies))
         if importance:
-            sums.add(**part.means(importance_cut=importance[1]), importance_max=float(importance[0].max()))
+            sums.add(**micro.means(importance_cut=importance[1]), importance_max=float(importance[0].max()))
     return sums.values
 
 
-def make_part(
-    loss: Loss, groups: Sequence[Group], totals: Totals, log_probs: Tensor, old: Tensor | None,
-    reference: Tensor | None, importance: Tensor | None, speech: Speech | None = None,
-) -> Part:  # fmt: skip
+def make_micro_batch(
+    loss: Loss, groups: Sequence[PromptGroup], totals: Totals, log_probs: Tensor, old: Tensor | None,
+    reference: Tensor | None, importance: Tensor | None, acoustic: AcousticBatch | None = None,
+) -> MicroBatch:  # fmt: skip
     """A micro-batch as its loss sees it."""
     lengths = [group.lengths for group in groups]
-    return Part(
+    return MicroBatch(
         log_probs, old, reference,
         advantages=token_advantages(groups).to(log_probs),
         weights=loss.token_weights(lengths, totals).to(log_probs),
         importance=importance,
-        shares=loss.token_shares(lengths, totals).to(log_probs),
+        metric_weights=loss.metric_weights(lengths, totals).to(log_probs),
         lengths=lengths,
         totals=totals,
         errors=[group.errors for group in groups],
-        first=[first_equal(group.responses) for group in groups],
-        speech=speech,
+        duplicate_of=[duplicate_of(group.responses) for group in groups],
+        acoustic=acoustic,
     )  # fmt: skip
 
 
 def sft_backward(
     model: nn.Module,
-    groups: Sequence[Group],
+    groups: Sequence[PromptGroup],
     compute: Compute,
-    prepare: Callable[[list[Group]], tuple[list[Group], Tensor | None]],
+    prepare: Callable[[list[PromptGroup]], tuple[list[PromptGroup], Tensor | None]],
 ) -> dict[str, float]:
     """Adds the gradient of the token-mean cross-entropy; `prepare` may project features to clips and add a loss.
 
     prepare(groups) → (groups with clips, an extra loss that is a mean over these groups, or None).
     """
     n_tokens = sum(group.n_tokens for group in groups)
-    sums = Sums()
-    for micro in compute.micro_batches(model, groups):
-        share = len(micro) / len(groups)
-        ready, extra = prepare(micro)
+    sums = MetricSums()
+    for here in compute.micro_batches(model, groups):
+        share = len(here) / len(groups)  # of the batch's groups: `extra` is a mean over groups
+        ready, extra = prepare(here)
         scores = compute.scores(model, ready)
         weights = torch.full_like(scores.log_probs, 1.0 / n_tokens)
         value = sft(scores.log_probs, weights)

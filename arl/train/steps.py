@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arl.losses import ON_SPEECH
+from arl.losses.acoustic import Codebook
 from arl.losses.importance import Correction
-from arl.losses.part import Loss
+from arl.losses.micro_batch import Loss
 from arl.losses.registry import make_loss
-from arl.losses.speech import Codebook
 from arl.policy import load_tokenizer
 from arl.runtime.ahead import ahead
 from arl.shards.reader import Sample, read_joined
 from arl.train.data import Batch, rl_batch, sft_batch, speech_batch
-from arl.train.job import Job, Shards
+from arl.train.job import Shards, UpdateJob
 from arl.train.learner import Learner
 from arl.train.load import load_llm
 
@@ -45,14 +45,16 @@ def samples_of(shards: Sequence[Sequence[Path]]) -> Iterator[Sample]:
     return chain.from_iterable(map(read_joined, shards))
 
 
-def steps(learner: Learner, job: Job, schedule: Sequence[Shards], done: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def steps(
+    learner: Learner, job: UpdateJob, schedule: Sequence[Shards], done: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Makes each optimizer step from the `done`-th on and yields (its index, its metrics)."""
     make = sft_steps if job.settings["loss"] == "sft" else policy_steps
     return make(learner, job, schedule, done)
 
 
 def sft_steps(
-    learner: Learner, job: Job, schedule: Sequence[Shards], done: int
+    learner: Learner, job: UpdateJob, schedule: Sequence[Shards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Teacher forcing: each shard is read when its step comes."""
     tokenizer = load_tokenizer(job.start.llm_dir)
@@ -65,11 +67,11 @@ def sft_steps(
         return sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
 
     for index, batch in enumerate(ahead(map(read, schedule[done:])), done):
-        yield index, batch.figures | learner.sft_step(batch)
+        yield index, batch.metrics | learner.sft_step(batch)
 
 
 def policy_steps(
-    learner: Learner, job: Job, schedule: Sequence[Shards], done: int
+    learner: Learner, job: UpdateJob, schedule: Sequence[Shards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rollouts: all batches are read first, and checked, as their old log-probabilities are those of the start."""
     settings = job.settings
@@ -82,10 +84,10 @@ def policy_steps(
     for index in range(done, len(schedule)):
         name = schedule[index][0]
         metrics = learner.policy_step(batches[name], loss, old.get(name), Correction(kind, low, high, level))
-        yield index, batches[name].figures | metrics | {"self_check": difference}
+        yield index, batches[name].metrics | metrics | {"self_check": difference}
 
 
-def load_loss(job: Job, where: "torch.device") -> Loss:
+def load_loss(job: UpdateJob, where: "torch.device") -> Loss:
     """The loss, with its heads on the device where it has some."""
     if job.settings["loss"] not in ON_SPEECH:
         return make_loss(job.settings)
@@ -93,7 +95,7 @@ def load_loss(job: Job, where: "torch.device") -> Loss:
     return make_loss(job.settings, [spec.load(where) for spec in job.heads], codebook)
 
 
-def read_batch(job: Job, shards: Sequence[Sequence[Path]]) -> Batch:
+def read_batch(job: UpdateJob, shards: Sequence[Sequence[Path]]) -> Batch:
     """A batch of rollouts with what the settings want of it."""
     settings = job.settings
     return rl_batch(
@@ -107,7 +109,7 @@ def read_batch(job: Job, shards: Sequence[Sequence[Path]]) -> Batch:
 
 
 def old_log_probs(
-    learner: Learner, job: Job, batches: Mapping[str, Batch], done: int
+    learner: Learner, job: UpdateJob, batches: Mapping[str, Batch], done: int
 ) -> "dict[str, dict[str, Tensor]]":
     """By batch and key, the log-probabilities under the weights of the start, also where a checkpoint is resumed."""
     model = learner.model

@@ -6,7 +6,7 @@ import torch
 from arl.losses.batch import Totals
 from arl.losses.dapo import Dapo
 from arl.losses.grpo import Grpo
-from arl.losses.part import Part
+from arl.losses.micro_batch import MicroBatch
 
 LENGTHS = [[3, 1, 7], [2, 2], [5]]  # tokens of each hypothesis, by group
 TOTALS = Totals(groups=3, tokens=20)
@@ -33,13 +33,13 @@ def test_the_loss_is_its_formula_however_the_batch_is_cut(loss: Grpo, sequence_m
     advantages = torch.repeat_interleave(
         torch.randn(6, generator=generator, dtype=torch.float64), torch.tensor([n for g in LENGTHS for n in g])
     )
-    whole = loss(Part(log_probs, old, None, advantages, loss.token_weights(LENGTHS, TOTALS)))[0]
+    whole = loss(MicroBatch(log_probs, old, None, advantages, loss.token_weights(LENGTHS, TOTALS)))[0]
     assert float(whole) == pytest.approx(literal(sequence_mean, log_probs, old, advantages), rel=1e-12)
     parts, start = 0.0, 0
     for group in LENGTHS:
         part = slice(start, start + sum(group))
         start += sum(group)
         weights = loss.token_weights([group], TOTALS)
-        parts += float(loss(Part(log_probs[part], old[part], None, advantages[part], weights))[0])
+        parts += float(loss(MicroBatch(log_probs[part], old[part], None, advantages[part], weights))[0])
     assert parts == pytest.approx(float(whole), rel=1e-12)
     assert float(loss.token_weights(LENGTHS, TOTALS).sum()) == pytest.approx(1.0)

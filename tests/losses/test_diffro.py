@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
+from arl.losses.acoustic import AcousticBatch, AcousticHypothesis, Codebook
 from arl.losses.batch import Totals
 from arl.losses.combined import Combined
 from arl.losses.dapo import Dapo
@@ -18,9 +19,8 @@ from arl.losses.diffro import Diffro
 from arl.losses.grpo import Grpo
 from arl.losses.gumbel import conditioned, draw, soften, straight_through
 from arl.losses.heads import Weighted
-from arl.losses.part import Part
+from arl.losses.micro_batch import MicroBatch
 from arl.losses.registry import make_loss
-from arl.losses.speech import Codebook, Speech, Spoken
 from arl.models.token_asr.model import TokenAsr
 
 C = 6
@@ -49,24 +49,29 @@ def heads(head: Any) -> list[Weighted]:
     return [Weighted("head", head)]
 
 
-def make_part(loss: Any, logits: Tensor, codes: Tensor, with_reference: bool = True) -> Part:
+def make_micro_batch(loss: Any, logits: Tensor, codes: Tensor, with_reference: bool = True) -> MicroBatch:
     """One micro-batch of two groups whose responses are acoustic tokens and a stop token each; logits [M, C]."""
     flat = [n for group in HYPS for n in group]
-    spoken = [Spoken(n, t, a, 11 + i) for i, (n, t, a) in enumerate(zip(flat, TEXTS, ADVANTAGES, strict=True))]
-    anchor = torch.randn(logits.shape, dtype=logits.dtype, generator=torch.Generator().manual_seed(8)).log_softmax(-1)
+    spoken = [
+        AcousticHypothesis(n, t, a, 11 + i) for i, (n, t, a) in enumerate(zip(flat, TEXTS, ADVANTAGES, strict=True))
+    ]
+    reference = torch.randn(logits.shape, dtype=logits.dtype, generator=torch.Generator().manual_seed(8)).log_softmax(
+        -1
+    )
     log_probs = logits.log_softmax(-1)
     lengths = [[n + 1 for n in group] for group in HYPS]
     totals = Totals(2, sum(map(sum, lengths)), 5)
     sampled = log_probs.gather(1, codes[:, None])[:, 0]
     tokens = torch.cat([torch.cat([piece, piece.new_full((1,), -1.0)]) for piece in sampled.split(flat)])
-    return Part(
+    return MicroBatch(
         tokens, None, None,
         advantages=torch.tensor(ADVANTAGES, dtype=logits.dtype).repeat_interleave(torch.tensor(flat) + 1),
-        weights=loss.token_weights(lengths, totals).to(logits), shares=loss.token_shares(lengths, totals).to(logits),
+        weights=loss.token_weights(lengths, totals).to(logits),
+        metric_weights=loss.metric_weights(lengths, totals).to(logits),
         lengths=lengths, totals=totals,
-        speech=Speech(
-            log_probs, anchor if with_reference else None, codes, torch.full((totals.tokens,), 0.25).double(), spoken,
-            loss.hypothesis_weights(spoken),
+        acoustic=AcousticBatch(
+            log_probs, reference if with_reference else None, codes, torch.full((totals.tokens,), 0.25).double(),
+            spoken, loss.hypothesis_weights(spoken),
         ),
     )  # fmt: skip
 
@@ -131,9 +136,9 @@ def test_straight_through_has_the_value_of_the_hard_and_the_gradient_of_the_soft
 # ---- the gradient ---------------------------------------------------------------------------------------------------
 
 
-def noise_of(loss: Diffro, part: Part, logits: Tensor) -> tuple[Tensor, Tensor]:
+def noise_of(loss: Diffro, micro: MicroBatch, logits: Tensor) -> tuple[Tensor, Tensor]:
     """(the noise [M, C] that a loss draws for these logits, the hard codes)."""
-    speech = part.speech
+    speech = micro.acoustic
     drawn = draw(speech.counts, [hypothesis.seed for hypothesis in speech.hypotheses], logits)
     log_probs = logits.log_softmax(-1)
     if loss.gumbel == "sampled":
@@ -160,9 +165,9 @@ def test_the_gradient_is_that_of_the_objective_with_its_noise_fixed(kind, gumbel
     head = Linear() if kind == "linear" else make_asr()
     loss = Diffro(heads(head), BOOK, beta=0.3, tau=tau, gumbel=gumbel)
     logits, codes = inputs()
-    part = make_part(loss, logits, codes)
-    noise, hard = noise_of(loss, part, logits)
-    counts = part.speech.counts
+    micro = make_micro_batch(loss, logits, codes)
+    noise, hard = noise_of(loss, micro, logits)
+    counts = micro.acoustic.counts
     lengths = torch.tensor(counts)
 
     def rewards(rows: Tensor) -> Tensor:
@@ -171,11 +176,11 @@ def test_the_gradient_is_that_of_the_objective_with_its_noise_fixed(kind, gumbel
 
     at_hard = F.one_hot(hard, C).double().requires_grad_()
     (slope,) = torch.autograd.grad(rewards(at_hard).mean(), at_hard)
-    anchor = part.speech.reference
+    reference = micro.acoustic.reference
 
     def objective(x: Tensor) -> float:
         log_probs = x.log_softmax(-1)
-        kl = (log_probs.exp() * (log_probs - anchor)).sum(-1)
+        kl = (log_probs.exp() * (log_probs - reference)).sum(-1)
         means, start = [], 0
         for group in HYPS:
             inner = []
@@ -188,7 +193,7 @@ def test_the_gradient_is_that_of_the_objective_with_its_noise_fixed(kind, gumbel
         return float(0.3 * torch.stack(means).mean() - value)
 
     x = logits.clone().requires_grad_()
-    value, metrics = loss(make_part(loss, x, codes))
+    value, metrics = loss(make_micro_batch(loss, x, codes))
     value.backward()
     torch.testing.assert_close(x.grad, central_differences(objective, logits), rtol=1e-6, atol=1e-9)
     assert metrics["diffro_reward"] == pytest.approx(float(rewards(at_hard.detach()).mean()), rel=1e-12)
@@ -204,7 +209,7 @@ def test_the_recognisers_reward_has_the_gradient_of_its_soft_one_hots():
 
 def test_without_a_reference_there_is_no_kl():
     loss = Diffro(heads(Linear()), BOOK, beta=0.3)
-    value, metrics = loss(make_part(loss, *inputs(), with_reference=False))
+    value, metrics = loss(make_micro_batch(loss, *inputs(), with_reference=False))
     assert float(value) == -metrics["diffro_reward"] and "kl_codes" not in metrics
 
 
@@ -217,13 +222,13 @@ def test_only_what_is_spoken_is_a_code():
 
 
 def rows_with_gradient(loss: Any) -> list[bool]:
-    """By hypothesis, whether the DiffRO part moves it."""
+    """By hypothesis, whether the DiffRO micro moves it."""
     logits, codes = inputs()
     x = logits.clone().requires_grad_()
-    part = make_part(loss, x, codes)
+    micro = make_micro_batch(loss, x, codes)
     inner = loss if isinstance(loss, Diffro) else loss.diffro
-    inner.mean_reward(part)[0].backward()
-    return [bool(piece.abs().max() > 0) for piece in x.grad.split(part.speech.counts)]
+    inner.mean_reward(micro)[0].backward()
+    return [bool(piece.abs().max() > 0) for piece in x.grad.split(micro.acoustic.counts)]
 
 
 def test_combined_is_grpo_and_diffro_of_the_better_hypotheses():
@@ -236,7 +241,7 @@ def test_combined_is_grpo_and_diffro_of_the_better_hypotheses():
     for loss in (Combined(base, diffro, weight=0.7), base, Combined(base, diffro, weight=0.0)):
         x = logits.clone().requires_grad_()
         speaking = loss if isinstance(loss, Combined) else Combined(base, diffro)
-        value, metrics = loss(make_part(speaking, x, codes))
+        value, metrics = loss(make_micro_batch(speaking, x, codes))
         value.backward()
         values.append((float(value.detach()), metrics))
         slopes.append(x.grad)
@@ -254,14 +259,14 @@ def test_a_batch_without_better_hypotheses_is_grpo(monkeypatch):
     loss = Combined(Grpo(beta=0.0), Diffro(heads(Linear()), BOOK))
     logits, codes = inputs()
     x = logits.clone().requires_grad_()
-    value, metrics = loss(make_part(loss, x, codes))
+    value, metrics = loss(make_micro_batch(loss, x, codes))
     value.backward()
     assert metrics["diffro_share"] == 0 and "diffro_reward" not in metrics and not x.grad.any()
 
 
 def test_hypotheses_that_cannot_be_read_as_their_text_are_left_out():
     loss = Diffro(heads(make_asr()), BOOK)
-    facts = [Spoken(n, text, 1.0, 0) for n, text in ((0, "a"), (1, "ab"), (1, "abc"), (2, "aa"), (1, "aa"))]
+    facts = [AcousticHypothesis(n, text, 1.0, 0) for n, text in ((0, "a"), (1, "ab"), (1, "abc"), (2, "aa"), (1, "aa"))]
     assert loss.hypothesis_weights(facts) == [0, 0.5, 0, 0.5, 0]
     assert Diffro(heads(Linear()), BOOK).hypothesis_weights(facts) == [0, 0.25, 0.25, 0.25, 0.25]
     assert loss.hypothesis_weights(facts[:1]) == [0]

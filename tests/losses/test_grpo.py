@@ -7,7 +7,7 @@ import torch
 
 from arl.losses.grpo import Grpo
 from arl.losses.kl import ESTIMATORS
-from arl.losses.part import Part
+from arl.losses.micro_batch import MicroBatch
 
 ONE = torch.ones(1, dtype=torch.float64)
 
@@ -16,7 +16,7 @@ def token(ratio: float, advantage: float, loss: Grpo) -> tuple[float, float, dic
     """(loss, d loss / d log p, metrics) of one token whose ratio to the old policy is `ratio`, without KL."""
     old = torch.tensor([-1.0], dtype=torch.float64)
     log_prob = (old + math.log(ratio)).requires_grad_()
-    value, metrics = loss(Part(log_prob, old, None, advantage * ONE, ONE))
+    value, metrics = loss(MicroBatch(log_prob, old, None, advantage * ONE, ONE))
     value.backward()
     return float(value.detach()), float(log_prob.grad), metrics
 
@@ -80,12 +80,12 @@ def test_gradient_by_finite_differences(kl, beta):
     log_probs, old, reference, advantages, weights = random_tokens()
     loss = Grpo(beta=beta, kl=kl)
     leaf = log_probs.clone().requires_grad_()
-    loss(Part(leaf, old, reference, advantages, weights))[0].backward()
+    loss(MicroBatch(leaf, old, reference, advantages, weights))[0].backward()
     step = 1e-6
     for place in range(len(log_probs)):
         shift = step * torch.eye(len(log_probs), dtype=torch.float64)[place]
         above, below = (
-            float(loss(Part(log_probs + s, old, reference, advantages, weights))[0]) for s in (shift, -shift)
+            float(loss(MicroBatch(log_probs + s, old, reference, advantages, weights))[0]) for s in (shift, -shift)
         )
         assert float(leaf.grad[place]) == pytest.approx((above - below) / (2 * step), abs=1e-8)
 
@@ -93,7 +93,7 @@ def test_gradient_by_finite_differences(kl, beta):
 def test_on_policy_the_loss_is_minus_the_advantage_and_the_gradient_that_of_reinforce():
     log_probs, _, _, advantages, weights = random_tokens()
     leaf = log_probs.clone().requires_grad_()
-    value, metrics = Grpo(beta=0.0)(Part(leaf, None, None, advantages, weights))
+    value, metrics = Grpo(beta=0.0)(MicroBatch(leaf, None, None, advantages, weights))
     value.backward()
     assert float(value.detach()) == pytest.approx(-float((weights * advantages).sum()))
     torch.testing.assert_close(leaf.grad, -weights * advantages, rtol=1e-14, atol=0)
@@ -102,10 +102,10 @@ def test_on_policy_the_loss_is_minus_the_advantage_and_the_gradient_that_of_rein
 
 def test_beta_0_has_no_kl_term_and_beta_weighs_it():
     log_probs, old, reference, advantages, weights = random_tokens()
-    without, metrics = Grpo(beta=0.0)(Part(log_probs, old, reference, advantages, weights))
+    without, metrics = Grpo(beta=0.0)(MicroBatch(log_probs, old, reference, advantages, weights))
     assert "kl" not in metrics
-    assert float(without) == float(Grpo(beta=0.0)(Part(log_probs, old, None, advantages, weights))[0])
-    with_kl, metrics = Grpo(beta=0.25)(Part(log_probs, old, reference, advantages, weights))
+    assert float(without) == float(Grpo(beta=0.0)(MicroBatch(log_probs, old, None, advantages, weights))[0])
+    with_kl, metrics = Grpo(beta=0.25)(MicroBatch(log_probs, old, reference, advantages, weights))
     d = reference - log_probs
     kl = float((weights * (d.exp() - d - 1)).sum())
     assert metrics["kl"] == pytest.approx(kl)
@@ -115,8 +115,8 @@ def test_beta_0_has_no_kl_term_and_beta_weighs_it():
 def test_importance_weighs_the_policy_term_only():
     log_probs, old, reference, advantages, weights = random_tokens()
     importance = torch.linspace(0, 2, len(log_probs), dtype=torch.float64)
-    value, metrics = Grpo(beta=0.1)(Part(log_probs, old, reference, advantages, weights, importance))
-    policy = Grpo(beta=0.0)(Part(log_probs, old, None, advantages, weights * importance))[0]
-    kl = Grpo(beta=0.1)(Part(log_probs, old, reference, 0 * advantages, weights))[0]
+    value, metrics = Grpo(beta=0.1)(MicroBatch(log_probs, old, reference, advantages, weights, importance))
+    policy = Grpo(beta=0.0)(MicroBatch(log_probs, old, None, advantages, weights * importance))[0]
+    kl = Grpo(beta=0.1)(MicroBatch(log_probs, old, reference, 0 * advantages, weights))[0]
     assert float(value) == pytest.approx(float(policy + kl))
     assert metrics["importance"] == pytest.approx(float((weights * importance).sum()))

@@ -8,7 +8,7 @@ import torch
 from arl.errors import ArlError, UsageError
 from arl.losses.diffro import Diffro
 from arl.losses.heads import FileHead, parse_head
-from tests.losses.test_diffro import BOOK, HYPS, Linear, heads, inputs, make_part
+from tests.losses.test_diffro import BOOK, HYPS, Linear, heads, inputs, make_micro_batch
 
 CALM = """
 import torch
@@ -45,7 +45,7 @@ def test_a_head_of_ones_own_is_added_by_its_weight(tmp_path):
     loss = Diffro([*heads(Linear()), calm], BOOK)
     logits, codes = inputs()
     x = logits.clone().requires_grad_()
-    value, metrics = loss(make_part(loss, x, codes, with_reference=False))
+    value, metrics = loss(make_micro_batch(loss, x, codes, with_reference=False))
     value.backward()
     kept = [0, 2, 4]  # more than two codes: both have to fit
     assert metrics["diffro_share"] == 3 / 5
@@ -74,7 +74,7 @@ def test_a_head_that_breaks_its_contract_is_one_line(tmp_path):
     for name, message in (("Wrong", r"rewards of shape \[\] for 5"), ("Nan", "of 'ab' is not a finite number")):
         loss = Diffro([FileHead(path, name).load(torch.device("cpu"))], BOOK)
         with pytest.raises(ArlError, match=message):
-            loss(make_part(loss, *inputs()))
+            loss(make_micro_batch(loss, *inputs()))
     Path(path).write_text("import nothing_of_this_name")
     with pytest.raises(ArlError, match="ModuleNotFoundError"):
         FileHead(path, "Calm").load(torch.device("cpu"))

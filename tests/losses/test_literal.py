@@ -18,7 +18,7 @@ from arl.losses.importance import Correction
 from arl.losses.registry import make_loss
 from arl.rewards.advantages import advantages
 from arl.train import groups as training
-from arl.train.step import Sums, importance_weights, make_part
+from arl.train.step import MetricSums, importance_weights, make_micro_batch
 from tests.losses import literal
 from tests.losses.literal import Group, Hyp, Terms
 
@@ -43,7 +43,7 @@ def make_groups(shape: list[list[int]], seed: int, with_old: bool = True) -> lis
     return made
 
 
-def as_trained(groups: list[Group], terms: Terms) -> list[training.Group]:
+def as_trained(groups: list[Group], terms: Terms) -> list[training.PromptGroup]:
     """What the trainer makes of them: excluded hypotheses are gone, and groups without any other."""
     kind = "mean" if terms.name == "dr_grpo" else "std"
     found = []
@@ -51,7 +51,7 @@ def as_trained(groups: list[Group], terms: Terms) -> list[training.Group]:
         values = advantages([hyp.reward for hyp in group.hyps], kind)
         if group.kept:
             found.append(
-                training.Group(
+                training.PromptGroup(
                     key=str(len(found)),
                     prompt=torch.tensor([1]),
                     clips=[],
@@ -74,7 +74,7 @@ def computed(groups: list[Group], terms: Terms, with_old: bool, cuts: set[int]) 
     loss, batch = make_loss(fields), as_trained(groups, terms)
     columns = [tensor(literal.kept(groups, what)) for what in (lambda h: h.now, lambda h: h.old, lambda h: h.reference)]
     now = columns[0].requires_grad_()
-    totals, sums = Totals(len(batch), sum(group.n_tokens for group in batch)), Sums()
+    totals, sums = Totals(len(batch), sum(group.n_tokens for group in batch)), MetricSums()
     start = place = 0
     for index in range(len(batch)):
         if index + 1 < len(batch) and index not in cuts:
@@ -87,7 +87,7 @@ def computed(groups: list[Group], terms: Terms, with_old: bool, cuts: set[int]) 
         if terms.importance != "none":
             correction = Correction(terms.importance, *terms.bounds, terms.level)
             weights = importance_weights(micro, before, correction)[0]
-        part = make_part(loss, micro, totals, now[here], before if with_old else None, columns[2][here], weights)
+        part = make_micro_batch(loss, micro, totals, now[here], before if with_old else None, columns[2][here], weights)
         value, metrics = loss(part)
         value.backward()
         sums.add(loss=float(value.detach()), **metrics)

@@ -18,7 +18,7 @@ from transformers.models.qwen2 import modeling_qwen2
 from transformers.models.qwen3 import modeling_qwen3
 
 from arl.train.attention import use_shared_attention
-from arl.train.groups import Group
+from arl.train.groups import PromptGroup
 
 VOCABULARY, HIDDEN = 40, 32
 AUDIO = 4
@@ -62,7 +62,7 @@ def make_decoder(model_type: str = "qwen2", seed: int = 0, attention: bool = Tru
 
 def make_group(
     seed: int, n_hyps: int, n_clips: int = 1, longest: int = 6, audio_token_id: int = AUDIO, prompt_length: int = 0
-) -> Group:
+) -> PromptGroup:
     """Random token ids (never the placeholder), clips of 1 to 9 embeddings, responses of 1 to `longest` tokens."""
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
 
@@ -73,7 +73,7 @@ def make_group(
     for _ in range(n_clips):
         prompt += [audio_token_id, *tokens(rng.randint(0, 3))]
     shapes = [(rng.randint(1, 9), HIDDEN) for _ in range(n_clips)]
-    return Group(
+    return PromptGroup(
         key=f"utt-{seed}",
         prompt=torch.tensor(prompt),
         clips=[torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes],

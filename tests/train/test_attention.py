@@ -7,7 +7,7 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from arl.train import attention, packing
 from arl.train.attention import SharedPrompt, has_flash, packs, use_shared_attention
-from arl.train.groups import Group
+from arl.train.groups import PromptGroup
 from arl.train.packing import BLOCK, BUCKET, Packing
 from arl.train.shared_prefix import per_row_log_probs, shared_log_probs
 from tests.train.exact import AUDIO, make_decoder
@@ -91,13 +91,13 @@ def test_lower_precisions(dtype, tolerance):
 
 def test_buckets_hold_every_response_once_and_pad_little():
     layout = Packing([(4, [1, 30, 2, 0]), (9, [31, 3, 28, 7])])
-    homes = torch.cat([bucket.homes for bucket in layout.buckets])
+    written = torch.cat([bucket.write_index for bucket in layout.buckets])
     length = layout.groups[-1][2]
-    real = homes[homes < length]
+    real = written[written < length]
     prompts = torch.cat([torch.arange(start, end) for start, end, _ in layout.groups])
     assert sorted(real.tolist() + prompts.tolist()) == list(range(length))
     for bucket in layout.buckets:
-        positions = (bucket.homes.view(bucket.shape) < length).sum(1)
+        positions = (bucket.write_index.view(bucket.shape) < length).sum(1)
         assert int(positions.max()) == bucket.shape[1] <= BUCKET * int(positions.min())
         assert (bucket.is_real is None) == bool((positions == bucket.shape[1]).all())
 
@@ -150,7 +150,7 @@ def test_without_the_kernels_the_masks_are_taken(fresh_check):
 
 
 def test_kernels_that_compute_something_else_are_not_used(fresh_check):
-    fresh_check.setattr(packing.Bucket, "put", lambda *args: None)
+    fresh_check.setattr(packing.Bucket, "scatter", lambda *args: None)
     assert not has_flash()
 
 
@@ -164,7 +164,7 @@ def test_a_decoder_that_does_not_ask_for_it_keeps_its_attention():
 def test_bfloat16_autocast_takes_the_same_path():
     model = make_decoder().float()
     tokens = torch.tensor([9, 8, 7])
-    groups = [Group("utt", tokens, [], [tokens, tokens[:2], tokens[:1]])]
+    groups = [PromptGroup("utt", tokens, [], [tokens, tokens[:2], tokens[:1]])]
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         found = shared_log_probs(model, groups, AUDIO).log_probs
         expected = per_row_log_probs(model, groups, AUDIO)

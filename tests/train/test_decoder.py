@@ -10,7 +10,7 @@ from arl.errors import ArlError
 from arl.losses.grpo import Grpo
 from arl.train import decoder
 from arl.train.decoder import layers_of, set_checkpointing, set_compiled
-from arl.train.groups import Group
+from arl.train.groups import PromptGroup
 from arl.train.packing import Packing
 from arl.train.step import Compute, policy_backward
 from tests.train.exact import AUDIO, float64_layers, gradients, largest_difference, make_decoder, make_group
@@ -22,7 +22,7 @@ def in_float64() -> Iterator[None]:
         yield
 
 
-def groups() -> list[Group]:
+def groups() -> list[PromptGroup]:
     return [make_group(seed, n_hyps=n) for seed, n in enumerate((4, 1, 3))]
 
 

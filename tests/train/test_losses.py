@@ -73,9 +73,9 @@ def as_literal(batch: Batch, model: Any, reference: Any) -> tuple[list[Group], t
     """The same groups for the formulas, and their differentiable log-probabilities, row by row."""
     rows = per_row_log_probs(model, batch.groups, AUDIO, TEMPERATURE)
     with torch.no_grad():
-        anchors = per_row_log_probs(reference, batch.groups, AUDIO, TEMPERATURE)
+        references = per_row_log_probs(reference, batch.groups, AUDIO, TEMPERATURE)
     sizes = [n for group in batch.groups for n in group.lengths]
-    lists = iter(zip(*([piece.tolist() for piece in t.detach().split(sizes)] for t in (rows, anchors)), strict=True))
+    lists = iter(zip(*([piece.tolist() for piece in t.detach().split(sizes)] for t in (rows, references)), strict=True))
     found = []
     for group in batch.groups:
         sample = json.loads(next(s for s in make_samples() if s.key == group.key).members[columns.ROLLOUT])
@@ -83,9 +83,9 @@ def as_literal(batch: Batch, model: Any, reference: Any) -> tuple[list[Group], t
         kept = [(hyp, reward) for hyp, reward in zip(sample["hyps"], values, strict=True) if reward is not None]
         hyps = []
         for hyp, reward in kept:
-            now, anchor = next(lists)
+            now, near = next(lists)
             errors = 1 if group.key == "utt-1" else sum(hyp["tokens"]) % 4
-            hyps.append(Hyp(hyp["tokens"], reward, errors, now, list(now), anchor, hyp["logprobs"]))
+            hyps.append(Hyp(hyp["tokens"], reward, errors, now, list(now), near, hyp["logprobs"]))
         found.append(Group(hyps))
     return found, rows
 
@@ -147,18 +147,18 @@ def test_the_bounds_of_the_importance_weights_are_met():
 def test_gather_keeps_the_first_groups_with_spread():
     batch = read(Terms("grpo"), gather=8)
     assert [group.key for group in batch.groups] == ["utt-0", "utt-3"]
-    assert {k: batch.figures[k] for k in ("groups", "left_out", "zero_spread", "excluded")} == {
+    assert {k: batch.metrics[k] for k in ("groups", "left_out", "zero_spread", "excluded")} == {
         "groups": 2, "left_out": 1, "zero_spread": 1, "excluded": 3,
     }  # fmt: skip
-    assert batch.figures["tokens"] == sum(group.n_tokens for group in batch.groups)
+    assert batch.metrics["tokens"] == sum(group.n_tokens for group in batch.groups)
     assert [group.key for group in read(Terms("grpo"), gather=1).groups] == ["utt-0"]
-    assert batch.figures["reward"] == read(Terms("grpo")).figures["reward"]  # of all that was sampled
+    assert batch.metrics["reward"] == read(Terms("grpo")).metrics["reward"]  # of all that was sampled
 
 
 def test_gather_keeps_all_where_no_group_has_spread():
     flat = [sample for sample in make_samples() if sample.key == "utt-1"]
     batch = rl_batch(flat, "v1", False, gather=8)
-    assert [group.key for group in batch.groups] == ["utt-1"] and batch.figures["left_out"] == 0
+    assert [group.key for group in batch.groups] == ["utt-1"] and batch.metrics["left_out"] == 0
 
 
 def test_mwer_reads_the_word_errors_or_the_rewards():

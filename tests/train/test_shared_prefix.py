@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 from arl.errors import ArlError
 from arl.train import attention, shared_prefix
-from arl.train.groups import Group
+from arl.train.groups import PromptGroup
 from arl.train.packing import Packing
 from arl.train.shared_prefix import check_decoder, per_row_log_probs, self_check, shared_log_probs
 from tests.train.exact import (
@@ -41,7 +41,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return request.param
 
 
-def assert_equal(model: Any, groups: list[Group], audio_token_id: int = AUDIO, temperature: float = 1.0) -> None:
+def assert_equal(model: Any, groups: list[PromptGroup], audio_token_id: int = AUDIO, temperature: float = 1.0) -> None:
     """Log-probs and the gradient of a random weighting of them, of all parameters and clips, agree to 1e-10."""
     n_tokens = sum(group.n_tokens for group in groups)
     weights = torch.randn(n_tokens, dtype=torch.float64)
@@ -191,4 +191,4 @@ def test_wrong_embedding_width_and_missing_clips_are_one_line_errors():
 
 def test_empty_responses_are_refused():
     with pytest.raises(ArlError, match="responses of at least one token"):
-        Group("utt", torch.tensor([1]), [], [torch.tensor([], dtype=torch.long)])
+        PromptGroup("utt", torch.tensor([1]), [], [torch.tensor([], dtype=torch.long)])

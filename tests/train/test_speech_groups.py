@@ -12,19 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from arl.losses import ON_SPEECH
+from arl.losses.acoustic import Codebook
 from arl.losses.combined import Combined
 from arl.losses.dapo import Dapo
 from arl.losses.diffro import Diffro
 from arl.losses.grpo import Grpo
 from arl.losses.gumbel import conditioned, draw
 from arl.losses.heads import Weighted
-from arl.losses.speech import Codebook
 from arl.models.token_asr.model import TokenAsr
 from arl.models.token_asr.train import Recipe, train_token_asr
 from arl.rewards.advantages import advantages
+from arl.train.acoustic import seed_of
 from arl.train.attention import use_shared_attention
-from arl.train.groups import Group
-from arl.train.speech import seed_of
+from arl.train.groups import PromptGroup
 from arl.train.step import Compute, policy_backward, sft_backward
 from tests import tiny_speech
 from tests.tiny_speech import CODES, speak
@@ -41,7 +41,7 @@ def in_float64() -> Iterator[None]:
         yield
 
 
-def make_groups() -> list[Group]:
+def make_groups() -> list[PromptGroup]:
     """Ragged, with strays within the speech, a hypothesis without a code and one too short for its text."""
     rng, groups = random.Random(3), []
     for seed, size in enumerate((3, 1, 4, 2)):
@@ -53,7 +53,7 @@ def make_groups() -> list[Group]:
         if seed == 2:
             responses[0], responses[3] = [2], [12, 2]
         groups.append(
-            Group(
+            PromptGroup(
                 key=f"utt-{seed}",
                 prompt=torch.tensor([rng.randrange(5, 40) for _ in range(rng.randint(1, 4))]),
                 clips=[],
@@ -79,13 +79,13 @@ def make(name: str, gumbel: str = "sampled", base: Any = Grpo) -> Any:
 # ---- the formula, row by row ----------------------------------------------------------------------------------------
 
 
-def logits_of(model: Any, group: Group, response: Tensor) -> Tensor:
+def logits_of(model: Any, group: PromptGroup, response: Tensor) -> Tensor:
     """Of the response's positions [R, V], the row alone, at the rollout's temperature."""
     row = torch.cat([group.prompt, response[:-1]])[None]
     return model(input_ids=row, use_cache=False).logits[0, len(group.prompt) - 1 :] / TEMPERATURE
 
 
-def literal_diffro(model: Any, reference: Any, groups: list[Group], gumbel: str, noise: str, better: bool) -> Any:
+def literal_diffro(model: Any, reference: Any, groups: list[PromptGroup], gumbel: str, noise: str, better: bool) -> Any:
     """(mean R, mean KL over groups, hypotheses and codes, mean stop probability) by loops over hypotheses."""
     asr = make_head()[0].head
     rewards, kls, stops = [], [], []
@@ -238,7 +238,8 @@ def toy() -> tuple[Any, TokenAsr]:
         texts = toy_texts(24, rng)
         spoken = [torch.tensor([FIRST + c for c in wrong_codes(speak(t, rng), rng)] + [STOP]) for t in texts]
         groups = [
-            Group(str(i), toy_prompt(t), [], [s], [0.0]) for i, (t, s) in enumerate(zip(texts, spoken, strict=True))
+            PromptGroup(str(i), toy_prompt(t), [], [s], [0.0])
+            for i, (t, s) in enumerate(zip(texts, spoken, strict=True))
         ]
         sft_backward(model, groups, Compute(AUDIO, token_budget=10_000), lambda micro: (micro, None))
         optimizer.step()
@@ -261,7 +262,7 @@ def toy_steps(base: Any, loss: Any, steps: int, fixed: int = 0) -> tuple[Any, li
             own = responses[4 * i : 4 * i + 4]
             heard = [tiny_speech.heard((tokens[TOY.is_code(tokens)] - FIRST).tolist()) for tokens in own]
             values = advantages([-float(Levenshtein.distance(text, words)) for words in heard])
-            groups.append(Group(str(i), toy_prompt(text), [], own, [v or 0.0 for v in values], text=text))
+            groups.append(PromptGroup(str(i), toy_prompt(text), [], own, [v or 0.0 for v in values], text=text))
         compute = Compute(AUDIO, token_budget=10_000)
         logged.append(policy_backward(model, groups, loss, reference, compute, noise=f"0/{step}"))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -17,7 +17,7 @@ from arl.rewards.advantages import advantages
 from arl.shards import columns
 from arl.shards.reader import Sample
 from arl.train.data import rl_batch
-from arl.train.groups import Group, micro_batches
+from arl.train.groups import PromptGroup, micro_batches
 from arl.train.shared_prefix import per_row_log_probs
 from arl.train.step import Compute, apply_gradient, policy_backward, sft_backward
 from tests.train.exact import AUDIO, float64_layers, gradients, largest_difference, make_decoder, make_group
@@ -31,11 +31,11 @@ def in_float64() -> Iterator[None]:
         yield
 
 
-def make_groups() -> list[Group]:
+def make_groups() -> list[PromptGroup]:
     return [make_group(seed, n_hyps=n) for seed, n in enumerate((5, 1, 12, 3, 3, 4))]
 
 
-def old_log_probs(model: Any, groups: list[Group]) -> dict[str, Tensor]:
+def old_log_probs(model: Any, groups: list[PromptGroup]) -> dict[str, Tensor]:
     """By key, log-probabilities near the model's own, as those before some updates are."""
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_sft_does_not_depend_on_the_token_budget():
     model = make_decoder()
     groups = [make_group(seed, n_hyps=1, longest=12) for seed in range(6)]
 
-    def prepare(micro: list[Group]) -> tuple[list[Group], Tensor]:
+    def prepare(micro: list[PromptGroup]) -> tuple[list[PromptGroup], Tensor]:
         """As the projector's training does: a loss that is a mean over the groups at hand."""
         extra = torch.stack([model.get_input_embeddings()(g.responses[0]).square().mean() for g in micro]).mean()
         return micro, extra
@@ -189,7 +189,7 @@ def test_equals_the_papers_equations_written_out(with_old):
     model, reference, samples = make_decoder(seed=0), make_decoder(seed=1), make_samples()
     batch = rl_batch(samples, "v1", allow_stale=False)
     assert batch.temperature == 0.8
-    assert {k: batch.figures[k] for k in ("groups", "zero_spread", "excluded")} == {
+    assert {k: batch.metrics[k] for k in ("groups", "zero_spread", "excluded")} == {
         "groups": 4, "zero_spread": 2, "excluded": 5,
     }  # fmt: skip
     old = old_log_probs(model, batch.groups) if with_old else None
@@ -227,7 +227,7 @@ def test_stale_rollouts_are_weighted_by_truncated_importance():
     with pytest.raises(ArlError, match="utt-0: rolled out by policy v1, not by v2.*--allow-stale"):
         rl_batch(samples, "v2", allow_stale=False)
     fresh, stale = rl_batch(samples, "v1", allow_stale=True), rl_batch(samples, "v2", allow_stale=True)
-    assert (fresh.figures["stale"], stale.figures["stale"]) == (0, 4)
+    assert (fresh.metrics["stale"], stale.metrics["stale"]) == (0, 4)
     assert not any(group.sampled for group in fresh.groups)
     model, compute = make_decoder(), Compute(AUDIO, token_budget=60, temperature=0.8)
     metrics = policy_backward(model, stale.groups, Grpo(beta=0.0), None, compute)

@@ -1,10 +1,11 @@
-"""What a loss on acoustic tokens sees beside its `Part`: the policy's distribution over the codebook, token by token.
+"""What a loss on acoustic tokens sees beside its `MicroBatch`: the policy's distribution over the codebook.
 
-A TTS policy's vocabulary holds codes among other tokens. Given that one is spoken, its distribution is the softmax over
-their slice alone; the stop token and strays have no place in it. `Speech` has it for the M acoustic tokens of a part's
-hypotheses. What a mean divides by is counted over the whole batch: `hypothesis_weights`.
+A TTS policy's vocabulary holds the C codes of a codebook among other tokens. Given that the next token is a code, its
+distribution is the softmax over their slice of the logits alone; the stop token and stray text tokens are not in it.
+`AcousticBatch` has it for the M acoustic tokens of a micro-batch. What a mean divides by is counted over the whole
+batch: `hypothesis_weights`.
 
-Left out: where the numbers come from (arl/train/speech.py).
+Left out: where the numbers come from (arl/train/acoustic.py).
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,11 @@ class Codebook:
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """A hypothesis as it is known before the batch is cut. codes: how many acoustic tokens it has."""
+class AcousticHypothesis:
+    """A hypothesis as it is known before the batch is cut into micro-batches.
+
+    codes: how many acoustic tokens it has. text: what is to be spoken. seed: of its Gumbel noise.
+    """
 
     codes: int
     text: str
@@ -41,16 +45,19 @@ class Spoken:
 
 
 @dataclass(frozen=True)
-class Speech:
-    """log_probs: [M, C] over the codebook, differentiable; reference: the same of the reference policy, or None; codes:
-    int64 [M], what was sampled; stop: probability of the stop token at each response token [N], no gradient.
-    hypotheses: of the part, in order, and each one's weight in the mean reward, 0 where it is left out."""
+class AcousticBatch:
+    """The acoustic tokens of a micro-batch.
+
+    log_probs: [M, C] over the codebook, differentiable. reference: the same of the reference policy, or None. codes:
+    int64 [M], what was sampled. stop: probability of the stop token at each response token [N], no gradient.
+    hypotheses: of the micro-batch, in order. weights: of each hypothesis in the mean reward, 0 where it is left out.
+    """
 
     log_probs: Tensor
     reference: Tensor | None
     codes: Tensor
     stop: Tensor
-    hypotheses: Sequence[Spoken]
+    hypotheses: Sequence[AcousticHypothesis]
     weights: Sequence[float]
 
     @property
@@ -60,12 +67,12 @@ class Speech:
 
     @cached_property
     def chosen(self) -> list[int]:
-        """Places of the hypotheses that have a weight."""
-        return [place for place, weight in enumerate(self.weights) if weight]
+        """Indices of the hypotheses that have a weight."""
+        return [index for index, weight in enumerate(self.weights) if weight]
 
     @cached_property
-    def rows(self) -> Tensor:
-        """Places of their acoustic tokens, int64."""
+    def chosen_tokens(self) -> Tensor:
+        """Indices into [M] of the acoustic tokens of the chosen hypotheses, int64."""
         kept = torch.tensor([bool(weight) for weight in self.weights])
         return kept.repeat_interleave(torch.tensor(self.counts)).nonzero()[:, 0].to(self.codes.device)
 
