@@ -12,11 +12,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from arl.losses import diffro
 from arl.losses.acoustic import AcousticHypothesis, Codebook
 from arl.losses.batch import Lengths, Totals
 from arl.losses.diffro import Diffro, even_weights, mean_kl
 from arl.losses.grpo import Grpo
 from arl.losses.micro_batch import AcousticLoss, MicroBatch
+from arl.losses.registry import find_loss
+from arl.losses.settings import AcousticSettings, LossSettings
+from arl.losses.spec import AcousticInputs, LossSpec, from_settings
 
 
 @dataclass(frozen=True)
@@ -49,3 +53,12 @@ class Combined(AcousticLoss):
         loss, metrics = self.base(micro)
         objective, more = self.diffro.mean_reward(micro)
         return loss - self.weight * objective, metrics | more | mean_kl(micro)[1]
+
+
+def make(settings: LossSettings, acoustic: AcousticInputs) -> Combined:
+    own = settings.acoustic or AcousticSettings()
+    base = from_settings(find_loss(own.base).kind, settings)
+    return Combined(base, diffro.make(settings, acoustic), own.diffro_weight, own.filter)
+
+
+LOSS = LossSpec(Combined, make, trains_on="acoustic rollouts", has_base=True)

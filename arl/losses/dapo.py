@@ -11,19 +11,21 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from arl.losses import CLIPS
 from arl.losses.batch import Lengths, Totals
 from arl.losses.grpo import Grpo
 from arl.losses.micro_batch import token_mean
+from arl.losses.spec import LossSpec
 
 
 @dataclass(frozen=True)
 class Dapo(Grpo):
-    """The parameters of `Grpo`."""
+    """The parameters of `Grpo`; ε_high of eq. 10."""
 
-    clip_low: float = CLIPS["dapo"][0]
-    clip_high: float = CLIPS["dapo"][1]
+    clip_high: float = 0.28
 
     def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
         """1 / the batch's response tokens, float64 [N]."""
         return token_mean(lengths, totals)
+
+
+LOSS = LossSpec(Dapo)

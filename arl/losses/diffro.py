@@ -25,8 +25,10 @@ from torch import Tensor, nn
 from arl.losses.acoustic import AcousticBatch, AcousticHypothesis, Codebook
 from arl.losses.batch import Lengths, Totals
 from arl.losses.gumbel import conditioned, draw, straight_through
-from arl.losses.heads import Weighted
+from arl.losses.heads import WeightedHead
 from arl.losses.micro_batch import AcousticLoss, MicroBatch, sequence_mean
+from arl.losses.settings import AcousticSettings, GumbelNoise, LossSettings
+from arl.losses.spec import NO_IMPORTANCE, AcousticInputs, LossSpec
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ class Diffro(AcousticLoss):
     """heads: R is their weighted sum. codebook: the policy's. beta: weight of the KL; 0 needs no reference. tau: of the
     softmax. gumbel: `sampled` (noise conditioned on the sampled token) or `fresh`."""
 
-    heads: Sequence[Weighted]
+    heads: Sequence[WeightedHead]
     codebook: Codebook
     beta: float = 0.1
     tau: float = 1.0
-    gumbel: str = "sampled"
+    gumbel: GumbelNoise = "sampled"
 
     def hypothesis_weights(self, batch: Sequence[AcousticHypothesis]) -> list[float]:
         """1 / their number for all that every head can reward."""
@@ -112,3 +114,11 @@ def mean_kl(micro: MicroBatch) -> tuple[Tensor | float, dict[str, float]]:
 def even_weights(chosen: Sequence[bool]) -> list[float]:
     """1 / the number of those chosen, 0 for the others."""
     return [1.0 / sum(chosen) if is_chosen else 0.0 for is_chosen in chosen]
+
+
+def make(settings: LossSettings, acoustic: AcousticInputs) -> Diffro:
+    own = settings.acoustic or AcousticSettings()
+    return Diffro(acoustic.heads, acoustic.codebook, settings.beta, own.tau, own.gumbel)
+
+
+LOSS = LossSpec(Diffro, make, trains_on="acoustic rollouts", refuses={"importance": NO_IMPORTANCE})

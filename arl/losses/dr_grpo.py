@@ -11,18 +11,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from arl.losses import CLIPS
 from arl.losses.batch import Lengths, Totals
 from arl.losses.grpo import Grpo
 from arl.losses.micro_batch import constant_mean, token_mean
+from arl.losses.spec import LossSpec
 
 
 @dataclass(frozen=True)
 class DrGrpo(Grpo):
     """The parameters of `Grpo`, and divisor: tokens that a hypothesis' sum is divided by, the paper's MAX_TOKENS."""
 
-    clip_low: float = CLIPS["dr_grpo"][0]
-    clip_high: float = CLIPS["dr_grpo"][1]
     divisor: float = 256.0
 
     def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
@@ -32,3 +30,6 @@ class DrGrpo(Grpo):
     def metric_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
         """The weights do not sum to 1, so what is logged is a mean over the batch's tokens."""
         return token_mean(lengths, totals)
+
+
+LOSS = LossSpec(DrGrpo)

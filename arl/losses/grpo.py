@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from arl.losses import CLIPS
 from arl.losses.batch import Lengths, Totals
 from arl.losses.kl import kl_penalty
 from arl.losses.micro_batch import MicroBatch, sequence_mean
+from arl.losses.settings import KlEstimator
+from arl.losses.spec import CLIP, LossSpec
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,10 @@ class Grpo:
     """clip_low, clip_high: ε of eq. 2. beta: weight of the KL in the loss; 0 needs no reference. kl: k1, k2 or k3.
     kl_ratio: the KL is multiplied by r. clip_dual: where A < 0 the first term is at least clip_dual·A; 0 is off."""
 
-    clip_low: float = CLIPS["grpo"][0]
-    clip_high: float = CLIPS["grpo"][1]
+    clip_low: float = CLIP
+    clip_high: float = CLIP
     beta: float = 0.1
-    kl: str = "k3"
+    kl: KlEstimator = "k3"
     kl_ratio: bool = False
     clip_dual: float = 0.0
 
@@ -62,3 +63,6 @@ class Grpo:
         penalty, metrics = kl_penalty(micro, self.beta, self.kl, self.kl_ratio)
         loss = penalty - (micro.weights * objective).sum()
         return loss, metrics | micro.means(**logged) | {"ratio_max": float(ratio.detach().max())}
+
+
+LOSS = LossSpec(Grpo)

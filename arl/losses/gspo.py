@@ -13,18 +13,21 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from arl.losses import CLIPS
 from arl.losses.grpo import Grpo
 from arl.losses.micro_batch import MicroBatch
+from arl.losses.spec import LossSpec
 
 
 @dataclass(frozen=True)
 class Gspo(Grpo):
     """The parameters of `Grpo`; ε of eq. 5."""
 
-    clip_low: float = CLIPS["gspo"][0]
-    clip_high: float = CLIPS["gspo"][1]
+    clip_low: float = 3e-4
+    clip_high: float = 4e-4
 
     def ratio(self, micro: MicroBatch) -> Tensor:
         """s of the token's hypothesis [N] (eq. 7)."""
         return micro.on_tokens((micro.sums(micro.log_ratio) / micro.sizes).exp())
+
+
+LOSS = LossSpec(Gspo)

@@ -34,7 +34,7 @@ class Head(Protocol):
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedHead:
     """A loaded head and its weight in the reward."""
 
     name: str
@@ -60,12 +60,21 @@ class HeadSpec(Protocol):
     """A head that is not loaded yet: a class of a file (`FileHead`), or a model that arl knows (arl/models/)."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Of its metric."""
+
+    @property
+    def path(self) -> Path:
+        """The file, or the model's folder."""
+
+    @property
+    def n_codes(self) -> int | None:
+        """How many codes the one-hots that it reads have; None: any number."""
 
     def fingerprint(self) -> list[Any]:
         """What makes its rewards, JSON-serialisable: name, weight, and a digest of its file or weights."""
 
-    def load(self, device: "torch.device") -> Weighted:
+    def load(self, device: "torch.device") -> WeightedHead:
         """The head on a device. ArlError where it cannot be loaded."""
 
 
@@ -76,17 +85,18 @@ class FileHead:
     path: Path
     name: str
     weight: float = 1.0
+    n_codes: None = None
 
     def fingerprint(self) -> list[Any]:
         return [self.name, self.weight, hashlib.sha256(self.path.read_bytes()).hexdigest()]
 
-    def load(self, device: "torch.device") -> Weighted:
+    def load(self, device: "torch.device") -> WeightedHead:
         import torch
 
         head = load_class(self.path, self.name)()
         if isinstance(head, torch.nn.Module):
             head = head.to(device).requires_grad_(False).eval()
-        return Weighted(self.name, head, self.weight)
+        return WeightedHead(self.name, head, self.weight)
 
 
 def parse_head(text: str) -> FileHead:

@@ -20,18 +20,17 @@ from dataclasses import dataclass
 
 from torch import Tensor, cat, stack
 
-KINDS = ("none", "truncate", "mask")
-LEVELS = ("token", "sequence")
+from arl.losses.settings import ImportanceKind, ImportanceLevel
 
 
 @dataclass(frozen=True)
 class Correction:
     """How q is bounded. kind: truncate or mask; low (mask only), high: the bounds; level: token or sequence."""
 
-    kind: str = "truncate"
+    kind: ImportanceKind = "truncate"
     low: float = 0.5
     high: float = 2.0
-    level: str = "token"
+    level: ImportanceLevel = "token"
 
     def __call__(self, before: Tensor, sampled: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(weights, bool: where the bounds changed q), both [N]. before, sampled: log-probabilities [N]; sizes: tokens

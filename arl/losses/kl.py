@@ -8,14 +8,17 @@ KL(policy ‖ reference), k3's that of KL(reference ‖ policy). Multiplied by t
 k3 have the gradient of KL(policy ‖ reference), also after several updates on one rollout.
 """
 
+from typing import get_args
+
 from torch import Tensor
 
 from arl.losses.micro_batch import MicroBatch
+from arl.losses.settings import KlEstimator
 
-ESTIMATORS = ("k1", "k2", "k3")
+ESTIMATORS = get_args(KlEstimator)
 
 
-def kl_estimate(log_probs: Tensor, reference: Tensor, kind: str = "k3") -> Tensor:
+def kl_estimate(log_probs: Tensor, reference: Tensor, kind: KlEstimator = "k3") -> Tensor:
     """[N] and [N] log-probabilities → [N] in nats, differentiable in `log_probs`."""
     d = reference - log_probs
     if kind == "k1":
@@ -27,7 +30,9 @@ def kl_estimate(log_probs: Tensor, reference: Tensor, kind: str = "k3") -> Tenso
     raise ValueError(f"unknown KL estimator {kind!r}; one of {', '.join(ESTIMATORS)}")
 
 
-def kl_penalty(micro: MicroBatch, beta: float, kind: str, with_ratio: bool) -> tuple[Tensor | float, dict[str, float]]:
+def kl_penalty(
+    micro: MicroBatch, beta: float, kind: KlEstimator, with_ratio: bool
+) -> tuple[Tensor | float, dict[str, float]]:
     """β times the weighted KL to the reference as a term of the loss, and its metric; (0, {}) without either."""
     if not beta or micro.reference is None:
         return 0.0, {}

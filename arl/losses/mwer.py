@@ -20,6 +20,8 @@ from torch import Tensor
 from arl.losses.batch import Lengths, Totals
 from arl.losses.kl import kl_penalty
 from arl.losses.micro_batch import MicroBatch, sequence_mean
+from arl.losses.settings import KlEstimator
+from arl.losses.spec import NO_IMPORTANCE, LossSpec
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Mwer:
     """beta, kl, kl_ratio: the KL term, as in `Grpo`."""
 
     beta: float = 0.1
-    kl: str = "k3"
+    kl: KlEstimator = "k3"
     kl_ratio: bool = False
 
     def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
@@ -53,6 +55,9 @@ class Mwer:
         sums = torch.stack([torch.stack(expected).sum(), torch.stack(errors).sum()]).tolist()
         metrics |= {"expected_errors": sums[0] / n, "mean_errors": sums[1] / n, "distinct": distinct_share / n}
         return penalty + (torch.stack(losses).sum() / n).to(micro.log_probs), metrics
+
+
+LOSS = LossSpec(Mwer, has_errors=True, refuses={"importance": NO_IMPORTANCE})
 
 
 def duplicate_of(responses: list[Tensor]) -> list[int]:

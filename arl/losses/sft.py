@@ -1,11 +1,34 @@
-"""Supervised fine-tuning: cross-entropy of the reference transcript (teacher forcing), mean over the batch's tokens.
+"""Supervised fine-tuning: cross-entropy of the reference transcript (teacher forcing), mean over the batch's tokens."""
 
-The caller's per-token weights hold the mean, so that the loss does not depend on the micro-batch size.
-"""
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from arl.losses.batch import Lengths, Totals
+from arl.losses.micro_batch import MicroBatch, token_mean
+from arl.losses.spec import NO_IMPORTANCE, LossSpec
 
-def sft(log_probs: Tensor, weights: Tensor) -> Tensor:
-    """[N] log-probabilities of the reference tokens, [N] weights that sum to 1 over the batch → scalar, in nats."""
-    return -(weights * log_probs).sum()
+
+@dataclass(frozen=True)
+class Sft:
+    """Its micro-batches hold the log-probabilities of the reference tokens."""
+
+    def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
+        """1 / the batch's response tokens, float64 [N]."""
+        return token_mean(lengths, totals)
+
+    def metric_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
+        return self.token_weights(lengths, totals)
+
+    def __call__(self, micro: MicroBatch) -> tuple[Tensor, dict[str, float]]:
+        return -(micro.weights * micro.log_probs).sum(), {}
+
+
+LOSS = LossSpec(
+    Sft,
+    trains_on="transcripts",
+    refuses={
+        "gather": "has no rewards whose variance could choose groups",
+        "importance": NO_IMPORTANCE,
+    },
+)

@@ -12,40 +12,43 @@ from arl.errors import ArlError
 from arl.losses.heads import HeadSpec
 from arl.policy import MARKER, Policy
 from arl.shards.marker import read_marker
+from arl.train.settings import UpdateSettings
 
 if TYPE_CHECKING:
     from arl.train.projector import Frontend
 
 Shard = tuple[str, Sequence[Path]]  # a name, and the path of each joined column
-
-
-Shards = tuple[str, Sequence[Sequence[Path]]]  # those of one batch: its name, and each one's paths
+LoadFrontend = Callable[[Path], "Frontend"]
+BatchShards = tuple[str, Sequence[Sequence[Path]]]  # those of one batch: its name, and each one's paths
 
 
 @dataclass(frozen=True)
 class UpdateJob:
-    """One update. start: the policy to train; reference: that of the KL, if any; settings: everything else that
-    changes the result, JSON-serialisable (`arl update` makes it). heads: what a loss on acoustic tokens maximises,
-    named in the settings by their content. load_frontend: reads a frontend's folder, where the projector is trained."""
+    """One update.
+
+    start: the policy to train. reference: that of the KL, if any. shards: to train on. out: the next policy's folder.
+    settings: everything else that changes the result. heads: what a loss on acoustic tokens maximises, named in the
+    settings by their content. load_frontend: reads a frontend's folder, where the projector is trained.
+    """
 
     start: Policy
     reference: Policy | None
     shards: Sequence[Shard]
     out: Path
-    settings: Mapping[str, Any]
+    settings: UpdateSettings
     heads: Sequence[HeadSpec] = ()
-    load_frontend: "Callable[[Path], Frontend] | None" = None
+    load_frontend: LoadFrontend | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Names the next policy: equal policy, reference, settings and shard contents give equal weights."""
         policies = [self.start.version, self.start.frontend_id, self.reference.version if self.reference else None]
-        return fingerprint(policies, self.settings, self.shards)
+        return fingerprint(policies, self.settings.to_json(), self.shards)
 
     @property
-    def batches(self) -> list[Shards]:
+    def batches(self) -> list[BatchShards]:
         """The shards of each batch: one, or with `gather` all of them."""
-        if self.settings["gather"]:
+        if self.settings.gather:
             return [(self.shards[-1][0], [paths for _, paths in self.shards])]
         return [(name, [paths]) for name, paths in self.shards]
 

@@ -98,13 +98,15 @@ class Learner:
         )  # fmt: skip
         return metrics | self._apply()
 
-    def sft_step(self, batch: Batch) -> dict[str, float]:
+    def sft_step(self, batch: Batch, loss: Loss) -> dict[str, float]:
         """Teacher forcing on the transcripts; trains the projector as well when the learner has a frontend."""
         if self.frontend is not None:
             self.frontend.projector.train()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.updates)
         torch.manual_seed(self.seed * 1_000_003 + self.updates)  # dropout draws from the global generator
-        metrics = sft_backward(self.model, batch.groups, self.compute, lambda groups: self._prepare(groups, generator))
+        metrics = sft_backward(
+            self.model, batch.groups, self.compute, lambda groups: self._prepare(groups, generator), loss
+        )
         return metrics | self._apply()
 
     def _prepare(

@@ -2,7 +2,7 @@
 
 One shard is one batch and one optimizer step; with `gather` all shards are one batch. A run writes nothing but its
 checkpoint until the next policy is whole; killed, it goes on from the checkpoint and ends with the same bits. Left
-out: the command's flags (arl/cli/update.py), the steps themselves (steps.py).
+out: what is refused beforehand (checks.py), the steps themselves (steps.py).
 
     job = UpdateJob(Policy.open("policy"), None, joined_shards(["feat", "data"]), Path("next"), settings)
     train(job, "cpu", threads=1)
@@ -53,8 +53,8 @@ def train_awake(
 
     more: for the record.
     """
-    schedule = step_order(job.batches, job.settings["epochs"], job.settings["seed"])
-    schedule = schedule[: job.settings.get("max_steps") or None]
+    schedule = step_order(job.batches, job.settings.epochs, job.settings.seed)
+    schedule = schedule[: job.settings.max_steps or None]
     with phases.phase("wake"):
         learner, done = make_learner(job, len(schedule), where)
     metrics: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def train_awake(
         phases.seconds["write"] += time.monotonic() - writing
         line = {
             "stage": "update", "shard": job.shards[-1][0], "made": job.fingerprint, "policy": job.start.version,
-            "arguments": dict(job.settings), "seconds": phases.rounded(), "samples": metrics["groups"],
+            "arguments": job.settings.to_json(), "seconds": phases.rounded(), "samples": metrics["groups"],
             "peak_memory_mb": round(peak_memory_mb(), 1), "steps": len(schedule), **more, **metrics,
         }  # fmt: skip
         return json.dumps(line, sort_keys=True) + "\n"
@@ -101,7 +101,7 @@ def make_learner(job: UpdateJob, n_steps: int, where: "torch.device") -> tuple[L
         resumed.verify()
     learner = load_learner(resumed or job.start, job, where)
     done = resumed.fields["steps_done"] if resumed else 0
-    if resumed or not job.settings["fresh_optimizer"]:
+    if resumed or not job.settings.fresh_optimizer:
         learner.resume()
     MODEL_CACHE.clear()  # what this job has not popped
     if learner.schedule.kind == "cosine" and not learner.schedule.total:
@@ -114,10 +114,10 @@ def load_learner(policy: Policy, job: UpdateJob, where: "torch.device") -> Learn
     import torch
 
     settings = job.settings
-    autocast = torch.bfloat16 if settings["autocast"] == "bfloat16" else None
+    autocast = torch.bfloat16 if settings.autocast == "bfloat16" else None
     compute = Compute(
-        policy.audio_token_id, settings["tokens"], autocast=autocast, checkpointing=settings["checkpointing"],
-        compiled=settings["compile"], offload=settings["offload"],
+        policy.audio_token_id, settings.tokens, autocast=autocast, checkpointing=settings.checkpointing,
+        compiled=settings.compile, offload=settings.offload,
     )  # fmt: skip
     model = load.llm(policy.llm_dir, where).requires_grad_(True)
     reference = None
@@ -128,7 +128,7 @@ def load_learner(policy: Policy, job: UpdateJob, where: "torch.device") -> Learn
     return Learner(
         policy=policy, model=model,
         compute=compute,
-        schedule=Schedule(settings["lr"], settings["warmup"], settings["schedule"], settings["total_steps"]),
-        max_norm=settings["max_norm"], weight_decay=settings["weight_decay"], seed=settings["seed"],
-        reference=reference, frontend=frontend, ctc=settings["ctc"],
+        schedule=Schedule(settings.lr, settings.warmup, settings.schedule, settings.total_steps),
+        max_norm=settings.max_norm, weight_decay=settings.weight_decay, seed=settings.seed,
+        reference=reference, frontend=frontend, ctc=settings.ctc,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from arl.losses.batch import Totals
 from arl.losses.importance import Correction
 from arl.losses.micro_batch import AcousticLoss, Loss, MicroBatch
 from arl.losses.mwer import duplicate_of
-from arl.losses.sft import sft
+from arl.losses.sft import Sft
 from arl.train.acoustic import make_acoustic_batch, plan_loss
 from arl.train.decoder import set_checkpointing, set_compiled
 from arl.train.groups import PromptGroup, micro_batches
@@ -28,6 +28,7 @@ from arl.train.optimizer import gradient_of
 from arl.train.shared_prefix import is_packed, shared_log_probs
 
 TOKENS = {"cpu": 1024, "cuda": 8192}  # positions that keep the device busy and, on a CPU, stay in its cache
+CROSS_ENTROPY = Sft()
 
 
 @dataclass
@@ -100,6 +101,11 @@ class MetricSums:
             self.values[name] = float(value) if before is None else both(before, float(value))
 
 
+def totals_of(groups: Sequence[PromptGroup]) -> Totals:
+    """What the means over a batch divide by."""
+    return Totals(len(groups), sum(group.n_tokens for group in groups), sum(len(group.responses) for group in groups))
+
+
 def token_advantages(groups: Sequence[PromptGroup]) -> Tensor:
     """Each hypothesis' advantage on each of its tokens, flat [N]."""
     return torch.cat([
@@ -138,7 +144,7 @@ def policy_backward(
     noise: names the step, for the losses that draw some.
     """
     sums = MetricSums()
-    totals = Totals(len(groups), sum(group.n_tokens for group in groups), sum(len(g.responses) for g in groups))
+    totals = totals_of(groups)
     is_corrected = any(group.sampled for group in groups)
     cut = compute.micro_batches(model, groups)
     device = next(model.parameters()).device
@@ -191,20 +197,21 @@ def sft_backward(
     groups: Sequence[PromptGroup],
     compute: Compute,
     prepare: Callable[[list[PromptGroup]], tuple[list[PromptGroup], Tensor | None]],
+    loss: Loss = CROSS_ENTROPY,
 ) -> dict[str, float]:
-    """Adds the gradient of the token-mean cross-entropy; `prepare` may project features to clips and add a loss.
+    """Adds the gradient of a supervised loss; `prepare` may project features to clips and add a loss.
 
     prepare(groups) → (groups with clips, an extra loss that is a mean over these groups, or None).
     """
-    n_tokens = sum(group.n_tokens for group in groups)
+    totals = totals_of(groups)
     sums = MetricSums()
     for here in compute.micro_batches(model, groups):
         share = len(here) / len(groups)  # of the batch's groups: `extra` is a mean over groups
         ready, extra = prepare(here)
         scores = compute.scores(model, ready)
-        weights = torch.full_like(scores.log_probs, 1.0 / n_tokens)
-        value = sft(scores.log_probs, weights)
-        sums.add(loss=float(value.detach()), entropy=float((weights * scores.entropies).sum()))
+        micro = make_micro_batch(loss, ready, totals, scores.log_probs, None, None, None)
+        value, metrics = loss(micro)
+        sums.add(loss=float(value.detach()), **metrics, **micro.means(entropy=scores.entropies))
         if extra is not None:
             sums.add(auxiliary=float(extra.detach()) * share)
             value = value + share * extra

@@ -12,16 +12,17 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arl.losses import ON_SPEECH
 from arl.losses.acoustic import Codebook
 from arl.losses.importance import Correction
 from arl.losses.micro_batch import Loss
-from arl.losses.registry import make_loss
+from arl.losses.registry import find_loss, make_loss
+from arl.losses.settings import ImportanceKind
+from arl.losses.spec import AcousticInputs
 from arl.policy import load_tokenizer
 from arl.runtime.ahead import ahead
 from arl.shards.reader import Sample, read_joined
 from arl.train.data import Batch, rl_batch, sft_batch, speech_batch
-from arl.train.job import Shards, UpdateJob
+from arl.train.job import BatchShards, UpdateJob
 from arl.train.learner import Learner
 from arl.train.load import load_llm
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def step_order(batches: Sequence[Shards], epochs: int, seed: int) -> list[Shards]:
+def step_order(batches: Sequence[BatchShards], epochs: int, seed: int) -> list[BatchShards]:
     """The batch of every optimizer step: in order for one epoch, shuffled afresh (seeded) in each later one."""
     order = list(batches)
     for epoch in range(1, epochs):
@@ -46,65 +47,65 @@ def samples_of(shards: Sequence[Sequence[Path]]) -> Iterator[Sample]:
 
 
 def steps(
-    learner: Learner, job: UpdateJob, schedule: Sequence[Shards], done: int
+    learner: Learner, job: UpdateJob, schedule: Sequence[BatchShards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Makes each optimizer step from the `done`-th on and yields (its index, its metrics)."""
-    make = sft_steps if job.settings["loss"] == "sft" else policy_steps
-    return make(learner, job, schedule, done)
+    loss = load_loss(job, next(learner.model.parameters()).device)
+    make = sft_steps if find_loss(job.settings.loss).trains_on == "transcripts" else policy_steps
+    return make(learner, job, loss, schedule, done)
 
 
 def sft_steps(
-    learner: Learner, job: UpdateJob, schedule: Sequence[Shards], done: int
+    learner: Learner, job: UpdateJob, loss: Loss, schedule: Sequence[BatchShards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Teacher forcing: each shard is read when its step comes."""
     tokenizer = load_tokenizer(job.start.llm_dir)
     kind = job.start.fields.get("text", "plain")
 
-    def read(shards: Shards) -> Batch:
+    def read(shards: BatchShards) -> Batch:
         samples = samples_of(shards[1])
         if job.start.is_tts:
             return speech_batch(samples, job.start.acoustic[0], job.start.eos_token_id)
-        return sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings["train_projector"])
+        return sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings.train_projector)
 
     for index, batch in enumerate(ahead(map(read, schedule[done:])), done):
-        yield index, batch.metrics | learner.sft_step(batch)
+        yield index, batch.metrics | learner.sft_step(batch, loss)
 
 
 def policy_steps(
-    learner: Learner, job: UpdateJob, schedule: Sequence[Shards], done: int
+    learner: Learner, job: UpdateJob, loss: Loss, schedule: Sequence[BatchShards], done: int
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rollouts: all batches are read first, and checked, as their old log-probabilities are those of the start."""
     settings = job.settings
-    loss = load_loss(job, next(learner.model.parameters()).device)
-    kind = "mask" if settings["importance"] == "mask" else "truncate"
-    low, high, level = (settings[f"importance_{name}"] for name in ("floor", "cap", "level"))
+    kind: ImportanceKind = "mask" if settings.importance == "mask" else "truncate"
+    correction = Correction(kind, settings.importance_floor, settings.importance_cap, settings.importance_level)
     batches = {name: read_batch(job, shards) for name, shards in job.batches}
     difference = learner.check(next(iter(batches.values())))
     old = old_log_probs(learner, job, batches, done) if len(schedule) > 1 else {}
     for index in range(done, len(schedule)):
         name = schedule[index][0]
-        metrics = learner.policy_step(batches[name], loss, old.get(name), Correction(kind, low, high, level))
+        metrics = learner.policy_step(batches[name], loss, old.get(name), correction)
         yield index, batches[name].metrics | metrics | {"self_check": difference}
 
 
 def load_loss(job: UpdateJob, where: "torch.device") -> Loss:
     """The loss, with its heads on the device where it has some."""
-    if job.settings["loss"] not in ON_SPEECH:
+    if not job.settings.acoustic:
         return make_loss(job.settings)
     codebook = Codebook(*job.start.acoustic, job.start.eos_token_id)
-    return make_loss(job.settings, [spec.load(where) for spec in job.heads], codebook)
+    return make_loss(job.settings, AcousticInputs([spec.load(where) for spec in job.heads], codebook))
 
 
 def read_batch(job: UpdateJob, shards: Sequence[Sequence[Path]]) -> Batch:
     """A batch of rollouts with what the settings want of it."""
     settings = job.settings
     return rl_batch(
-        samples_of(shards), job.start.version, settings["allow_stale"],
-        correct=settings["importance"] != "none",
-        risk=settings["risk"] if settings["loss"] == "mwer" else "",
-        gather=settings["gather"],
+        samples_of(shards), job.start.version, settings.allow_stale,
+        correct=settings.importance != "none",
+        risk=settings.risk if find_loss(settings.loss).has_errors else "",
+        gather=settings.gather,
         with_clips=not job.start.is_tts,
-        with_text=settings["loss"] in ON_SPEECH,
+        with_text=settings.acoustic is not None,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import typer
 
 from arl.cli.main import make_app
 from arl.cli.update import OF_RL, OF_SPEECH
-from arl.losses import ON_ROLLOUTS, ON_SPEECH
+from arl.losses import NAMES
 from arl.rewards.programs.checker import check_program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def test_every_make_target_shown_exists() -> None:
 
 
 def test_every_loss_has_a_page_and_every_flag_of_theirs_is_named() -> None:
-    assert {f"arl/losses/{name}.md" for name in (*ON_ROLLOUTS, *ON_SPEECH, "rloo", "README")} == set(LOSSES)
+    assert {f"arl/losses/{name}.md" for name in (*NAMES, "rloo", "README")} == set(LOSSES)
     text = "".join((ROOT / page).read_text() for page in LOSSES)
     update = typer.main.get_command(make_app()).commands["update"]
     flags = [p.opts[0] for p in update.params if getattr(p, "rich_help_panel", None) in (OF_RL, OF_SPEECH)]

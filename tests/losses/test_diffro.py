@@ -1,6 +1,7 @@
 """DiffRO by itself, in float64: its noise, its one-hots, its gradient, and whom it trains on."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,9 +19,11 @@ from arl.losses.dapo import Dapo
 from arl.losses.diffro import Diffro
 from arl.losses.grpo import Grpo
 from arl.losses.gumbel import conditioned, draw, soften, straight_through
-from arl.losses.heads import Weighted
+from arl.losses.heads import WeightedHead
 from arl.losses.micro_batch import MicroBatch
 from arl.losses.registry import make_loss
+from arl.losses.settings import AcousticSettings, LossSettings
+from arl.losses.spec import AcousticInputs
 from arl.models.token_asr.model import TokenAsr
 
 C = 6
@@ -45,8 +48,8 @@ def make_asr() -> TokenAsr:
     return TokenAsr(C, width=16, heads=2, layers=1).double().requires_grad_(False).eval()
 
 
-def heads(head: Any) -> list[Weighted]:
-    return [Weighted("head", head)]
+def heads(head: Any) -> list[WeightedHead]:
+    return [WeightedHead("head", head)]
 
 
 def make_micro_batch(loss: Any, logits: Tensor, codes: Tensor, with_reference: bool = True) -> MicroBatch:
@@ -273,12 +276,10 @@ def test_hypotheses_that_cannot_be_read_as_their_text_are_left_out():
 
 
 def test_settings_make_the_losses():
-    fields = {
-        "loss": "combined", "base": "dapo", "beta": 0.2, "kl": "k3", "kl_ratio": False, "clip_low": 0.2,
-        "clip_high": 0.28, "clip_dual": 0.0, "tau": 0.9, "gumbel": "fresh", "diffro_weight": 2.0, "filter": False,
-    }  # fmt: skip
-    loss = make_loss(fields, heads(Linear()), BOOK)
+    own = AcousticSettings((), "fresh", tau=0.9, base="dapo", diffro_weight=2.0, filter=False)
+    settings = LossSettings(loss="combined", beta=0.2, acoustic=own)
+    loss = make_loss(settings, AcousticInputs(heads(Linear()), BOOK))
     assert isinstance(loss, Combined) and type(loss.base) is Dapo and loss.base.beta == 0.2 and loss.codebook == BOOK
     assert (loss.weight, loss.is_filtered, loss.diffro.tau, loss.diffro.gumbel) == (2.0, False, 0.9, "fresh")
-    alone = make_loss({**fields, "loss": "diffro"}, heads(Linear()), BOOK)
+    alone = make_loss(replace(settings, loss="diffro"), AcousticInputs(heads(Linear()), BOOK))
     assert isinstance(alone, Diffro) and alone.beta == 0.2

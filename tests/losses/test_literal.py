@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from arl.losses import ON_ROLLOUTS
 from arl.losses.batch import Totals
 from arl.losses.importance import Correction
-from arl.losses.registry import make_loss
+from arl.losses.registry import losses_on, make_loss
+from arl.losses.settings import LossSettings
 from arl.rewards.advantages import advantages
 from arl.train import groups as training
 from arl.train.step import MetricSums, importance_weights, make_micro_batch
 from tests.losses import literal
 from tests.losses.literal import Group, Hyp, Terms
 
+ON_ROLLOUTS = losses_on("rollouts")
 REWARDS = [None, 0.0, 0.5, 0.5, 1.0]
 SHAPE = st.lists(st.lists(st.integers(1, 5), max_size=4), min_size=1, max_size=4)  # tokens of each hypothesis, by group
 
@@ -64,14 +65,20 @@ def as_trained(groups: list[Group], terms: Terms) -> list[training.PromptGroup]:
     return found
 
 
+def settings_of(terms: Terms) -> LossSettings:
+    """The same loss by the flags of `arl update`."""
+    names = ("clip_low", "clip_high", "clip_dual", "beta", "kl", "kl_ratio", "divisor")
+    flags: dict[str, Any] = {name: getattr(terms, name) for name in names}
+    return LossSettings(loss=terms.name, **flags)
+
+
 def tensor(values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
 def computed(groups: list[Group], terms: Terms, with_old: bool, cuts: set[int]) -> tuple[dict[str, float], Tensor]:
     """(metrics, d loss / d log p) by arl's loss, the batch cut behind the groups in `cuts`."""
-    fields: dict[str, Any] = {**vars(terms), "loss": terms.name}
-    loss, batch = make_loss(fields), as_trained(groups, terms)
+    loss, batch = make_loss(settings_of(terms)), as_trained(groups, terms)
     columns = [tensor(literal.kept(groups, what)) for what in (lambda h: h.now, lambda h: h.old, lambda h: h.reference)]
     now = columns[0].requires_grad_()
     totals, sums = Totals(len(batch), sum(group.n_tokens for group in batch)), MetricSums()

@@ -17,6 +17,7 @@ from arl.shards.paths import joined_shards
 from arl.shards.record import read_record
 from arl.train import learner as learner_module
 from arl.train.job import UpdateJob
+from arl.train.settings import UpdateSettings
 from tests.tiny import make_tiny_policy
 from tests.tiny_asr import make_tiny_asr_policy
 from tests.train.columns import make_rl_shards, make_sft_shards
@@ -182,9 +183,10 @@ def test_an_update_that_is_made_already_is_skipped_unless_forced(start, rl, tmp_
 
 
 def test_the_same_llm_over_another_frontend_is_another_input(asr, feat, tmp_path):
-    same = UpdateJob(asr, None, joined_shards(feat), tmp_path, {"loss": "sft"})
+    same = UpdateJob(asr, None, joined_shards(feat), tmp_path, UpdateSettings(loss="sft"))
     other = Policy(asr.path, asr.fields | {"frontend": "another"})
-    assert replace(same, start=other).made != same.made == replace(same, out=tmp_path / "elsewhere").made
+    assert replace(same, start=other).fingerprint != same.fingerprint
+    assert replace(same, out=tmp_path / "elsewhere").fingerprint == same.fingerprint
 
 
 # ---- what a policy folder holds ---------------------------------------------------------------------------------

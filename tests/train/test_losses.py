@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import save
 
 from arl.errors import ArlError
-from arl.losses import ON_ROLLOUTS
 from arl.losses.importance import Correction
 from arl.losses.registry import make_loss
 from arl.rewards.advantages import advantages
@@ -25,6 +24,7 @@ from arl.train.shared_prefix import per_row_log_probs
 from arl.train.step import Compute, policy_backward
 from tests.losses import literal
 from tests.losses.literal import Group, Hyp, Terms
+from tests.losses.test_literal import ON_ROLLOUTS, settings_of
 from tests.train.exact import AUDIO, float64_layers, gradients, largest_difference, make_decoder, make_group
 
 REWARDS: list[list[float | None]] = [[0.5, None, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0], [None, None], [0.2, 0.9, 0.4]]
@@ -96,7 +96,7 @@ def as_literal(batch: Batch, model: Any, reference: Any) -> tuple[list[Group], t
 def test_a_step_is_the_formula_for_any_micro_batch(name: str, importance: str, with_old: bool) -> None:
     terms = Terms(name, beta=0.2, kl_ratio=True, importance="none" if name == "mwer" else importance)
     model, reference = make_decoder(seed=0), make_decoder(seed=1)
-    batch, loss = read(terms), make_loss({**vars(terms), "loss": name})
+    batch, loss = read(terms), make_loss(settings_of(terms))
     groups, rows = as_literal(batch, model, reference)
     old = None
     if with_old:
@@ -133,7 +133,7 @@ def test_the_bounds_of_the_importance_weights_are_met():
     compute = Compute(AUDIO, temperature=TEMPERATURE)
     q = torch.cat([compute.frozen_scores(model, [g]) - torch.cat(g.sampled).double() for g in batch.groups]).exp()
     is_kept = (q >= 0.5) & (q <= 2)
-    loss = make_loss({**vars(terms), "loss": "dapo"})
+    loss = make_loss(settings_of(terms))
     metrics = policy_backward(model, batch.groups, loss, None, compute, None, Correction("mask"))
     assert 0 < is_kept.double().mean() < 1
     assert metrics["importance_cut"] == pytest.approx(1 - float(is_kept.double().mean()))

@@ -12,7 +12,7 @@ import pytest
 from arl.cli.main import make_app
 from arl.cli.update import update
 from arl.errors import ArlError
-from arl.losses import ON_ROLLOUTS
+from arl.losses.registry import losses_on
 from arl.policy import Policy
 from arl.shards import columns
 from arl.shards.reader import read_joined
@@ -94,7 +94,7 @@ def test_scored_again_and_trained_with_another_loss_as_the_readme_says(run, tmp_
     assert {"expected_errors", "mean_errors", "distinct"} <= set(read_record(policies[1].path)[0])
 
 
-@pytest.mark.parametrize("loss", ON_ROLLOUTS)
+@pytest.mark.parametrize("loss", losses_on("rollouts"))
 def test_several_epochs_over_one_rollout_resume_to_the_same_bits(run, tmp_path, loss):
     flags = {"loss": loss, "epochs": 3, "save_every": 2}
     record = made(run, tmp_path / "calm", **flags)

@@ -18,7 +18,7 @@ from arl.losses.dapo import Dapo
 from arl.losses.diffro import Diffro
 from arl.losses.grpo import Grpo
 from arl.losses.gumbel import conditioned, draw
-from arl.losses.heads import Weighted
+from arl.losses.heads import WeightedHead
 from arl.models.token_asr.model import TokenAsr
 from arl.models.token_asr.train import Recipe, train_token_asr
 from arl.rewards.advantages import advantages
@@ -65,10 +65,10 @@ def make_groups() -> list[PromptGroup]:
     return groups
 
 
-def make_head() -> list[Weighted]:
+def make_head() -> list[WeightedHead]:
     torch.manual_seed(2)
     asr = TokenAsr(CODES, width=16, heads=2, layers=1).double().requires_grad_(False).eval()
-    return [Weighted("token_asr", asr)]
+    return [WeightedHead("token_asr", asr)]
 
 
 def make(name: str, gumbel: str = "sampled", base: Any = Grpo) -> Any:
@@ -275,7 +275,7 @@ def toy_steps(base: Any, loss: Any, steps: int, fixed: int = 0) -> tuple[Any, li
 def test_diffro_raises_its_reward_where_the_length_is_given(toy, gumbel):
     """It has no gradient for the stop token."""
     base, asr = toy
-    _, logged = toy_steps(base, Diffro([Weighted("token_asr", asr)], TOY, gumbel=gumbel), steps=30, fixed=8)
+    _, logged = toy_steps(base, Diffro([WeightedHead("token_asr", asr)], TOY, gumbel=gumbel), steps=30, fixed=8)
     means = [sum(metrics["diffro_reward"] for metrics in part) / 10 for part in (logged[:10], logged[-10:])]
     assert means[1] > means[0] + 0.05
     assert logged[-1]["kl_codes"] > 0.01 and all(metrics["diffro_share"] == 1 for metrics in logged)
@@ -284,7 +284,7 @@ def test_diffro_raises_its_reward_where_the_length_is_given(toy, gumbel):
 def test_the_combination_speaks_more_clearly_to_a_listener_that_diffro_does_not_know(toy):
     base, asr = toy
     before = toy_scores(base, asr)
-    model, logged = toy_steps(base, Combined(Grpo(), Diffro([Weighted("token_asr", asr)], TOY)), steps=30)
+    model, logged = toy_steps(base, Combined(Grpo(), Diffro([WeightedHead("token_asr", asr)], TOY)), steps=30)
     after = toy_scores(model, asr)
     assert after[0] < 0.95 * before[0] and after[1] < 0.95 * before[1]
     means = [sum(metrics["diffro_reward"] for metrics in part) / 10 for part in (logged[:10], logged[-10:])]

@@ -6,10 +6,8 @@ from typing import Any
 
 import torch
 
-from arl.errors import ArlError
-from arl.losses.heads import Weighted
+from arl.losses.heads import WeightedHead
 from arl.models.token_asr.model import digest, load, read_config
-from arl.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -23,12 +21,9 @@ class TokenAsrHead:
     def fingerprint(self) -> list[Any]:
         return [self.name, self.weight, digest(self.path)]
 
-    def load(self, device: torch.device) -> Weighted:
-        return Weighted(self.name, load(self.path).to(device), self.weight)
+    def load(self, device: torch.device) -> WeightedHead:
+        return WeightedHead(self.name, load(self.path).to(device), self.weight)
 
-    def check(self, policy: Policy) -> None:
-        """ArlError where the recogniser reads another number of codes than the policy speaks."""
-        found, wanted = read_config(self.path)["shape"].get("codes"), policy.acoustic[1]
-        if found != wanted:
-            raise ArlError(f"{self.path}: a recogniser of {found} codes, but {policy.path} speaks {wanted}: "
-                           "train one on this policy's codes")  # fmt: skip
+    @property
+    def n_codes(self) -> int:
+        return int(read_config(self.path)["shape"].get("codes", 0))

@@ -1,0 +1,47 @@
+"""What one `arl update` is told: every flag that changes its result, as one frozen record. Imports no torch.
+
+UpdateSettings(loss="dapo", lr=1e-5, epochs=2).to_json()
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from arl.losses.settings import LossSettings
+
+ScheduleKind = Literal["constant", "cosine"]
+Autocast = Literal["none", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class UpdateSettings(LossSettings):
+    """The fields are named as the flags, which arl/cli/update.py explains."""
+
+    epochs: int = 1
+    gather: int = 0
+    allow_stale: bool = False
+    train_projector: bool = False
+    ctc: float = 0.0
+    lr: float = 1e-6
+    warmup: int = 0
+    schedule: ScheduleKind = "constant"
+    total_steps: int = 0
+    max_steps: int = 0
+    weight_decay: float = 0.0
+    max_norm: float = 1.0
+    fresh_optimizer: bool = False
+    tokens: int = 0
+    autocast: Autocast = "none"
+    checkpointing: bool = False
+    offload: bool = False
+    compile: bool = False
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As the record has it and the fingerprint hashes it.
+
+        Policies are recognised by these bytes, so they must not change: a field that is added later has to be left out
+        while it has its default.
+        """
+        found = asdict(self)
+        acoustic: dict[str, Any] = found.pop("acoustic") or {}
+        return found | acoustic

@@ -1,0 +1,77 @@
+"""`arl update` as one call: the flags are checked, then the job is trained, unless its result is there already.
+
+    update_policy(UpdateSettings(loss="dapo"), ["emb", "rollout", "reward"], Path("policy"), out=Path("next"))
+
+Left out: the flags themselves (arl/cli/update.py), and what lies above the trainer: the command hands in the
+recogniser of acoustic tokens and the loader of a family's frontend.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from arl.errors import UsageError
+from arl.losses.heads import HeadSpec
+from arl.losses.registry import find_loss, with_own_clips
+from arl.policy import Policy
+from arl.runtime.console import note
+from arl.runtime.stage import default_out
+from arl.shards.paths import joined_shards
+from arl.train.checks import acoustic_heads, check_settings, reference_policy
+from arl.train.job import LoadFrontend, UpdateJob
+from arl.train.run import train
+from arl.train.settings import UpdateSettings
+
+
+def update_policy(
+    settings: UpdateSettings,
+    shards: Sequence[str],
+    policy: Path | None,
+    *,
+    out: Path | None = None,
+    reference: Path | None = None,
+    token_asr: HeadSpec | None = None,
+    heads: Sequence[str] = (),
+    frontend_loader: Callable[[Policy], LoadFrontend] | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    save_every: int = 0,
+    force: bool = False,
+) -> None:
+    """Makes the next policy. settings.acoustic: its `heads` are filled in, and another loss has none.
+
+    reference: of the KL (default: the policy at step 0). heads: as `--head` has them. frontend_loader: what reads the
+    frontend of a policy, whose projector is to be trained. save_every: steps between checkpoints; 0: none. force: also
+    where `out` already is the result. UsageError and ArlError as arl/train/checks.py says.
+    """
+    if policy is None:
+        raise UsageError("arl update needs --policy (or ARL_POLICY)")
+    start = Policy.open(policy)
+    check_settings(settings, start)
+    specs = acoustic_heads(settings, start, token_asr, heads)
+    job = UpdateJob(
+        start=start,
+        reference=reference_policy(start, reference) if needs_reference(settings) else None,
+        shards=joined_shards(shards),
+        out=out or default_out("update", shards),
+        settings=resolved(settings, specs),
+        heads=specs,
+        load_frontend=frontend_loader(start) if frontend_loader and settings.train_projector else None,
+    )
+    if not force and job.is_done():
+        note(f"update: {job.out} is already made from these inputs (-f redoes it)")
+    else:
+        train(job, device, threads, save_every)
+
+
+def needs_reference(settings: UpdateSettings) -> bool:
+    """Whether the loss has a KL to a reference policy."""
+    return settings.beta > 0 and find_loss(settings.loss).trains_on != "transcripts"
+
+
+def resolved(settings: UpdateSettings, heads: Sequence[HeadSpec]) -> UpdateSettings:
+    """The settings as they are recorded: with the loss's own clips, and with the heads where it has some."""
+    settings = with_own_clips(settings)
+    if settings.acoustic is None or not heads:
+        return replace(settings, acoustic=None)
+    return replace(settings, acoustic=replace(settings.acoustic, heads=tuple(spec.fingerprint() for spec in heads)))
