@@ -153,7 +153,7 @@ def make_learner(shape: Shape, device: str) -> Any:
     """A learner of random weights. The 7B gets every memory lever that the learner has."""
     from arl.policy import Policy
     from arl.train.learner import Learner
-    from arl.train.optimizer import Schedule
+    from arl.train.schedule import Schedule
     from arl.train.step import Compute
 
     dtype = "float32" if device == "cpu" else "bfloat16"

@@ -28,7 +28,7 @@ from arl.train.data import Batch
 from arl.train.groups import PromptGroup
 from arl.train.learner import Learner
 from arl.train.load import load_llm
-from arl.train.optimizer import Schedule
+from arl.train.schedule import Schedule
 from arl.train.step import Compute, policy_backward
 from benchmarks.measure import Figures, Stopwatch
 

@@ -25,15 +25,19 @@ def draw(counts: Sequence[int], seeds: Sequence[int], log_probs: Tensor) -> Tens
     for count, seed in zip(counts, seeds, strict=True):
         generator = torch.Generator(log_probs.device).manual_seed(seed)
         pieces.append(log_probs.new_empty(count, log_probs.shape[1] + 1).exponential_(generator=generator))
+    # −log of an exponential variable is a Gumbel variable
     return -torch.cat(pieces).clamp_min(torch.finfo(log_probs.dtype).tiny).log()
 
 
 @torch.no_grad()
 def conditioned(log_probs: Tensor, codes: Tensor, drawn: Tensor) -> Tensor:
     """Noise [M, C] with which log_probs [M, C] (normalised) have their maximum at codes int64 [M]. drawn [M, C + 1]."""
-    top, others = drawn[:, :1], log_probs + drawn[:, 1:]
-    below = -torch.logaddexp(-top, -others)
-    return below.scatter(1, codes[:, None], top) - log_probs
+    # a normalised distribution's perturbed log-probabilities have a standard Gumbel variable as their maximum
+    top = drawn[:, :1]  # [M, 1]: that maximum, log p + noise of the sampled code
+    others = log_probs + drawn[:, 1:]  # [M, C]: log p + noise of each code as if nothing were known
+    # given that it stays below `top`, a Gumbel variable g is −log(e^−top + e^−g): its distribution cut off at top
+    below = -torch.logaddexp(-top, -others)  # [M, C]
+    return below.scatter(1, codes[:, None], top) - log_probs  # log p + noise, minus log p
 
 
 def soften(log_probs: Tensor, noise: Tensor, tau: float) -> Tensor:
@@ -43,5 +47,5 @@ def soften(log_probs: Tensor, noise: Tensor, tau: float) -> Tensor:
 
 def straight_through(log_probs: Tensor, noise: Tensor, codes: Tensor, tau: float) -> Tensor:
     """One-hots of codes [M, C], exactly, with the gradient of y."""
-    soft = soften(log_probs, noise, tau)
+    soft = soften(log_probs, noise, tau)  # y [M, C]
     return F.one_hot(codes, soft.shape[1]).to(soft) + (soft - soft.detach())

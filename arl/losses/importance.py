@@ -46,5 +46,5 @@ class Correction:
 
 
 def per_sequence(values: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Per token [N] → sums per hypothesis [S]."""
+    """Per token [N] → sums per hypothesis [hypotheses]."""
     return stack([piece.sum() for piece in values.split(list(sizes))])

@@ -55,20 +55,20 @@ class MicroBatch:
 
     @cached_property
     def sizes(self) -> Tensor:
-        """Tokens of each hypothesis, int64 [S]."""
+        """Tokens of each hypothesis, int64 [hypotheses]."""
         return torch.tensor([n for group in self.lengths for n in group], device=self.log_probs.device)
 
     @cached_property
     def is_token(self) -> Tensor:
-        """The tokens in a table of hypotheses, bool [S, longest]: sums along it keep their order on every device."""
+        """The tokens as a table, bool [hypotheses, longest]: sums along it keep their order on every device."""
         return torch.arange(int(self.sizes.max()), device=self.sizes.device) < self.sizes[:, None]
 
     def sums(self, values: Tensor) -> Tensor:
-        """Per token [N] → per hypothesis [S]."""
+        """Per token [N] → sums per hypothesis [hypotheses]."""
         return values.new_zeros(self.is_token.shape).masked_scatter(self.is_token, values).sum(1)
 
     def on_tokens(self, values: Tensor) -> Tensor:
-        """Per hypothesis [S] → per token [N]."""
+        """Per hypothesis [hypotheses] → per token [N]."""
         return values[:, None].expand(self.is_token.shape).masked_select(self.is_token)
 
     def means(self, **values: Tensor) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """What a loss is told: the flags of `arl update` that change what is minimised. Imports no torch.
 
-LossSettings(loss="dapo", beta=0.0, clip_high=0.3)
+    LossSettings(loss="dapo", beta=0.0, clip_high=0.3)
+
+Left out: what the trainer alone is told (arl/train/settings.py).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,9 @@
 """What a loss's file states as `LOSS`: how it is made, what it trains on, which flags mean nothing to it.
 
-LOSS = LossSpec(Gspo)                                            # a dataclass whose fields are named as the flags
-LOSS = LossSpec(Mwer, refuses={"importance": NO_IMPORTANCE})     # a flag that would be ignored is refused
+    LOSS = LossSpec(Gspo)                                          # a dataclass whose fields are named as the flags
+    LOSS = LossSpec(Mwer, refuses={"importance": NO_IMPORTANCE})   # a flag that would be ignored is refused
+
+Left out: how a loss is found by its name (registry.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -64,24 +64,25 @@ class SharedPrompt(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, packing: Packing, scale: float | None) -> Tensor:
         flash = getattr(torch.ops.aten, FORWARD)
-        q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))  # [L, heads, D]
+        q, k, v = (t[0].transpose(0, 1) for t in (query, key, value))  # [L, heads, D], [L, kv heads, D] twice
         length, heads, width = q.shape
-        repeats = heads // k.shape[1]
+        repeats = heads // k.shape[1]  # query heads that share a key head
         out = q.new_empty(length + 1, heads, width)  # the last row takes what padding computes
         sums = q.new_empty(length + 1, heads, dtype=torch.float64 if q.dtype == torch.float64 else torch.float32)
+        # 1. every position of a group against its prompt: `sums` [L + 1, heads] is the log-sum-exp of its scores
         for start, end, stop in packing.groups:
-            keys = (shared(t[start:end], repeats) for t in (k, v))
+            keys = (shared(t[start:end], repeats) for t in (k, v))  # [repeats, kv heads, P, D] twice
+            # queries [repeats, kv heads, P + all R − 1, D]; part has their shape, log_sum is without D
             part, log_sum = flash(split(q[start:stop], repeats), *keys, 0.0, True, scale=scale)
             out[start:stop], sums[start:stop] = joined(part), joined(log_sum[..., None])[..., 0]
+        # 2. every response against itself, and the merge of both softmaxes
         for bucket in packing.buckets:
-            keys = (
-                bucket.gather(t).repeat_interleave(repeats, dim=1) if repeats > 1 else bucket.gather(t) for t in (k, v)
-            )
-            part, log_sum = flash(bucket.gather(q), *keys, 0.0, True, scale=scale)
-            before = bucket.gather(sums)
-            both = torch.logaddexp(before, log_sum)
-            merged = bucket.gather(out) * (before - both).exp_()[..., None] + part * (log_sum - both).exp_()[..., None]
-            bucket.scatter(out, merged.to(out.dtype))
+            own_q, own_k, own_v = bucket.gather(q), *(repeated(bucket.gather(t), repeats) for t in (k, v))
+            part, log_sum = flash(own_q, own_k, own_v, 0.0, True, scale=scale)  # [n, heads, S, D], [n, heads, S]
+            before = bucket.gather(sums)  # [n, heads, S]: of the prompt
+            both = torch.logaddexp(before, log_sum)  # [n, heads, S]: of prompt and response
+            of_prompt, of_own = (before - both).exp_()[..., None], (log_sum - both).exp_()[..., None]  # sum to one
+            bucket.scatter(out, (bucket.gather(out) * of_prompt + part * of_own).to(out.dtype))
             bucket.scatter(sums, both)
         ctx.save_for_backward(query, key, value, out, sums)
         ctx.packing, ctx.scale = packing, scale
@@ -92,24 +93,22 @@ class SharedPrompt(torch.autograd.Function):
         flash = getattr(torch.ops.aten, BACKWARD)
         query, key, value, out, sums = ctx.saved_tensors
         packing, scale = ctx.packing, ctx.scale
-        g, q, k, v = (gradient[0], *(t[0].transpose(0, 1) for t in (query, key, value)))  # [L, heads, D]
+        g, q, k, v = (gradient[0], *(t[0].transpose(0, 1) for t in (query, key, value)))  # [L, heads or kv heads, D]
         repeats = q.shape[1] // k.shape[1]
-        to_query, to_key, to_value = (t.new_empty(len(t) + 1, *t.shape[1:]) for t in (q, k, v))
+        to_query, to_key, to_value = (t.new_empty(len(t) + 1, *t.shape[1:]) for t in (q, k, v))  # [L + 1, …, D]
+        # the merged `out` and `sums` make flash's softmax that of the whole row, so each call's gradients just add up
         for start, end, stop in packing.groups:
-            keys = (shared(t[start:end], repeats) for t in (k, v))
-            slope, mine, o, s = (split(t[start:stop], repeats) for t in (g, q, out, sums[..., None]))
-            parts = flash(slope, mine, *keys, o, s[..., 0], 0.0, True, scale=scale)
+            keys = (shared(t[start:end], repeats) for t in (k, v))  # [repeats, kv heads, P, D] twice
+            slope, own_q, o, s = (split(t[start:stop], repeats) for t in (g, q, out, sums[..., None]))
+            parts = flash(slope, own_q, *keys, o, s[..., 0], 0.0, True, scale=scale)  # of query, key, value
             to_query[start:stop] = joined(parts[0])
             to_key[start:end], to_value[start:end] = (part.sum(0).transpose(0, 1) for part in parts[1:])
         for bucket in packing.buckets:
-            keys = (
-                bucket.gather(t).repeat_interleave(repeats, dim=1) if repeats > 1 else bucket.gather(t) for t in (k, v)
-            )
-            slope = bucket.gather(g) if bucket.is_real is None else bucket.gather(g) * bucket.is_real
-            parts = flash(
-                slope, bucket.gather(q), *keys, bucket.gather(out), bucket.gather(sums), 0.0, True, scale=scale
-            )
-            bucket.scatter(to_query, bucket.gather(to_query).add_(parts[0]))
+            own_q, own_k, own_v = bucket.gather(q), *(repeated(bucket.gather(t), repeats) for t in (k, v))
+            slope, o, s = (bucket.gather(t) for t in (g, out, sums))  # [n, heads, S, D] twice, [n, heads, S]
+            slope = slope if bucket.is_real is None else slope * bucket.is_real  # padding has no gradient
+            parts = flash(slope, own_q, own_k, own_v, o, s, 0.0, True, scale=scale)  # each [n, heads, S, D]
+            bucket.scatter(to_query, bucket.gather(to_query).add_(parts[0]))  # to that of the prompt's call
             for rows, part in zip((to_key, to_value), parts[1:], strict=True):
                 bucket.scatter(rows, part.unflatten(1, (-1, repeats)).sum(2) if repeats > 1 else part)
         return *(t[:-1].transpose(0, 1)[None] for t in (to_query, to_key, to_value)), None, None
@@ -130,6 +129,11 @@ def shared(rows: Tensor, repeats: int) -> Tensor:
     return rows.transpose(0, 1).expand(repeats, -1, -1, -1)
 
 
+def repeated(rows: Tensor, repeats: int) -> Tensor:
+    """Keys or values [n, kv heads, S, D] → [n, heads, S, D]."""
+    return rows.repeat_interleave(repeats, dim=1) if repeats > 1 else rows
+
+
 @lru_cache(maxsize=1)
 def has_flash() -> bool:
     """Whether torch's private CPU kernels are there and compute what is needed of them: tried once, on a small case."""
@@ -138,17 +142,17 @@ def has_flash() -> bool:
     generator = torch.Generator().manual_seed(0)
     packing = Packing([(7, [3, 40, 1, 0, 2]), (33, [5])])
     length = packing.groups[-1][2]
-    shapes = (1, 4, length, 8), (1, 2, length, 8), (1, 2, length, 8)
+    shapes = (1, 4, length, 8), (1, 2, length, 8), (1, 2, length, 8)  # [1, heads or kv heads, L, D]
     leaves = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
     weight = torch.randn(1, length, 4, 8, generator=generator, dtype=torch.float64)
-    place = torch.arange(length)
-    mask = packing.sees(None, None, place[:, None], place[None])
+    index = torch.arange(length)
+    mask = packing.sees(None, None, index[:, None], index[None])  # [L, L]
     try:
         with torch.enable_grad():
             found = SharedPrompt.apply(*leaves, packing, 0.3)
             slopes = torch.autograd.grad((weight * found).sum(), leaves)
             key, value = (leaf.repeat_interleave(2, dim=1) for leaf in leaves[1:])
-            scores = (0.3 * leaves[0] @ key.transpose(-1, -2)).masked_fill(~mask, -torch.inf)
+            scores = (0.3 * leaves[0] @ key.transpose(-1, -2)).masked_fill(~mask, -torch.inf)  # [1, heads, L, L]
             expected = (scores.softmax(-1) @ value).transpose(1, 2)
             wanted = torch.autograd.grad((weight * expected).sum(), leaves)
     except (RuntimeError, TypeError):

@@ -19,11 +19,13 @@ from arl.losses.micro_batch import Loss
 from arl.policy import Policy, link_tree, write_policy
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.offload import sleep
+from arl.train.checkpoint import load_state, restore, save_state, state_tensors
 from arl.train.data import Batch
 from arl.train.groups import PromptGroup
-from arl.train.optimizer import Schedule, load_state, make_adamw, restore, save_state, state_tensors
+from arl.train.optimizer import make_adamw
 from arl.train.probe import make_probe
 from arl.train.projector import Frontend, augment, ctc_loss
+from arl.train.schedule import Schedule
 from arl.train.shared_prefix import self_check
 from arl.train.step import Compute, apply_gradient, policy_backward, sft_backward
 

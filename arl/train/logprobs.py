@@ -48,11 +48,11 @@ class ChunkedLogProb(torch.autograd.Function):
         log_sums, entropies = torch.empty_like(log_probs), torch.empty_like(log_probs)
         for start in range(0, len(target), chunk):
             part = slice(start, start + chunk)
-            logits = scaled_logits(hidden[part], weight, bias, temperature, dtype)
+            logits = scaled_logits(hidden[part], weight, bias, temperature, dtype)  # [chunk, V]
             log_sums[part] = logits.logsumexp(-1)
             log_probs[part] = logits.gather(-1, target[part, None]).squeeze(-1) - log_sums[part]
-            probs = (logits - log_sums[part, None]).exp_()
-            entropies[part] = log_sums[part] - torch.linalg.vecdot(probs, logits)
+            probs = (logits - log_sums[part, None]).exp_()  # [chunk, V]
+            entropies[part] = log_sums[part] - torch.linalg.vecdot(probs, logits)  # −Σ p·log p = log Z − Σ p·logit
         ctx.save_for_backward(hidden, weight, bias, target, log_sums)
         ctx.temperature, ctx.chunk = temperature, chunk
         ctx.mark_non_differentiable(entropies)
@@ -68,8 +68,8 @@ class ChunkedLogProb(torch.autograd.Function):
         for start in range(0, len(target), ctx.chunk):
             part = slice(start, start + ctx.chunk)
             logits = scaled_logits(hidden[part], weight, bias, ctx.temperature, dtype)
-            scaled = gradient[part] / ctx.temperature
-            # d log p / d logits = onehot − softmax, times the incoming gradient
+            scaled = gradient[part] / ctx.temperature  # [chunk]
+            # d log p / d logits = onehot − softmax, times the incoming gradient: [chunk, V]
             slope = logits.sub_(log_sums[part, None]).exp_().mul_(-scaled[:, None])
             slope.scatter_add_(1, target[part, None], scaled[:, None])
             if to_hidden is not None:
@@ -113,7 +113,7 @@ def codebook_log_probs(
     """log-softmax over the codebook's slice of the logits at those of the positions [N] that hold a code, [M, C]."""
     codes = slice(codebook.first, codebook.first + codebook.size)
     own_bias = None if bias is None else bias[codes]
-    at = hidden[codebook.is_code(target)]
+    at = hidden[codebook.is_code(target)]  # [M, H]
     return scaled_logits(at, weight[codes], own_bias, temperature, working_dtype(weight.dtype)).log_softmax(-1)
 
 
@@ -123,6 +123,7 @@ def stop_probability(
     log_probs: Tensor,
 ) -> Tensor:  # fmt: skip
     """p(stop) at each position [N]: from the logits of two tokens and the log-probability of one of them."""
+    # log p(stop) − log p(target) = (logit of stop − logit of the target) / T: no other logit is needed
     difference = torch.linalg.vecdot((weight[codebook.stop] - weight[target]).to(log_probs), hidden.to(log_probs))
     if bias is not None:
         difference = difference + (bias[codebook.stop] - bias[target])

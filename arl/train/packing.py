@@ -98,12 +98,12 @@ class Packing:
     @cached_property
     def bounds(self) -> tuple[Tensor, Tensor, Tensor]:
         """Per position int64 [L]: start of its group, end of its prompt, start of its own segment."""
-        rows, own = torch.tensor(self.groups), []
+        rows, own = torch.tensor(self.groups), []  # rows [B, 3]: start, end of the prompt, end
         for (start, _, _), (prompt, lengths) in zip(self.groups, self.lengths, strict=True):
-            sizes = torch.tensor([prompt, *lengths])
-            own.append(start + (sizes.cumsum(0) - sizes).repeat_interleave(sizes))
-        sizes = rows[:, 2] - rows[:, 0]
-        starts, ends = (rows[:, column].repeat_interleave(sizes) for column in (0, 1))
+            sizes = torch.tensor([prompt, *lengths])  # [1 + G] positions of each segment
+            own.append(start + (sizes.cumsum(0) - sizes).repeat_interleave(sizes))  # where each one's segment starts
+        sizes = rows[:, 2] - rows[:, 0]  # [B] positions of each group
+        starts, ends = (rows[:, column].repeat_interleave(sizes) for column in (0, 1))  # each [L]
         return starts.to(self.device), ends.to(self.device), torch.cat(own).to(self.device)
 
     @cached_property
@@ -114,16 +114,20 @@ class Packing:
         starts, ends, own = self.bounds
         length = len(own)
         n_blocks = -(-length // BLOCK)
-        query = torch.arange(length, device=self.device)[:, None]
-        first = BLOCK * torch.arange(n_blocks, device=self.device)
-        last = (first + BLOCK - 1).clamp(max=length - 1)
-        start, end, mine = starts[:, None], ends[:, None], own[:, None]
-        some = (first <= query) & ((last >= mine) | ((last >= start) & (first < end)))  # [L, blocks]
+        query = torch.arange(length, device=self.device)[:, None]  # [L, 1]
+        first = BLOCK * torch.arange(n_blocks, device=self.device)  # [blocks]: the first key of each
+        last = (first + BLOCK - 1).clamp(max=length - 1)  # [blocks]: its last key
+        start, end, mine = starts[:, None], ends[:, None], own[:, None]  # each [L, 1]
+        # whether a query sees some key of a block, or every one: `sees` for a range of keys, [L, blocks]
+        some = (first <= query) & ((last >= mine) | ((last >= start) & (first < end)))
         every = (last <= query) & ((first >= mine) | ((first >= start) & (last < end)))
         every &= first + BLOCK <= length  # a block beyond the row's end is never taken as whole
+        # the same for a block of queries, [blocks, blocks]
         pad = n_blocks * BLOCK - length
         some = torch.nn.functional.pad(some, (0, 0, 0, pad)).view(n_blocks, BLOCK, n_blocks).any(1)
         every = torch.nn.functional.pad(every, (0, 0, 0, pad)).view(n_blocks, BLOCK, n_blocks).all(1)
+        # FlexAttention's form: per block of queries which key blocks, and how many; those that are seen in part need
+        # the mask function, full ones do not. int32 [1, 1, blocks, blocks] and [1, 1, blocks]
         partial, full = (ordered(blocks)[None, None] for blocks in (some & ~every, every))
         counts = [blocks.sum(-1, dtype=torch.int32)[None, None] for blocks in (some & ~every, every)]
         return BlockMask.from_kv_blocks(

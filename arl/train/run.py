@@ -25,7 +25,7 @@ from arl.runtime.stage import Phases, peak_memory_mb
 from arl.train import load
 from arl.train.job import UpdateJob, is_current
 from arl.train.learner import Learner
-from arl.train.optimizer import Schedule
+from arl.train.schedule import Schedule
 from arl.train.step import Compute
 from arl.train.steps import step_order, steps
 

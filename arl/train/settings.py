@@ -1,6 +1,8 @@
 """What one `arl update` is told: every flag that changes its result, as one frozen record. Imports no torch.
 
-UpdateSettings(loss="dapo", lr=1e-5, epochs=2).to_json()
+    UpdateSettings(loss="dapo", lr=1e-5, epochs=2).to_json()
+
+Left out: where it runs (device, threads) and what only saves work (checkpoints), which change no result.
 """
 
 from dataclasses import asdict, dataclass

@@ -70,38 +70,40 @@ def lay_out(model: nn.Module, groups: Sequence[PromptGroup], audio_token_id: int
     embedding = model.get_input_embeddings()
     device = embedding.weight.device
     sizes = [group.row_length for group in groups]
-    width = sum(sizes) if packed else max(sizes)
+    width = sum(sizes) if packed else max(sizes)  # L
     n_rows = 1 if packed else len(groups)
     starts = [0, *torch.tensor(sizes).cumsum(0).tolist()] if packed else [width * row for row in range(n_rows)]
-    segment = torch.full((n_rows * width,), -1)
+    segment = torch.full((n_rows * width,), -1)  # this and all indices: into the rows one after the other, [B·L]
     position = torch.zeros(n_rows * width, dtype=torch.long)
-    texts, text_places, clips, clip_places, predictors = [], [], [], [], []
+    texts, text_index, clips, clip_index, predictors = [], [], [], [], []
     for group, start in zip(groups, starts, strict=False):
         is_audio = check_clips(group, audio_token_id, embedding.weight.shape[1])
         p, clip_lengths = group.prompt_length, torch.tensor([len(clip) for clip in group.clips], dtype=torch.long)
-        spread = torch.ones_like(group.prompt).masked_scatter_(is_audio, clip_lengths)
-        is_clip = is_audio.repeat_interleave(spread)
-        inputs = torch.tensor([len(response) - 1 for response in group.responses])
-        offsets = p + inputs.cumsum(0) - inputs  # of each response in the row
-        number = torch.arange(1, len(inputs) + 1).repeat_interleave(inputs)
-        place = start + torch.arange(group.row_length)
-        segment[place] = torch.cat([torch.zeros(p, dtype=torch.long), number])
-        position[place[:p]] = torch.arange(p)
-        position[place[p:]] = place[p:] - start - (offsets - p).repeat_interleave(inputs)
+        n_positions = torch.ones_like(group.prompt).masked_scatter_(is_audio, clip_lengths)  # of each prompt token
+        is_clip = is_audio.repeat_interleave(n_positions)  # [P]
+        inputs = torch.tensor([len(response) - 1 for response in group.responses])  # [G]: without the last token
+        offsets = p + inputs.cumsum(0) - inputs  # [G]: where each response begins, from the row's start
+        number = torch.arange(1, len(inputs) + 1).repeat_interleave(inputs)  # 1 … G at the responses' positions
+        index = start + torch.arange(group.row_length)  # where the group's positions lie
+        segment[index] = torch.cat([torch.zeros(p, dtype=torch.long), number])
+        position[index[:p]] = torch.arange(p)
+        position[index[p:]] = index[p:] - start - (offsets - p).repeat_interleave(inputs)  # each begins at P again
         texts += [group.prompt[~is_audio], *(response[:-1] for response in group.responses)]
-        text_places += [place[:p][~is_clip], place[p:]]
+        text_index += [index[:p][~is_clip], index[p:]]
         clips += group.clips
-        clip_places.append(place[:p][is_clip])
-        ends = (inputs + 1).cumsum(0)
-        predictor = torch.arange(start - 1, start - 1 + int(ends[-1])) + (
-            offsets - (ends - inputs - 1)
-        ).repeat_interleave(inputs + 1)
-        predictor[ends - inputs - 1] = start + p - 1  # the first token of each response is predicted by the prompt
+        clip_index.append(index[:p][is_clip])
+        ends = (inputs + 1).cumsum(0)  # [G]: of each response among the group's response tokens, the last ones included
+        firsts = ends - inputs - 1  # [G]: its first token there
+        # the t-th token of a response is predicted by its (t − 1)-th, which lies at offset + t − 1
+        predictor = torch.arange(start - 1, start - 1 + int(ends[-1])) + (offsets - firsts).repeat_interleave(
+            inputs + 1
+        )
+        predictor[firsts] = start + p - 1  # the first token of each response is predicted by the prompt
         predictors.append(predictor)
-    rows = embedding(torch.cat(texts).to(device))
-    embeds = rows.new_zeros(n_rows * width, rows.shape[1]).index_copy(0, torch.cat(text_places).to(device), rows)
+    rows = embedding(torch.cat(texts).to(device))  # [text positions, H]
+    embeds = rows.new_zeros(n_rows * width, rows.shape[1]).index_copy(0, torch.cat(text_index).to(device), rows)
     if clips:
-        embeds = embeds.index_copy(0, torch.cat(clip_places).to(device), torch.cat([clip.to(rows) for clip in clips]))
+        embeds = embeds.index_copy(0, torch.cat(clip_index).to(device), torch.cat([clip.to(rows) for clip in clips]))
     lengths = [(group.prompt_length, [len(response) - 1 for response in group.responses]) for group in groups]
     return Rows(
         embeds=embeds.view(n_rows, width, -1),
@@ -122,14 +124,15 @@ def attention_masks(rows: Rows, config: Any) -> Any:
     if int(rows.segment.max()) <= 1 and kinds == {"full_attention"}:
         return None
     length = rows.segment.shape[1]
-    order = torch.arange(length, device=rows.segment.device)
-    query, key = rows.segment[:, :, None], rows.segment[:, None, :]
-    causal = order[None, :, None] >= order[None, None, :]
+    order = torch.arange(length, device=rows.segment.device)  # [L]
+    query, key = rows.segment[:, :, None], rows.segment[:, None, :]  # [B, L, 1], [B, 1, L]
+    causal = order[None, :, None] >= order[None, None, :]  # [1, L, L]
+    # what is before it, in its prompt (segment 0) or its own response: [B, L, L]
     # a padding position sees only itself: an empty softmax row would be NaN
     full = causal & ((key == 0) | (key == query)) & ((key >= 0) | (order[:, None] == order[None, :]))
     if "sliding_attention" not in kinds:
         return full[:, None]
-    distance = rows.position[:, :, None] - rows.position[:, None, :]  # in positions, not in places of the row
+    distance = rows.position[:, :, None] - rows.position[:, None, :]  # in positions, not along the row: [B, L, L]
     sliding = full & (distance < config.sliding_window)
     if not getattr(config, "layer_types", None):  # such decoders take one mask for all layers
         return sliding[:, None]
@@ -150,7 +153,7 @@ def shared_log_probs(
         mask = attention_masks(rows, model.config)
         extra = {} if mask is None else {"attention_mask": mask}
     hidden = decoder(inputs_embeds=rows.embeds, position_ids=rows.position, use_cache=False, **extra).last_hidden_state
-    predicting = hidden.flatten(0, 1).index_select(0, rows.predictor)
+    predicting = hidden.flatten(0, 1).index_select(0, rows.predictor)  # [B, L, H] → [N, H]
     return response_scores(model, predicting, rows.target, temperature, chunk, codebook)
 
 
@@ -161,10 +164,10 @@ def per_row_log_probs(
     scores = []
     for group in groups:
         for response in group.responses:
-            prompt = embed_prompt(model.get_input_embeddings(), group, audio_token_id)
-            target = response.to(prompt.device)
-            row = torch.cat([prompt, model.get_input_embeddings()(target[:-1])])[None]
-            logits = model(inputs_embeds=row, use_cache=False).logits[0, len(prompt) - 1 :]
+            prompt = embed_prompt(model.get_input_embeddings(), group, audio_token_id)  # [P, H]
+            target = response.to(prompt.device)  # [R]
+            row = torch.cat([prompt, model.get_input_embeddings()(target[:-1])])[None]  # [1, P + R − 1, H]
+            logits = model(inputs_embeds=row, use_cache=False).logits[0, len(prompt) - 1 :]  # [R, V]
             if logits.dtype != torch.float64:
                 logits = logits.float()
             scores.append((logits / temperature).log_softmax(-1).gather(-1, target[:, None]).squeeze(-1))

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from arl.errors import ArlError
-from arl.train.optimizer import Schedule, gradient_of, load_state, make_adamw, save_state
+from arl.train.checkpoint import load_state, save_state
+from arl.train.optimizer import gradient_of, make_adamw
+from arl.train.schedule import Schedule
 from arl.train.step import apply_gradient
 
 Named = dict[str, torch.nn.Parameter]

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arl.losses import ON_SPEECH
 from arl.losses.acoustic import Codebook
 from arl.losses.combined import Combined
 from arl.losses.dapo import Dapo
@@ -19,6 +18,7 @@ from arl.losses.diffro import Diffro
 from arl.losses.grpo import Grpo
 from arl.losses.gumbel import conditioned, draw
 from arl.losses.heads import WeightedHead
+from arl.losses.registry import losses_on
 from arl.models.token_asr.model import TokenAsr
 from arl.models.token_asr.train import Recipe, train_token_asr
 from arl.rewards.advantages import advantages
@@ -147,7 +147,7 @@ def test_combined_is_the_base_and_diffro_on_the_better_ones(in_float64, base):
         assert 0 < n < 8
 
 
-@pytest.mark.parametrize("name", ON_SPEECH)
+@pytest.mark.parametrize("name", losses_on("acoustic rollouts"))
 @pytest.mark.parametrize("flags", [{"offload": True}, {"checkpointing": True}])
 def test_how_it_is_computed_changes_nothing(in_float64, name, flags):
     model, reference, groups = make_decoder(seed=0), make_decoder(seed=1), make_groups()

@@ -14,7 +14,7 @@ from arl.models.qwen2_flow.codec import CTC_RATE, Codec
 from arl.models.qwen2_flow.mel import FRAMES_PER_CODE
 from arl.models.token_asr.letters import labels, spell
 from arl.runtime.console import progress
-from arl.train.optimizer import Schedule
+from arl.train.schedule import Schedule
 
 MEL_WEIGHT = 1.0
 FRAMES_PER_BATCH = 2400  # codes, padding included

@@ -24,7 +24,7 @@ from arl.models.qwen2_flow.flow import SIGMA, Flow, FlowConfig
 from arl.models.qwen2_flow.mel import CODE_SAMPLES, FRAMES_PER_CODE, log_mel
 from arl.models.qwen2_flow.vocoder import Vocos, VocosConfig
 from arl.runtime.console import progress
-from arl.train.optimizer import Schedule
+from arl.train.schedule import Schedule
 
 M = TypeVar("M", bound=nn.Module)
 Pair = tuple[Tensor, Tensor, Tensor]  # codes int64 [n], speaker float32 [S], log-mel float32 [2 n, 80]

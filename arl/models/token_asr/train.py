@@ -23,7 +23,7 @@ from arl.models.token_asr.model import TokenAsr, ctc_losses, fewest_codes, pad
 from arl.runtime.console import progress
 from arl.text.letters import spoken
 from arl.text.wer import Errors, word_errors
-from arl.train.optimizer import Schedule
+from arl.train.schedule import Schedule
 
 Pair = tuple[list[int], str]  # codes, text
 WARM_UP = 0.1  # of the steps
