@@ -171,7 +171,7 @@ def test_what_is_wrong_is_one_line(start, shards, asr, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(UsageError, match="--loss diffro needs --token-asr DIR .* or --head FILE.py:CLASS"):
         made(shards, start, out, loss="diffro")
-    with pytest.raises(UsageError, match="--token-asr and --head belong to --loss diffro and combined"):
+    with pytest.raises(UsageError, match="--token-asr and --head belong to --loss combined and diffro"):
         made(shards, start, out, loss="grpo", token_asr=asr)
     with pytest.raises(UsageError, match="trains speech synthesis: .* has no acoustic tokens"):
         made(shards, Policy.open(make_tiny_policy(tmp_path / "asr-policy")), out, loss="diffro", token_asr=asr)
