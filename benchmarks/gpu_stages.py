@@ -67,6 +67,7 @@ def rollout(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> d
     from arl.engine import server
     from arl.engine.client import Engine
     from arl.engine.generate import hypothesis_seeds
+    from arl.engine.served_model import ServedModel
     from arl.policy import Policy
     from arl.shards import columns
     from arl.shards.reader import read_shard
@@ -99,7 +100,7 @@ def rollout(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> d
         generated = asyncio.run(everything())
         seconds = time.monotonic() - start
         opened = Policy.open(policy)
-        sync_s = wall(lambda: engine.update_weights(opened.llm_dir, opened.version), device)
+        sync_s = wall(lambda: engine.update_weights(ServedModel.of(opened)), device)
     finally:
         server.stop(folder / "engine")
     return {"seconds": seconds, "tokens_per_s": generated / seconds, "start_s": started_s, "sync_s": sync_s}

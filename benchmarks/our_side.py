@@ -20,6 +20,7 @@ from arl.engine import server
 from arl.engine.client import Engine
 from arl.engine.client import Group as Rolled
 from arl.engine.generate import hypothesis_seeds
+from arl.engine.served_model import ServedModel
 from arl.engine.session import prove
 from arl.losses.grpo import Grpo
 from arl.policy import Policy
@@ -67,7 +68,7 @@ class OurSide:
                 policy = self.learner.save(out, self.steps, {})
             with Stopwatch(engine) as sync:
                 policy.verify()
-                self.engine.update_weights(policy.llm_dir, policy.version)
+                self.engine.update_weights(ServedModel.of(policy))
                 prove(self.engine, policy, 0.0)
         parts = {"generation": generation, "update": update, "save": save, "sync": sync}
         return whole.figures | {f"{name}_{k}": v for name, part in parts.items() for k, v in part.figures.items()}

@@ -65,8 +65,7 @@ def status(warm: Folder = None, json: options.Json = False) -> None:
     Example: arl warm status --json
     """
     from arl.runtime.lease import read_lease
-    from arl.runtime.warm.start import ask
-    from arl.runtime.warm.state import read_worker
+    from arl.runtime.warm.start import ask, read_worker
 
     folder = folder_of(warm)
     rows = []

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from arl.engine.connection import Connection, EngineGone, Refused
-from arl.engine.load import Load, Metrics
+from arl.engine.queue import Metrics, Queue
+from arl.engine.served_model import STRUCTURE_FILE, ServedModel
 from arl.engine.state import EngineInfo, last_info, record_awake, record_served
-from arl.engine.weights import MODEL_FILE, check_same
 from arl.errors import ArlError
 
 __all__ = ["Engine", "EngineGone", "Group", "GroupFailed", "Hypothesis", "Metrics"]
@@ -91,29 +91,29 @@ class Engine:
         """Token counts of this client so far."""
         return self._metrics
 
-    async def load(self) -> Load:
+    async def queue(self) -> Queue:
         """How many requests it works on and how many wait, now."""
-        return Load.of(await self._connection.get("/v1/loads"))
+        return Queue.of(await self._connection.get("/v1/loads"))
 
     def flush_cache(self) -> None:
         """Forget all cached prompts, as soon as no request runs. Refused if some still do after IDLE_S."""
         self._connection.call("POST", f"/flush_cache?timeout={IDLE_S}")
 
-    def update_weights(self, llm_dir: str | Path, version: str) -> None:
+    def update_weights(self, model: ServedModel) -> None:
         """Load another checkpoint of the same model, stamp its version and forget cached prompts.
 
         ArlError before anything is sent when it is not the same model: the engine keeps its weights. ArlError
         after a load that failed half-way: the engine's version is then "undefined", a good update repairs it.
         """
-        llm_dir = Path(llm_dir).absolute()
-        check_same(json.loads((self.state_dir / MODEL_FILE).read_text()), llm_dir)
-        body = {"model_path": str(llm_dir), "weight_version": version, "flush_cache": True}
+        model.check_same(json.loads((self.state_dir / STRUCTURE_FILE).read_text()))
+        llm_dir = model.llm_dir.absolute()
+        body = {"model_path": str(llm_dir), "weight_version": model.version, "flush_cache": True}
         try:
             self._connection.call("POST", "/update_weights_from_disk", body)
         except Refused as error:
             self._connection.call("POST", "/update_weight_version", {"new_version": UNDEFINED})
             raise ArlError(f"{llm_dir}: {error}; the engine is unusable until a good `arl sync`") from error
-        record_served(self.state_dir, str(llm_dir.parent), version)
+        record_served(self.state_dir, str(llm_dir.parent), model.version)
 
     def release(self) -> None:
         """Give the device's memory back: weights, cache and graphs. Running requests are aborted."""
@@ -122,19 +122,19 @@ class Engine:
         record_awake(self.state_dir, False)  # before: a crash in between means one resume too many, which is harmless
         self._connection.call("POST", "/release_memory_occupation", {})
 
-    def resume(self, llm_dir: str | Path, version: str) -> None:
-        """Take the memory again. Released weights are not kept, so they are loaded anew from `llm_dir`."""
+    def resume(self, model: ServedModel) -> None:
+        """Take the memory again. Released weights are not kept, so they are loaded anew from the model's folder."""
         self._connection.call("POST", "/resume_memory_occupation", {"tags": ["weights"]})
-        self.update_weights(llm_dir, version)
+        self.update_weights(model)
         self._connection.call("POST", "/resume_memory_occupation", {"tags": ["kv_cache", "cuda_graph"]})
         self._connection.call("POST", "/continue_generation", {})
         record_awake(self.state_dir, True)
 
-    def wake(self, llm_dir: str | Path, version: str) -> None:
-        """Take the memory again if it was released, with these weights. Call it under the device lease."""
+    def wake(self, model: ServedModel) -> None:
+        """Take the memory again if it was released, with this model's weights. Call it under the device lease."""
         info = last_info(self.state_dir)
         if info is not None and not info.awake:
-            self.resume(llm_dir, version)
+            self.resume(model)
 
     async def generate_group(
         self,
@@ -164,9 +164,9 @@ class Engine:
             answers = await self._generate({**prompt, "sampling_params": sampling, "return_logprob": True})
             costs = answers
         else:
-            fill = await self._generate({**prompt, "sampling_params": {"max_new_tokens": 0}})
+            prefill = await self._generate({**prompt, "sampling_params": {"max_new_tokens": 0}})
             answers = await self._generate(_repeat(prompt, sampling, seeds))
-            costs = fill + answers
+            costs = prefill + answers
         hypotheses = [self._hypothesis(answer) for answer in answers]
         self._metrics.groups += 1
         return Group(hypotheses, hypotheses[0].prompt_tokens, sum(_prefilled(answer["meta_info"]) for answer in costs))

@@ -12,17 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from arl.engine.platform import STARTED_BY_ARL
-from arl.engine.weights import read_config
-from arl.errors import ArlError, UsageError
-from arl.policy import Policy
+from arl.engine.served_model import ServedModel
+from arl.errors import UsageError
 from arl.runtime.openmp import PATIENT_THREADS
 
-ARCHITECTURES = {
-    "Qwen2ForCausalLM": "ArlQwen2ForCausalLM",
-    "Qwen3ForCausalLM": "ArlQwen3ForCausalLM",
-    "LlamaForCausalLM": "ArlLlamaForCausalLM",
-}
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 CPU_CACHE_BYTES = 1 << 30  # key/value cache on CPU; allocated lazily by the kernel
 CPU_CACHE_TOKENS = 131_072
 
@@ -56,34 +49,29 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def model_dtype(policy: Policy) -> str:
-    """The dtype of llm/config.json: the engine computes in what the trainer saves."""
-    config = read_config(policy.llm_dir)
-    dtype = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
-    if dtype not in _BYTES:
-        raise ArlError(f"{policy.llm_dir}/config.json: dtype {dtype!r} is none of {', '.join(_BYTES)}; set it")
-    return dtype
-
-
 def server_flags(
-    policy: Policy, device: str, port: int, max_total_tokens: int | None, mem_fraction: float | None
+    model: ServedModel,
+    audio_token_id: int,
+    device: str,
+    port: int,
+    max_total_tokens: int | None,
+    mem_fraction: float | None,
 ) -> list[str]:
-    """The command line of `python -m arl.engine.serve` for this policy."""
-    config = read_config(policy.llm_dir)
-    overrides = {"architectures": [_architecture(policy, config)], "audio_token_id": policy.audio_token_id}
+    """The command line of `python -m arl.engine.serve` for this model."""
+    overrides = {"architectures": [model.architecture], "audio_token_id": audio_token_id}
     flags: dict[str, Any] = {
-        "--model-path": policy.llm_dir.absolute(),
+        "--model-path": model.llm_dir.absolute(),
         "--host": "127.0.0.1",
         "--port": port,
         "--device": device.partition(":")[0],
         # `auto` would turn a float32 checkpoint into float16, and the log-probs would not be the trainer's.
-        "--dtype": model_dtype(policy),
-        "--weight-version": policy.version,
+        "--dtype": model.dtype,
+        "--weight-version": model.version,
         "--json-model-override-args": json.dumps(overrides),
         "--log-level-http": "warning",
     }
     if max_total_tokens is None and device == "cpu":
-        max_total_tokens = _cpu_tokens(config, model_dtype(policy))
+        max_total_tokens = _cpu_tokens(model)
     if max_total_tokens is not None:
         flags["--max-total-tokens"] = max_total_tokens
     if mem_fraction is not None:
@@ -123,18 +111,5 @@ def server_environment(device: str, temporary: Path) -> dict[str, str]:
     return environment
 
 
-def _architecture(policy: Policy, config: dict[str, Any]) -> str:
-    names = config.get("architectures") or [""]
-    if names[0] not in ARCHITECTURES:
-        raise ArlError(
-            f"{policy.llm_dir}/config.json: the engine serves {', '.join(ARCHITECTURES)}, not {names[0]!r}; "
-            "add a class to arl/engine/sglang_models/"
-        )
-    return ARCHITECTURES[names[0]]
-
-
-def _cpu_tokens(config: dict[str, Any], dtype: str) -> int:
-    heads = config["num_attention_heads"]
-    width = config.get("head_dim") or config["hidden_size"] // heads
-    per_token = 2 * config["num_hidden_layers"] * (config.get("num_key_value_heads") or heads) * width * _BYTES[dtype]
-    return max(4096, min(CPU_CACHE_TOKENS, CPU_CACHE_BYTES // per_token))
+def _cpu_tokens(model: ServedModel) -> int:
+    return max(4096, min(CPU_CACHE_TOKENS, CPU_CACHE_BYTES // model.cache_bytes_per_token))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from arl.engine.client import Engine, Group, GroupFailed
-from arl.engine.load import watched
+from arl.engine.queue import watched
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import Progress
@@ -61,7 +61,7 @@ def generate(
             bar.advance()
 
     async def everything() -> None:
-        async with client, watched(client.load, client.metrics()):
+        async with client, watched(client.queue, client.metrics()):
             await asyncio.gather(*map(answered, range(len(samples))))
 
     asyncio.run(everything())

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from arl.engine.platform import STARTED_BY_ARL
+from arl.engine.sglang_models import ARCHITECTURES
 
-ARCHITECTURES = ("ArlQwen2ForCausalLM", "ArlQwen3ForCausalLM", "ArlLlamaForCausalLM")
 _UPDATER = "sglang.srt.managers.scheduler_components.weight_updater.SchedulerWeightUpdaterManager"
 _SAMPLER = "sglang.srt.layers.sampler"
 
@@ -25,7 +25,7 @@ def register() -> None:
     from sglang.srt.configs import model_config
 
     model_config.multimodal_model_archs.extend(
-        name for name in ARCHITECTURES if name not in model_config.multimodal_model_archs
+        name for name in ARCHITECTURES.values() if name not in model_config.multimodal_model_archs
     )
     _hook("around", "sglang.srt.managers.multimodal_processor.import_processors", only_our_processor)
     _hook("after", "sglang.srt.sampling.sampling_batch_info.SamplingBatchInfo.from_schedule_batch", seed_every_row)

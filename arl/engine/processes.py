@@ -1,33 +1,20 @@
-"""Processes by pid, start time and session, read from /proc: is the engine the one we started, is all of it gone?
+"""What is known of SGLang's processes beyond pids: what they are called, and the files they leave in shared memory.
 
-A pid is reused; a pid with its start time is not. The engine is a session of its own (setsid), so its
-children are found even after their parent died. Linux only, like SGLang.
+The engine is a session of its own, so its children are found even after their parent died. Linux only, like SGLang.
 """
 
-import os
-import signal
-import time
-from contextlib import suppress
 from pathlib import Path
 
-from arl.runtime.process import start_time, stat_fields
-
-__all__ = ["end_session", "is_orphaned", "load_files", "session_members", "start_time"]
+from arl.runtime.daemon import end, session_members
+from arl.runtime.process import start_time
 
 LOADS = "/dev/shm/sglang_loads_"  # SGLang's load snapshots; a killed server leaves its file behind
-
 OURS = ("sglang", "arl.engine.serve", "multiprocessing", "torch/_inductor")  # what the engine's processes are called
 
 
-def session_members(session: int) -> list[int]:
-    """Pids of the living processes of a session."""
-    members = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            fields = stat_fields(int(entry.name))
-            if fields is not None and fields[0] != "Z" and int(fields[3]) == session:
-                members.append(int(entry.name))
-    return members
+def end_session(session: int, grace_s: float = 5.0) -> None:
+    """SIGTERM to every process of the session, SIGKILL to what is left after `grace_s`; returns when all are gone."""
+    end(lambda: session_members(session), grace_s)
 
 
 def is_orphaned(session: int) -> bool:
@@ -50,31 +37,6 @@ def load_files(session: int) -> list[str]:
             continue
         found.update(line[line.index(LOADS) :].split(" (")[0] for line in maps.splitlines() if LOADS in line)
     return sorted(found)
-
-
-def end_session(session: int, grace_s: float = 5.0) -> None:
-    """SIGTERM to every process of the session, SIGKILL to what is left after `grace_s`; returns when all are gone."""
-    _signal_all(session, signal.SIGTERM)
-    deadline = time.monotonic() + grace_s
-    while _alive(session):
-        if time.monotonic() > deadline:
-            _signal_all(session, signal.SIGKILL)
-            deadline = time.monotonic() + 1.0  # again for what was forked meanwhile
-        time.sleep(0.05)
-
-
-def _alive(session: int) -> bool:
-    with suppress(ChildProcessError):
-        os.waitpid(session, os.WNOHANG)  # when it is our own child, it stays a zombie until we look
-    return bool(session_members(session))
-
-
-def _signal_all(session: int, number: int) -> None:
-    for pid in session_members(session):
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue
 
 
 def _command(pid: int) -> str:

@@ -7,32 +7,27 @@ found. Left out: flags (flags.py), requests (client.py). Light: SGLang is import
     info = start("policy/"); engine = Engine(connect()); ...; stop()
 """
 
-import fcntl
 import json
-import os
 import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from arl.engine.client import Engine
-from arl.engine.flags import model_dtype, resolve_device, server_environment, server_flags
-from arl.engine.processes import end_session, is_orphaned, load_files, start_time
-from arl.engine.state import EngineInfo, forget, last_info, read_info, state_folder, write_info
-from arl.engine.weights import MODEL_FILE, check_same, signature
+from arl.engine.flags import resolve_device, server_environment, server_flags
+from arl.engine.processes import end_session, is_orphaned, load_files
+from arl.engine.served_model import STRUCTURE_FILE, ServedModel
+from arl.engine.state import EngineInfo, engine_process, last_info, read_info, state_folder, write_info
 from arl.errors import ArlError
 from arl.policy import Policy
 from arl.runtime.lease import device_lease
-
-LOG_LINES = 20
-LINE_LENGTH = 400  # SGLang prints its four hundred arguments in one line
+from arl.runtime.process import start_time
 
 
 def start(
@@ -54,19 +49,22 @@ def start(
     """
     policy = Policy.open(policy_dir)
     folder = state_folder(state_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    model = ServedModel.of(policy)
     tell = progress or (lambda text: None)
-    with _lock(folder, tell):
+    engine = engine_process(folder)
+    engine.make_folder()
+    with engine.lock(lambda: tell("engine: another process is starting it")):
         info = read_info(folder)
         chosen = info.device if info else resolve_device(device)
         with device_lease("engine", chosen):
             if info is None:
                 clean_up(folder)
-                info = _spawn(policy, folder, chosen, port, max_total_tokens, mem_fraction, extra)
+                port = port or _free_port()
+                flags = server_flags(model, policy.audio_token_id, chosen, port, max_total_tokens, mem_fraction)
+                info = _spawn(policy, model, folder, chosen, port, [*flags, *extra])
             if info.state != "ready":  # ours, or that of a starter that was killed
-                info = _wait_ready(folder, info, time.monotonic() + timeout_s, tell)
-            return _serve_policy(folder, info, policy)
+                info = _wait_ready(folder, info, timeout_s, tell)
+            return _serve(folder, info, policy, model)
 
 
 def stop(state_dir: str | Path | None = None, grace_s: float = 2.0) -> bool:
@@ -110,33 +108,14 @@ def clean_up(folder: Path) -> None:
     _remove(folder, info)
 
 
-def _spawn(
-    policy: Policy,
-    folder: Path,
-    device: str,
-    port: int | None,
-    max_total_tokens: int | None,
-    mem_fraction: float | None,
-    extra: Sequence[str],
-) -> EngineInfo:
+def _spawn(policy: Policy, model: ServedModel, folder: Path, device: str, port: int, flags: list[str]) -> EngineInfo:
     """Start the process and write down where it is; it waits for its key until that is done."""
-    served = signature(policy.llm_dir)
-    dtype = model_dtype(policy)
-    port = port or _free_port()
-    command = [sys.executable, "-P", "-m", "arl.engine.serve"]
-    command += [*server_flags(policy, device, port, max_total_tokens, mem_fraction), *extra]
-    (folder / MODEL_FILE).write_text(json.dumps(served))
+    (folder / STRUCTURE_FILE).write_text(json.dumps(model.structure))
     temporary = Path(tempfile.mkdtemp(prefix="arl-"))  # short: Unix sockets go here, 107 bytes at most
     api_key = secrets.token_urlsafe(24)
-    with open(folder / "engine.log", "wb", opener=_private) as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=server_environment(device, temporary),
-            start_new_session=True,
-        )
+    engine = engine_process(folder)
+    environment = server_environment(device, temporary)
+    process = engine.spawn("arl.engine.serve", flags, stdin=subprocess.PIPE, env=environment)
     info = EngineInfo(
         state="starting",
         pid=process.pid,
@@ -146,34 +125,31 @@ def _spawn(
         api_key=api_key,
         policy=str(policy.path.absolute()),
         version=policy.version,
-        log=str(folder / "engine.log"),
+        log=str(engine.log_path),
         device=device,
-        dtype=dtype,
+        dtype=model.dtype,
         audio_token_id=policy.audio_token_id,
         eos_token_id=policy.eos_token_id,
         temporary=str(temporary),
     )
     write_info(folder, info)
     assert process.stdin is not None
-    try:
+    with suppress(BrokenPipeError):  # it died at once; _wait_ready reports why
         process.stdin.write(f"{api_key}\n".encode())
         process.stdin.close()
-    except BrokenPipeError:
-        pass  # it died at once; _wait_ready reports why
     return info
 
 
-def _wait_ready(folder: Path, info: EngineInfo, deadline: float, tell: Callable[[str], None]) -> EngineInfo:
-    engine = Engine(info)
-    began = time.monotonic()
+def _wait_ready(folder: Path, info: EngineInfo, timeout_s: float, tell: Callable[[str], None]) -> EngineInfo:
+    client, began = Engine(info), time.monotonic()
+
+    def is_ready() -> bool:
+        tell(f"engine: starting on {info.device}, {time.monotonic() - began:.0f} s")
+        return client.is_ready()
+
+    engine, deadline = engine_process(folder), began + timeout_s
     try:
-        while not engine.is_ready():
-            if start_time(info.pid) != info.started:
-                raise ArlError(f"the engine ended while starting; the end of {info.log}:\n{_log_end(info)}")
-            if time.monotonic() > deadline:
-                raise ArlError(f"the engine did not answer in time; the end of {info.log}:\n{_log_end(info)}")
-            tell(f"engine: starting on {info.device}, {time.monotonic() - began:.0f} s")
-            time.sleep(0.2)
+        engine.wait_until(is_ready, info.pid, info.started, deadline, pause_s=0.2, secret=info.api_key)
     except BaseException:  # also Ctrl-C: who gives up the start does not want the engine
         stop(folder, grace_s=1.0)
         raise
@@ -182,15 +158,15 @@ def _wait_ready(folder: Path, info: EngineInfo, deadline: float, tell: Callable[
     return info
 
 
-def _serve_policy(folder: Path, info: EngineInfo, policy: Policy) -> EngineInfo:
+def _serve(folder: Path, info: EngineInfo, policy: Policy, model: ServedModel) -> EngineInfo:
     """A running engine may serve another version: bring it to this one, if it is the same model."""
     if info.audio_token_id != policy.audio_token_id or info.eos_token_id != policy.eos_token_id:
         raise ArlError(f"{policy.path}: the engine serves {info.policy} with other token ids; run: arl engine stop")
-    check_same(json.loads((folder / MODEL_FILE).read_text()), policy.llm_dir)
-    engine = Engine(info)
-    engine.wake(policy.llm_dir, policy.version)
-    if engine.version() != policy.version:
-        engine.update_weights(policy.llm_dir, policy.version)
+    model.check_same(json.loads((folder / STRUCTURE_FILE).read_text()))
+    client = Engine(info)
+    client.wake(model)
+    if client.version() != model.version:
+        client.update_weights(model)
     return read_info(folder) or info
 
 
@@ -198,31 +174,10 @@ def _remove(folder: Path, info: EngineInfo) -> None:
     for path in info.shared_memory:
         Path(path).unlink(missing_ok=True)
     shutil.rmtree(info.temporary, ignore_errors=True)
-    forget(folder, info.pid)
-
-
-@contextmanager
-def _lock(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """One starter at a time; the kernel drops the lock when its holder dies."""
-    with open(folder / "lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell("engine: another process is starting it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
-def _log_end(info: EngineInfo) -> str:
-    lines = Path(info.log).read_text(errors="replace").replace(info.api_key, "...").splitlines()
-    return "\n".join(f"  {line[:LINE_LENGTH]}" for line in lines[-LOG_LINES:])
+    engine_process(folder).forget(info.pid)
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

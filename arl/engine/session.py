@@ -8,6 +8,7 @@ from typing import Any
 
 from arl.engine import server
 from arl.engine.client import Engine
+from arl.engine.served_model import ServedModel
 from arl.errors import ArlError
 from arl.policy import Policy
 from arl.runtime.console import note
@@ -34,7 +35,7 @@ def serving_engine(policy: Policy, engine: Path) -> Engine:
 def awake(client: Engine, policy: Policy, stage: str) -> Iterator[None]:
     """Holds the device for the engine, which has its memory back with the policy's weights if it was asleep."""
     with device_lease(stage, client.served.device):
-        client.wake(policy.llm_dir, policy.version)
+        client.wake(ServedModel.of(policy))
         yield
 
 

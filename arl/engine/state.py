@@ -1,18 +1,17 @@
 """engine.json: where the running engine is, written by whoever starts it and read by everyone else.
 
 The state folder (0700; `.arl/engine`, or ARL_ENGINE) holds engine.json (0600: it has the API key),
-engine.log, weights.json (names and shapes the engine serves) and a lock. A file whose process is gone is
+engine.log, weights.json (names and shapes the engine serves) and engine.lock. A file whose process is gone is
 treated as absent.
 """
 
-import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from arl.engine.processes import start_time
 from arl.errors import ArlError
+from arl.runtime.daemon import Daemon, is_running
 
 FOLDER = ".arl/engine"
 ENVIRONMENT = "ARL_ENGINE"
@@ -56,32 +55,31 @@ def state_folder(state_dir: str | Path | None) -> Path:
     return Path(state_dir or os.environ.get(ENVIRONMENT) or FOLDER).absolute()
 
 
+def engine_process(folder: Path) -> Daemon:
+    """The engine of this state folder, whether or not it runs."""
+    return Daemon(folder, "engine", "the engine")
+
+
 def read_info(folder: Path) -> EngineInfo | None:
     """The engine of this state folder, or None when there is none or its process is gone."""
     info = last_info(folder)
-    return info if info is not None and start_time(info.pid) == info.started else None
+    return info if info is not None and is_running(asdict(info)) else None
 
 
 def last_info(folder: Path) -> EngineInfo | None:
     """What engine.json says, whether or not the process still runs. ArlError when it is not readable."""
-    path = folder / "engine.json"
+    engine = engine_process(folder)
     try:
-        return EngineInfo(**json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:
+        record = engine.last()
+        return None if record is None else EngineInfo(**record)
+    except (ValueError, TypeError) as error:
+        path = engine.record_path
         raise ArlError(f"{path}: not an engine's state ({error}); remove it after ending that engine") from error
 
 
 def write_info(folder: Path, info: EngineInfo) -> None:
     """Atomic, mode 0600."""
-    temporary = folder / f".engine.json.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump(asdict(info), stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, folder / "engine.json")
+    engine_process(folder).write(asdict(info))
 
 
 def record_served(folder: Path, policy: str, version: str) -> None:
@@ -96,10 +94,3 @@ def record_awake(folder: Path, awake: bool) -> None:
     info = last_info(folder)
     if info is not None:
         write_info(folder, replace(info, awake=awake))
-
-
-def forget(folder: Path, pid: int) -> None:
-    """Remove engine.json if it still speaks of this process."""
-    info = last_info(folder)
-    if info is not None and info.pid == pid:
-        (folder / "engine.json").unlink(missing_ok=True)

@@ -40,7 +40,7 @@ def device_lease(holder: str, device: str, evict: Callable[[str], None] | None =
     with open(os.path.join(folder, FILE), "a+") as file:
         _lock(file, folder, holder)
         waited_s = time.monotonic() - began
-        _say(file, {"holder": holder, "pid": os.getpid(), "since": time.monotonic(), "waited_s": waited_s})
+        _write_holder(file, {"holder": holder, "pid": os.getpid(), "since": time.monotonic(), "waited_s": waited_s})
         _HELD.add(folder)
         try:
             if device != "cpu" and evict is not None:
@@ -48,7 +48,7 @@ def device_lease(holder: str, device: str, evict: Callable[[str], None] | None =
             yield waited_s
         finally:
             _HELD.discard(folder)
-            _say(file, {})
+            _write_holder(file, {})
 
 
 def read_lease(folder: str) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _lock(file: IO[str], folder: str, holder: str) -> None:
         os.unlink(mark)
 
 
-def _say(file: IO[str], what: dict[str, Any]) -> None:
+def _write_holder(file: IO[str], what: dict[str, Any]) -> None:
     file.seek(0)
     file.truncate()
     json.dump(what, file)

@@ -12,7 +12,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # tests/tiny.py
 from engine_place import Place, Running, write_embeddings
 
 from arl.engine.client import Engine
+from arl.engine.served_model import ServedModel
 from arl.engine.server import connect, start, stop
+from arl.policy import Policy
 from tests.tiny import make_tiny_policy
 
 
@@ -36,9 +38,7 @@ def running(place: Place) -> Any:
 @pytest.fixture
 def engine(running: Running, place: Place) -> Engine:
     """The engine, serving the first policy whatever the test before did."""
-    from arl.policy import Policy
-
     policy = Policy.open(place.policy)
     if running.client.version() != policy.version:
-        running.client.update_weights(policy.llm_dir, policy.version)
+        running.client.update_weights(ServedModel.of(policy))
     return running.client

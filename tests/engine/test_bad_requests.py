@@ -11,6 +11,7 @@ import pytest
 from engine_place import Place
 
 from arl.engine.client import UNDEFINED, Engine, GroupFailed
+from arl.engine.served_model import ServedModel
 from arl.errors import ArlError
 from arl.policy import Policy
 from tests.tiny import HIDDEN, PROMPT, make_tiny_policy
@@ -100,15 +101,15 @@ def test_other_shapes_are_refused_before_they_reach_the_engine(engine: Engine, p
     version, wanted = engine.version(), ask(engine, PROMPT, place.audio[:1]).hypotheses[0].tokens
     other = Policy.open(make_tiny_policy(tmp_path / "wide", hidden=2 * HIDDEN))
     with pytest.raises(ArlError, match="tensor model.*keeps its weights"):
-        engine.update_weights(other.llm_dir, other.version)
+        engine.update_weights(ServedModel.of(other))
     with pytest.raises(ArlError, match="no \\*.safetensors"):
-        engine.update_weights(tmp_path, "x")
+        engine.update_weights(ServedModel(tmp_path, "x"))
     half = tmp_path / "half"
     shutil.copytree(place.next_policy / "llm", half)
     weights = half / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ArlError, match="not a whole safetensors"):
-        engine.update_weights(half, "x")
+        engine.update_weights(ServedModel(half, "x"))
     assert engine.version() == version
     assert ask(engine, PROMPT, place.audio[:1]).hypotheses[0].tokens == wanted
 
@@ -117,16 +118,14 @@ def test_a_load_that_breaks_off_is_marked_and_repaired(engine: Engine, place: Pl
     other = Policy.open(make_tiny_policy(tmp_path / "wide", hidden=2 * HIDDEN))
     served = place.state / "weights.json"
     honest = served.read_text()
-    from arl.engine.weights import signature
-
-    served.write_text(json.dumps(signature(other.llm_dir)))  # so that the wrong shape gets through
+    served.write_text(json.dumps(ServedModel.of(other).structure))  # so that the wrong shape gets through
     try:
         with pytest.raises(ArlError, match="unusable until"):
-            engine.update_weights(other.llm_dir, other.version)
+            engine.update_weights(ServedModel.of(other))
         assert engine.version() == UNDEFINED
     finally:
         served.write_text(honest)
     policy = Policy.open(place.next_policy)
-    engine.update_weights(policy.llm_dir, policy.version)
+    engine.update_weights(ServedModel.of(policy))
     assert engine.version() == policy.version
     assert len(ask(engine, PROMPT, [place.audio[0]]).hypotheses) == 1

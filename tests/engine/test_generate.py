@@ -10,6 +10,7 @@ from engine_place import Place, hugging_face_logprobs
 
 from arl.engine import server
 from arl.engine.client import Engine, Group
+from arl.engine.served_model import ServedModel
 from arl.policy import Policy
 from tests.tiny import EOS, PROMPT, make_tiny_policy
 
@@ -57,7 +58,7 @@ def test_other_families_have_the_same_log_probs(place: Place, tmp_path: Path, mo
 def test_log_probs_follow_a_weight_update(engine: Engine, place: Place) -> None:
     clip, policy = place.audio[0], Policy.open(place.next_policy)
     (before,) = generate(engine, {"audio": [clip], "seeds": range(3), "max_new_tokens": 24})
-    engine.update_weights(policy.llm_dir, policy.version)
+    engine.update_weights(ServedModel.of(policy))
     assert engine.version() == policy.version
     (after,) = generate(engine, {"audio": [clip], "seeds": range(3), "max_new_tokens": 24})
     assert tokens_of(before) != tokens_of(after)

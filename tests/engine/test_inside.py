@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from arl.engine import flags, platform, plugin
 from arl.engine.reference import PREFIX, ROOTS, load_embedding
 from arl.engine.sampling import keep_likely, multinomial_with_seed, murmur_hash32
+from arl.engine.served_model import ServedModel
 from arl.engine.shared_attention import attend, make_plan, prefill
-from arl.engine.weights import check_same, signature
 from arl.errors import ArlError, UsageError
 from tests.tiny import make_tiny_policy
 
@@ -133,16 +133,20 @@ def test_shared_attention_is_plain_attention(groups: list[tuple[int, list[int]]]
         assert (last - wanted).abs().max() < 1e-9
 
 
+def model(policy: Path) -> ServedModel:
+    return ServedModel(policy / "llm", "")
+
+
 def test_a_checkpoint_is_compared_by_its_headers(tmp_path: Path) -> None:
     first, same = make_tiny_policy(tmp_path / "a"), make_tiny_policy(tmp_path / "b", seed=5)
-    check_same(signature(first / "llm"), same / "llm")
+    model(same).check_same(model(first).structure)
     deeper = make_tiny_policy(tmp_path / "c", layers=3)
     with pytest.raises(ArlError, match="absent"):
-        check_same(signature(first / "llm"), deeper / "llm")
+        model(deeper).check_same(model(first).structure)
     config = same / "llm" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "rms_norm_eps": 1e-3}))
     with pytest.raises(ArlError, match="rms_norm_eps is 0.001"):
-        check_same(signature(first / "llm"), same / "llm")
+        model(same).check_same(model(first).structure)
 
 
 def test_devices_have_clear_names() -> None:

@@ -14,10 +14,12 @@ from engine_place import Place, Running
 
 from arl.engine import server
 from arl.engine.client import Engine
-from arl.engine.processes import session_members, start_time
+from arl.engine.served_model import ServedModel
 from arl.engine.state import EngineInfo, read_info, write_info
 from arl.errors import ArlError
 from arl.policy import Policy
+from arl.runtime.daemon import session_members
+from arl.runtime.process import start_time
 from tests.tiny import make_tiny_policy
 
 
@@ -52,7 +54,7 @@ def test_released_memory_comes_back_with_given_weights(engine: Engine, place: Pl
     engine.release()
     assert not engine.is_ready()
     policy = Policy.open(place.next_policy)
-    engine.resume(policy.llm_dir, policy.version)
+    engine.resume(ServedModel.of(policy))
     assert engine.is_ready() and engine.version() == policy.version
 
 

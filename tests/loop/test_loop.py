@@ -17,7 +17,7 @@ from arl.audio.io import encode_flac
 from arl.engine import server
 from arl.policy import Policy
 from arl.runtime.stages import CAN_BE_WARM
-from arl.runtime.warm import state
+from arl.runtime.warm import start
 from arl.shards import columns
 from arl.shards.record import read_record
 from arl.shards.writer import ShardWriter
@@ -87,7 +87,7 @@ def stage_processes(make: subprocess.Popen) -> list[int]:
 
 def victims(run: Path, make: subprocess.Popen) -> dict[str, list[int]]:
     """What could be killed now: the stages' processes, their resident workers, the engine."""
-    workers = [state.read_worker(str(run / "warm"), stage) for stage in CAN_BE_WARM]
+    workers = [start.read_worker(str(run / "warm"), stage) for stage in CAN_BE_WARM]
     engine = server.status(run / "engine")
     found = {
         "stage": stage_processes(make),

@@ -19,7 +19,7 @@ from arl.runtime.process import age_s
 from arl.runtime.stages import CAN_BE_WARM
 from arl.runtime.warm.identity import identity
 from arl.runtime.warm.messages import Closed, open_socket, receive, send
-from arl.runtime.warm.state import socket_name, warm_folder
+from arl.runtime.warm.state import record_path, socket_name, warm_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FORWARDED = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signa
 def forward(stage: str, arguments: list[str]) -> int | None:
     """Runs `arl` with these arguments in the stage's worker; its exit code, or None when the stage is not warm."""
     folder = warm_folder()
-    if stage not in CAN_BE_WARM or folder is None or not os.path.exists(os.path.join(folder, f"{stage}.json")):
+    if stage not in CAN_BE_WARM or folder is None or not os.path.exists(record_path(folder, stage)):
         return None
     if {"-h", "--help"} & set(arguments) or not _has_streams():
         return None

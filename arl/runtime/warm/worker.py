@@ -26,13 +26,14 @@ from arl.runtime.openmp import make_threads_patient
 from arl.runtime.stages import BY_NAME
 from arl.runtime.warm.identity import identity
 from arl.runtime.warm.messages import Closed, open_socket, receive, send
-from arl.runtime.warm.state import forget_worker, socket_name, write_worker
+from arl.runtime.warm.start import forget_worker, write_worker
+from arl.runtime.warm.state import socket_name
 
 GIVE_UP_S = 20.0  # after a job's client has gone and the job does not end
 
 
 @dataclass
-class Job:
+class WarmJob:
     """A command line to run. done is set when `code`, its exit code, is known."""
 
     request: dict[str, Any]
@@ -47,10 +48,10 @@ class Worker:
     def __init__(self, folder: str, stage: str) -> None:
         self.folder, self.stage = folder, stage
         self.identity = identity()
-        self.jobs: queue.Queue[Job | None] = queue.Queue()
+        self.jobs: queue.Queue[WarmJob | None] = queue.Queue()
         self.turn = threading.Lock()  # held by the connection whose job runs
         self.signals = threading.Lock()  # held while `current` changes or a signal is sent to it
-        self.current: Job | None = None
+        self.current: WarmJob | None = None
         self.finished = 0
         self.main = threading.get_ident()
 
@@ -84,7 +85,7 @@ class Worker:
                 elif request["identity"] != self.identity:
                     send(connection, {"state": "runs other code or another environment"})
                 else:
-                    self._serve_job(connection, Job(request, streams))
+                    self._serve_job(connection, WarmJob(request, streams))
             finally:
                 for stream in streams:
                     os.close(stream)
@@ -96,7 +97,7 @@ class Worker:
             "busy": None if job is None else job.request["pid"],
         }  # fmt: skip
 
-    def _serve_job(self, connection: socket.socket, job: Job) -> None:
+    def _serve_job(self, connection: socket.socket, job: WarmJob) -> None:
         busy = self.current
         if not self.turn.acquire(blocking=False):
             send(connection, {"state": "busy", "pid": busy.request["pid"] if busy else 0})
@@ -110,7 +111,7 @@ class Worker:
         finally:
             self.turn.release()
 
-    def _pass_signals_on(self, connection: socket.socket, job: Job) -> None:
+    def _pass_signals_on(self, connection: socket.socket, job: WarmJob) -> None:
         """Bytes from the client are signal numbers; the end of its stream is the end of the job."""
         while not job.done.is_set():
             try:
@@ -123,12 +124,12 @@ class Worker:
                     os._exit(1)  # it neither ends nor has anyone who waits for it
                 return
 
-    def _signal(self, job: Job, number: int) -> None:
+    def _signal(self, job: WarmJob, number: int) -> None:
         with self.signals:
             if self.current is job:
                 signal.pthread_kill(self.main, number)
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: WarmJob) -> None:
         home = dict(os.environ)
         with self.signals:
             self.current = job

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from arl.policy import Policy
-from arl.runtime.warm import client, identity, start, state
+from arl.runtime.warm import client, identity, start
 from arl.shards.columns import dumps
 from arl.shards.writer import write_shard
 from tests.tiny import make_tiny_policy
@@ -62,7 +62,7 @@ def place(tmp_path_factory) -> Iterator[Path]:
     assert arl(folder, "warm", "start", "reward").returncode == 0
     yield folder
     assert arl(folder, "warm", "stop").returncode == 0
-    assert state.read_worker(str(folder / ".arl" / "warm"), "reward") is None
+    assert start.read_worker(str(folder / ".arl" / "warm"), "reward") is None
 
 
 def arl(folder: Path, *words: str, env: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess[str]:
@@ -188,7 +188,7 @@ def test_a_hung_worker_is_replaced(place: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(start.ask, "__defaults__", (0.3,))
     monkeypatch.delenv("ARL_WARM", raising=False)
     assert client.forward("reward", reward_words("--with", "wer")) == 0
-    assert state.read_worker(str(place / ".arl" / "warm"), "reward")["pid"] != pid
+    assert start.read_worker(str(place / ".arl" / "warm"), "reward")["pid"] != pid
 
 
 def test_code_version_notices_a_changed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

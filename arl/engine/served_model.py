@@ -1,0 +1,131 @@
+"""What the engine must know of a checkpoint, from its config and safetensors headers, each read once.
+
+SGLang reports success for unknown tensor names, dies of a wrong shape, and never reads a new config, so all three are
+compared before it loads another checkpoint. Left out: the values (the parity probe of `arl sync` checks those).
+No torch.
+
+    model = ServedModel.of(policy); model.check_same(started_with)
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from arl.engine.sglang_models import ARCHITECTURES
+from arl.errors import ArlError
+from arl.policy import Policy
+
+STRUCTURE_FILE = "weights.json"  # in the state folder: the structure of the model that the engine was started with
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# What changes the numbers without changing a shape. Writers leave some of it out, so only common keys count.
+COMPARED = (
+    "architectures", "dtype", "head_dim", "hidden_act", "num_attention_heads", "num_key_value_heads",
+    "rms_norm_eps", "rope_parameters", "rope_scaling", "rope_theta", "sliding_window", "tie_word_embeddings",
+    "use_sliding_window",
+)  # fmt: skip
+Structure = dict[str, Any]  # {"tensors": {name: shape}, "config": {..}}
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A causal LM for the engine: its folder and the version to stamp on it. Files are read when first needed."""
+
+    llm_dir: Path
+    version: str
+
+    @classmethod
+    def of(cls, policy: Policy) -> "ServedModel":
+        return cls(policy.llm_dir, policy.version)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """config.json. ArlError when it is missing or not JSON."""
+        path = self.llm_dir / "config.json"
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ArlError(f"{path}: {error}; a policy's llm/ folder has one") from error
+
+    @property
+    def dtype(self) -> str:
+        """float32, bfloat16 or float16: the engine computes in what the trainer saves."""
+        dtype = str(self.config.get("dtype") or self.config.get("torch_dtype") or "").removeprefix("torch.")
+        if dtype not in DTYPE_BYTES:
+            names = ", ".join(DTYPE_BYTES)
+            raise ArlError(f"{self.llm_dir}/config.json: dtype {dtype!r} is none of {names}; set it")
+        return dtype
+
+    @property
+    def architecture(self) -> str:
+        """Our class that serves it. ArlError where there is none."""
+        names = self.config.get("architectures") or [""]
+        if names[0] not in ARCHITECTURES:
+            raise ArlError(
+                f"{self.llm_dir}/config.json: the engine serves {', '.join(ARCHITECTURES)}, not {names[0]!r}; "
+                "add a class to arl/engine/sglang_models/"
+            )
+        return ARCHITECTURES[names[0]]
+
+    @property
+    def cache_bytes_per_token(self) -> int:
+        """Bytes of keys and values of one position in all layers."""
+        heads = self.config["num_attention_heads"]
+        width = self.config.get("head_dim") or self.config["hidden_size"] // heads
+        key_heads = self.config.get("num_key_value_heads") or heads
+        return 2 * self.config["num_hidden_layers"] * key_heads * width * DTYPE_BYTES[self.dtype]
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Names and shapes of the tensors, without a tied `lm_head.weight`, and the settings that are compared.
+
+        ArlError: no weights, a broken header, or a tensor the engine would drop without a word.
+        """
+        files = sorted(self.llm_dir.glob("*.safetensors"))
+        if not files:
+            raise ArlError(f"{self.llm_dir}: no *.safetensors weights; give a policy's llm/ folder")
+        shapes: dict[str, list[int]] = {}
+        for file in files:
+            shapes |= {name: entry["shape"] for name, entry in _header(file).items() if name != "__metadata__"}
+        if self.config.get("tie_word_embeddings"):
+            shapes.pop("lm_head.weight", None)  # some writers save the tied copy, some do not
+        if "lm_head.bias" in shapes:
+            raise ArlError(f"{self.llm_dir}: SGLang ignores lm_head.bias; export the model without an output bias")
+        return {"tensors": shapes, "config": {key: self.config[key] for key in COMPARED if key in self.config}}
+
+    def check_same(self, served: Structure) -> None:
+        """ArlError naming the first tensor or setting in which this model differs from what the engine serves."""
+        ours, theirs = self.structure["tensors"], served["tensors"]
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                raise self._other(f"tensor {name}", _shape(ours.get(name)), _shape(theirs.get(name)))
+        ours, theirs = self.structure["config"], served["config"]
+        for key in sorted(ours.keys() & theirs.keys()):
+            if ours[key] != theirs[key]:
+                raise self._other(f"config.json's {key}", repr(ours[key]), repr(theirs[key]))
+
+    def _other(self, what: str, here: str, there: str) -> ArlError:
+        return ArlError(
+            f"{self.llm_dir}: {what} is {here}, the engine serves {there} and keeps its weights; "
+            "to serve another model: arl engine stop, then start"
+        )
+
+
+def _shape(shape: list[int] | None) -> str:
+    return "absent" if shape is None else str(shape)
+
+
+def _header(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            if size > 100_000_000:  # safetensors' own limit
+                raise ValueError("header too long")
+            header = json.loads(stream.read(size))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        if file.stat().st_size != 8 + size + max(ends, default=0):
+            raise ValueError("its size is not what its header says")
+        return header
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArlError(f"{file}: not a whole safetensors file ({error}); copy it again") from error

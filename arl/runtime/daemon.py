@@ -1,0 +1,170 @@
+"""A resident process, the engine's server or a warm worker: where it is, one starter at a time, its log, its end.
+
+Its folder has mode 0700. NAME.json (mode 0600) says where the process is: its pid, its start time and what its owner
+adds. NAME.log is its output, NAME.lock is held by whoever starts or stops it. A pid is reused; a pid with its start
+time is not, so a record whose process is gone counts as absent. The process is a session of its own: signals to its
+starter do not reach it, and its children are found even after its death. Linux only. Left out: what it does.
+
+    daemon = Daemon(folder, "engine", "the engine")
+    with daemon.lock():
+        process = daemon.spawn("arl.engine.serve", flags)
+        daemon.wait_until(is_ready, process.pid, start_time(process.pid) or 0, deadline)
+"""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from arl.errors import ArlError
+from arl.runtime.process import start_time, stat_fields
+
+LOG_LINES = 20  # of the log that an error shows
+LINE_LENGTH = 400  # characters; SGLang prints its four hundred arguments in one line
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """The resident process `name` of a folder, whether or not it runs. title: how messages call it."""
+
+    folder: Path
+    name: str
+    title: str
+
+    @property
+    def record_path(self) -> Path:
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    def make_folder(self) -> None:
+        """Makes the folder, mode 0700."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+
+    def last(self) -> dict[str, Any] | None:
+        """What the record says, whether or not the process still runs; ValueError when it is not readable."""
+        try:
+            record = json.loads(self.record_path.read_text())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ValueError(str(error)) from error
+        if not isinstance(record, dict) or not {"pid", "started"} <= record.keys():
+            raise ValueError("no pid and start time")
+        return record
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Says where the process is. record: "pid", "started" and what the owner wants. Atomic, mode 0600."""
+        temporary = self.folder / f".{self.name}.json.{os.getpid()}"
+        with open(temporary, "w", opener=_private) as stream:
+            json.dump(record, stream, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, self.record_path)
+
+    def forget(self, pid: int) -> bool:
+        """Removes the record if it is that of `pid`; whether it was."""
+        record = self.last()
+        if record is None or record["pid"] != pid:
+            return False
+        self.record_path.unlink(missing_ok=True)
+        return True
+
+    @contextmanager
+    def lock(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+        """One starter at a time; the kernel drops the lock when its holder dies. waiting: called where one has it."""
+        with open(self.folder / f"{self.name}.lock", "w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def spawn(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        stdin: int = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> "subprocess.Popen[bytes]":
+        """Starts `python -m module` detached, as a session of its own, with both outputs in a new log (mode 0600)."""
+        with open(self.log_path, "wb", opener=_private) as log:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments],
+                stdin=stdin, stdout=log, stderr=log, env=env, start_new_session=True,
+            )  # fmt: skip
+
+    def wait_until(
+        self,
+        is_ready: Callable[[], bool],
+        pid: int,
+        started: int,
+        deadline: float,
+        pause_s: float = 0.02,
+        secret: str = "",
+    ) -> None:
+        """Returns when `is_ready()`. ArlError with the log's end, without `secret`, when the process ends before or
+        `deadline` (time.monotonic()) passes."""
+        while not is_ready():
+            if start_time(pid) != started:
+                raise ArlError(f"{self.title} ended while starting; {self._log_end(secret)}")
+            if time.monotonic() > deadline:
+                raise ArlError(f"{self.title} did not answer in time; {self._log_end(secret)}")
+            time.sleep(pause_s)
+
+    def _log_end(self, secret: str) -> str:
+        text = self.log_path.read_text(errors="replace")
+        lines = (text.replace(secret, "...") if secret else text).splitlines()[-LOG_LINES:]
+        return f"the end of {self.log_path}:\n" + "\n".join(f"  {line[:LINE_LENGTH]}" for line in lines)
+
+
+def is_running(record: Mapping[str, Any]) -> bool:
+    """Whether the process of a record still runs."""
+    return start_time(record["pid"]) == record["started"]
+
+
+def session_members(session: int) -> list[int]:
+    """Pids of the living processes of a session."""
+    members = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            fields = stat_fields(int(name))
+            if fields is not None and fields[0] != "Z" and int(fields[3]) == session:
+                members.append(int(name))
+    return members
+
+
+def end(members: Callable[[], Sequence[int]], grace_s: float) -> None:
+    """SIGTERM to the processes, SIGKILL to those left after `grace_s`; returns when there are none.
+
+    members: the pids that are still there, asked for anew each time.
+    """
+    _signal(members(), signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while left := members():
+        if time.monotonic() > deadline:
+            _signal(left, signal.SIGKILL)
+            deadline = time.monotonic() + 1.0  # again for what was forked meanwhile
+        time.sleep(0.02)
+
+
+def _signal(pids: Sequence[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
