@@ -7,14 +7,13 @@ Left out: what the server does (arl/engine/). Light to import.
 
 import json as json_module
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from arl.cli import options
+from arl.runtime.console import note
 
 app = typer.Typer(no_args_is_help=True, help="Start, stop and look at the resident engine.")
 
@@ -40,21 +39,18 @@ def start(
     Example: arl engine start --policy policy/
     """
     from arl.engine import server
-    from arl.runtime.console import note
 
     began = time.monotonic()
-    with _status() as progress:
-        info = server.start(
-            policy,
-            engine,
-            device=device,
-            port=port,
-            max_total_tokens=max_total_tokens,
-            mem_fraction=mem_fraction,
-            extra=extra or (),
-            timeout_s=timeout,
-            progress=progress,
-        )
+    info = server.start(
+        policy,
+        engine,
+        device=device,
+        port=port,
+        max_total_tokens=max_total_tokens,
+        mem_fraction=mem_fraction,
+        extra=extra or (),
+        timeout_s=timeout,
+    )
     if json:
         print(json_module.dumps(info.public()))
     note(f"engine: serving {info.version} on {info.device} after {time.monotonic() - began:.1f} s (pid {info.pid})")
@@ -67,7 +63,6 @@ def stop(engine: options.EngineDir = options.DEFAULT_ENGINE) -> None:
     Example: arl engine stop
     """
     from arl.engine import server
-    from arl.runtime.console import note
 
     note("engine: stopped" if server.stop(engine) else f"engine: none runs in {engine}")
 
@@ -78,42 +73,14 @@ def status(engine: options.EngineDir = options.DEFAULT_ENGINE, json: options.Jso
 
     Example: arl engine status --json
     """
-    from arl.engine import server
-    from arl.runtime.console import note
+    from arl.engine.session import describe
 
-    info = server.status(engine)
-    if info is None:
+    shown = describe(engine)
+    if shown is None:
         note(f"engine: none runs in {engine}; start one: arl engine start --policy POLICY")
         raise typer.Exit(1)
-    shown = _described(info)
     if json:
         print(json_module.dumps(shown))
         return
     for name, value in shown.items():
         print(f"{name:<16}{value}")
-
-
-def _described(info: Any) -> dict[str, Any]:
-    """The engine's own version where it answers, what was written down where it does not."""
-    from arl.engine.client import Engine
-    from arl.engine.connection import EngineGone
-
-    shown = info.public()
-    if info.state == "ready":
-        try:
-            shown["version"] = Engine(info, timeout_s=10).version()
-        except EngineGone:
-            shown["state"] = "not answering"
-    return shown
-
-
-@contextmanager
-def _status() -> Iterator[Callable[[str], None]]:
-    """A line that is redrawn on a terminal; in a pipe, silence."""
-    from arl.runtime.console import is_interactive, stderr_console
-
-    if not is_interactive():
-        yield lambda text: None
-        return
-    with stderr_console().status("engine: starting") as line:
-        yield line.update

@@ -9,15 +9,12 @@ stored; otherwise the command fails. Where no engine runs, one is started with t
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from arl.cli import options
-from arl.engine.session import engine_with, prove
-
-if TYPE_CHECKING:
-    pass
+from arl.errors import UsageError
 
 
 def sync(
@@ -31,30 +28,10 @@ def sync(
 
     Example: arl sync --policy runs/demo/step-000003/policy
     """
-    from arl.engine.session import awake
-    from arl.errors import UsageError
-    from arl.policy import Policy
-    from arl.runtime.console import note
-    from arl.runtime.stage import Phases, peak_memory_mb
+    from arl.engine.sync_stage import sync_policy
 
     if policy is None:
         raise UsageError("arl sync needs --policy (or ARL_POLICY)")
-    phases = Phases()
-    with phases.phase("wake"):
-        opened = Policy.open(policy)
-        opened.verify()
-    with phases.phase("run"):
-        client = engine_with(opened, engine)
-        with awake(client, opened, "sync"):
-            probe = prove(client, opened, tolerance)
-    result = {"version": opened.version, **probe}
-    if out is not None:
-        line = {
-            "stage": "sync", "shard": "policy", "policy": opened.version, "samples": 1, **probe,
-            "seconds": phases.rounded(), "peak_memory_mb": round(peak_memory_mb(), 1),
-        }  # fmt: skip
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "stage.jsonl").write_text(json.dumps(line, sort_keys=True) + "\n")
+    result = sync_policy(policy, engine, out, tolerance)
     if as_json:
         print(json.dumps(result))
-    note(f"sync: {engine} serves {opened.version} (probe |Δ log-prob| mean {probe['probe_mean']:.1e})")

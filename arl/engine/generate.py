@@ -1,5 +1,6 @@
 """Prompts → groups of hypotheses: the requests of a shard, all in flight at once."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,8 +31,6 @@ def generate(
     done: called with each sample and its group in the samples' order, as soon as that group and all before it are
     there, while the engine works on the rest. Temperature 0 is greedy decoding: one hypothesis, whatever `group` says.
     """
-    import asyncio
-
     greedy, longest = sampling["temperature"] == 0, sampling["max_new_tokens"]
 
     results: dict[int, Group | None] = {}

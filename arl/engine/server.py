@@ -26,6 +26,7 @@ from arl.engine.served_model import STRUCTURE_FILE, ServedModel
 from arl.engine.state import EngineInfo, engine_process, last_info, read_info, state_folder, write_info
 from arl.errors import ArlError
 from arl.policy import Policy
+from arl.runtime.console import status_line
 from arl.runtime.lease import device_lease
 from arl.runtime.process import start_time
 
@@ -40,7 +41,6 @@ def start(
     mem_fraction: float | None = None,
     extra: Sequence[str] = (),
     timeout_s: float = 300,
-    progress: Callable[[str], None] | None = None,
 ) -> EngineInfo:
     """Start the engine on a policy and wait until it answers; returns at once if it already runs.
 
@@ -50,10 +50,10 @@ def start(
     policy = Policy.open(policy_dir)
     folder = state_folder(state_dir)
     model = ServedModel.of(policy)
-    tell = progress or (lambda text: None)
     engine = engine_process(folder)
     engine.make_folder()
-    with engine.lock(lambda: tell("engine: another process is starting it")):
+    waiting = "engine: another process is starting it"
+    with status_line("engine: starting") as tell, engine.lock(lambda: tell(waiting)):
         info = read_info(folder)
         chosen = info.device if info else resolve_device(device)
         with device_lease("engine", chosen):
@@ -140,7 +140,7 @@ def _spawn(policy: Policy, model: ServedModel, folder: Path, device: str, port: 
     return info
 
 
-def _wait_ready(folder: Path, info: EngineInfo, timeout_s: float, tell: Callable[[str], None]) -> EngineInfo:
+def _wait_ready(folder: Path, info: EngineInfo, timeout_s: float, tell: Callable[[str], object]) -> EngineInfo:
     client, began = Engine(info), time.monotonic()
 
     def is_ready() -> bool:

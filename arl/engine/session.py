@@ -1,18 +1,26 @@
 """The resident engine as a stage uses it: find or start it, wake it, give it weights, prove them, put it to sleep."""
 
+import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from arl.engine import server
 from arl.engine.client import Engine
+from arl.engine.connection import EngineGone
 from arl.engine.served_model import ServedModel
 from arl.errors import ArlError
 from arl.policy import Policy
 from arl.runtime.console import note
 from arl.runtime.lease import device_lease
+from arl.runtime.stages import BY_NAME
+
+TOLERANCE = {"float32": 1e-3}  # mean |Δ log-prob| on the probe; half-precision engines differ by rounding
+HALF_TOLERANCE = 5e-2
+FREE_S = 60.0  # until a released GPU must be free
+SETTLED_MB = 256  # a change of free memory that is not noise
 
 
 def serving_engine(policy: Policy, engine: Path) -> Engine:
@@ -39,10 +47,18 @@ def awake(client: Engine, policy: Policy, stage: str) -> Iterator[None]:
         yield
 
 
-TOLERANCE = {"float32": 1e-3}  # mean |Δ log-prob| on the probe; half-precision engines differ by rounding
-
-
-HALF_TOLERANCE = 5e-2
+def describe(engine: Path) -> dict[str, Any] | None:
+    """What engine.json says without the key, the version as the engine says it; None where no engine runs."""
+    info = server.status(engine)
+    if info is None:
+        return None
+    shown = info.public()
+    if info.state == "ready":
+        try:
+            shown["version"] = Engine(info, timeout_s=10).version()
+        except EngineGone:
+            shown["state"] = "not answering"
+    return shown
 
 
 def engine_with(policy: Policy, engine: Path) -> Engine:
@@ -55,8 +71,6 @@ def engine_with(policy: Policy, engine: Path) -> Engine:
 
 def prove(client: Engine, policy: Policy, tolerance: float) -> dict[str, Any]:
     """{"probe_mean", "probe_max"}: |Δ log-prob| on the probe. ArlError when the version or the numbers differ."""
-    import asyncio
-
     served = client.version()
     if served != policy.version:
         raise ArlError(f"the engine says it serves {served}, not {policy.version}: sync again, or restart the engine")
@@ -80,7 +94,12 @@ def prove(client: Engine, policy: Policy, tolerance: float) -> dict[str, Any]:
     return {"probe_mean": mean, "probe_max": max(differences)}
 
 
-FREE_S, SETTLED_MB = 60.0, 256
+def hold_device(stage: str, device: str) -> AbstractContextManager[float]:
+    """The device lease for a command; on a GPU an engine that does not work for it releases its memory first.
+
+    stage: a name of `arl.runtime.stages`. device: "cpu", "cuda" or "cuda:N". Yields the seconds that it was waited for.
+    """
+    return device_lease(stage, device, None if BY_NAME[stage].uses_engine else put_to_sleep)
 
 
 def put_to_sleep(device: str) -> None:

@@ -5,7 +5,7 @@ Progress is drawn only on a terminal; `NO_COLOR`, `TERM=dumb` and a pipe are hon
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,3 +67,13 @@ def progress(description: str, total: float | None) -> Iterator[Progress]:
     extra = (TimeRemainingColumn(), TextColumn("{task.fields[status]}"))
     with RichProgress(*columns, *extra, console=stderr_console(), transient=True) as bar:
         yield Progress(bar, bar.add_task(description, total=total, status=""))
+
+
+@contextmanager
+def status_line(text: str) -> Iterator[Callable[[str], object]]:
+    """A line that is redrawn on a terminal; silent in a pipe. Yields what changes its text."""
+    if not is_interactive():
+        yield lambda text: None
+        return
+    with stderr_console().status(text) as line:
+        yield line.update

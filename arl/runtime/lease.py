@@ -29,7 +29,7 @@ def device_lease(holder: str, device: str, evict: Callable[[str], None] | None =
     """Holds the device for `holder` (a stage's name); yields the seconds that it was waited for.
 
     device: "cpu", "cuda" or "cuda:N". A process that has the lease may take it again. evict: called with a GPU as soon
-    as the lease is held, and makes room on it (`arl.engine.session.put_to_sleep`); what it raises ends the lease.
+    as the lease is held, and makes room on it (`arl.engine.session.hold_device` says how); what it raises ends it.
     """
     folder = warm_folder() or os.path.abspath(FOLDER)
     if folder in _HELD or (device == "cpu" and not os.path.isdir(folder)):
