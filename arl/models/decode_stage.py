@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from arl.engine.session import put_to_sleep
+from arl.engine.session import hold_device
 from arl.models import DecodeSettings, family_of
 from arl.models.decode_shard import decode_groups, members_of, read_groups
 from arl.policy import Policy
@@ -16,7 +16,6 @@ from arl.runtime.ahead import ahead
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import progress
 from arl.runtime.device import pick_device
-from arl.runtime.lease import device_lease
 from arl.runtime.stage import StageRun, default_out, policy_of_embeddings
 from arl.shards.paths import joined_shards
 from arl.shards.reader import read_joined
@@ -39,7 +38,7 @@ def decode(
     with run.phase("wake"):
         where = pick_device(device, threads)
     budget = FailureBudget(max_failed)
-    with device_lease("decode", str(where), put_to_sleep):
+    with hold_device("decode", str(where)):
         with run.phase("wake"):
             synthesiser = family.synthesiser(policy, where, settings)
         for (name, inputs), groups in ahead((job, read_groups(read_joined(job[1]), policy)) for job in pending):

@@ -8,14 +8,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from arl.engine.session import put_to_sleep
+from arl.engine.session import hold_device
 from arl.models import family_of
 from arl.policy import Policy
 from arl.runtime.ahead import ahead
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import progress
 from arl.runtime.device import pick_device
-from arl.runtime.lease import device_lease
 from arl.runtime.stage import StageRun, default_out
 from arl.shards.paths import joined_shards
 from arl.shards.reader import read_joined
@@ -37,7 +36,7 @@ def encode(
     with run.phase("wake"):
         where = pick_device(device, threads)
     budget = FailureBudget(max_failed)
-    with device_lease("encode", str(where), put_to_sleep), progress("encode", len(pending)) as bar:
+    with hold_device("encode", str(where)), progress("encode", len(pending)) as bar:
         with run.phase("wake"):
             encoder = family.encoder(policy, where, features)
         for (name, inputs), read in ahead((job, encoder.read(read_joined(job[1]))) for job in pending):

@@ -15,7 +15,7 @@ from arl.audio.io import encode_flac
 from arl.cli.encode import encode
 from arl.engine.client import Metrics
 from arl.engine.generate import audio_seconds, generate
-from arl.engine.load import Load
+from arl.engine.queue import Queue
 from arl.errors import ArlError, UsageError
 from arl.models.whisper_qwen2 import frontend as whisper
 from arl.policy import Policy
@@ -225,8 +225,8 @@ class FakeEngine:
     async def __aexit__(self, *error: object) -> None:
         return None
 
-    async def load(self) -> Load:
-        return Load()
+    async def queue(self) -> Queue:
+        return Queue()
 
     async def generate_group(self, prompt: list[int], audio: list[dict[str, Any]], **rest: Any) -> int:
         self.asked.append({"prompt": prompt, "audio": audio, **rest})

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from arl.engine.session import put_to_sleep
+from arl.engine.session import hold_device
 from arl.errors import ArlError, UsageError
 from arl.models import Family, family_of_frontend, files_of
 from arl.models.token_asr import model as token_asr
@@ -15,7 +15,6 @@ from arl.models.token_asr.train import Pair, Recipe, score, split, train_token_a
 from arl.policy import refuse_other, remove_stale
 from arl.runtime.console import note
 from arl.runtime.device import pick_device
-from arl.runtime.lease import device_lease
 from arl.runtime.stage import Phases, peak_memory_mb
 from arl.shards import columns
 from arl.shards.durable import write_folder
@@ -61,7 +60,7 @@ def make_token_asr(
     start = first_recogniser(tokenizer, settings.codes) if tokenizer else None
     with phases.phase("wake"):
         where = pick_device(device, threads)
-    with device_lease("train-token-asr", str(where), put_to_sleep), phases.phase("run"):
+    with hold_device("train-token-asr", str(where)), phases.phase("run"):
         recipe = Recipe(settings.steps, settings.lr, settings.batch, settings.noise, settings.seed)
         asr = train_token_asr(train, settings.codes, recipe, where, start, width=settings.width, layers=settings.layers)
         metrics = {"trained_on": len(train), **left_out, **(score(asr, held) if held else {})}
