@@ -19,6 +19,8 @@ from typing import Annotated
 import typer
 
 from arl.cli import options
+from arl.evaluation.options import EvalOptions, RecognitionOptions, SynthesisOptions
+from arl.evaluation.sets import comparison_folders, parse_sets
 
 RECOGNITION, SYNTHESIS, COMPARISON = "Recognition", "Synthesis", "Comparison"
 
@@ -144,9 +146,7 @@ def evaluate(
 
     Example: arl eval --compare eval/start eval/policy --top 20
     """
-    from arl.evaluation.options import EvalOptions, RecognitionOptions, SynthesisOptions
     from arl.evaluation.run import evaluate as run
-    from arl.evaluation.sets import comparison_folders, parse_sets
 
     run(
         EvalOptions(

@@ -6,6 +6,10 @@ from typing import Annotated
 import typer
 
 from arl.cli import options
+from arl.evaluation.options import EvalOptions, SynthesisOptions
+from arl.evaluation.sets import UNNAMED
+from arl.runtime.console import warn
+from arl.runtime.stage import default_out
 
 
 def evaluate_speech(
@@ -29,18 +33,13 @@ def evaluate_speech(
 
     Example: arl eval-speech --shards texts/ --shards rollout/ --shards wav/ --voices policy/frontend -o eval/speech
     """
-    from arl.evaluation.options import EvalOptions, SynthesisOptions
     from arl.evaluation.run import evaluate
-    from arl.evaluation.sets import UNNAMED
-    from arl.evaluation.synthesis.kind import SYNTHESIS
-    from arl.runtime.console import warn
-    from arl.runtime.stage import default_out
 
     warn("eval-speech is deprecated: `arl eval` takes the same flags")
     evaluate(
         EvalOptions(
             {UNNAMED: shards}, [compare] if compare else [], out or default_out("eval-speech", shards),
             synthesis=SynthesisOptions(voices, judge, samples, skip, device, threads),
-            seed=seed, as_json=as_json, kind=SYNTHESIS.name,
+            seed=seed, as_json=as_json, kind="synthesis",
         )
     )  # fmt: skip

@@ -73,10 +73,10 @@ def trend(values: Sequence[float]) -> Change | None:
     if n < FEWEST:
         return None
     middle, mean = (n - 1) / 2, fmean(values)
-    spread = sum((i - middle) ** 2 for i in range(n))
-    slope = sum((i - middle) * (value - mean) for i, value in enumerate(values)) / spread
-    rest = sum((value - mean - slope * (i - middle)) ** 2 for i, value in enumerate(values))
-    return mean - slope * middle, mean + slope * middle, _in_errors(slope, math.sqrt(rest / (n - 2) / spread))
+    squares = sum((i - middle) ** 2 for i in range(n))
+    slope = sum((i - middle) * (value - mean) for i, value in enumerate(values)) / squares
+    residual = sum((value - mean - slope * (i - middle)) ** 2 for i, value in enumerate(values))
+    return mean - slope * middle, mean + slope * middle, _in_errors(slope, math.sqrt(residual / (n - 2) / squares))
 
 
 def drift(values: Sequence[float]) -> Change | None:

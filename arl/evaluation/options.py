@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from arl.engine.state import FOLDER
 
@@ -34,8 +34,8 @@ class SynthesisOptions:
 class EvalOptions:
     """A whole command line.
 
-    sets: name → its sources, {} to compare two folders. compare: the folders of `--compare`. kind: the word for the
-    kind where the command says it, None where policy or shards do. given: names of the flags on the command line.
+    sets: name → its sources, {} to compare two folders. compare: the folders of `--compare`. kind: where the
+    command says it; None where policy or shards do. given: names of the flags on the command line.
     """
 
     sets: Mapping[str, Sequence[str]]
@@ -47,7 +47,7 @@ class EvalOptions:
     top: int = 10
     seed: int = 0
     as_json: bool = False
-    kind: str | None = None
+    kind: Literal["recognition", "synthesis"] | None = None
     given: frozenset[str] = frozenset()
 
     @property

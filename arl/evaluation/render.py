@@ -9,15 +9,15 @@ have them.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from arl.evaluation.metric import Metric
 from arl.runtime.console import stdout_console
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
 Summary = Mapping[str, Any]
 ALL = "all sets"
@@ -36,7 +36,7 @@ class Grid:
     widths: Sequence[int] = ()
 
 
-Block: TypeAlias = "str | Text | Grid"
+Block: TypeAlias = str | Text | Grid
 
 
 def groups(summary: Summary) -> dict[str, Summary]:
@@ -50,24 +50,18 @@ def terminal_width() -> int:
     return stdout_console().width
 
 
-def print_blocks(blocks: "Iterable[Block]") -> None:
+def print_blocks(blocks: Iterable[Block]) -> None:
     """Lines and tables on standard output."""
-    from rich.text import Text
-
     console = stdout_console()
     for block in blocks:
         if isinstance(block, Grid):
-            print_table(console, drawn(console, block))
+            print_table(console, rich_table(console, block))
         else:
             console.print(Text(block) if isinstance(block, str) else block)
 
 
-def drawn(console: "Console", grid: Grid) -> "Table":
+def rich_table(console: Console, grid: Grid) -> Table:
     """A table without lines where nobody looks at it on a terminal."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
     lines = box.HEAVY_HEAD if console.is_terminal else None
     table = Table(header_style="", box=lines, pad_edge=lines is not None)
     for place, head in enumerate(grid.heads):
@@ -78,7 +72,7 @@ def drawn(console: "Console", grid: Grid) -> "Table":
     return table
 
 
-def print_table(console: "Console", table: "Table") -> None:
+def print_table(console: Console, table: Table) -> None:
     """In a pipe without the spaces that rich pads lines with."""
     if console.is_terminal:
         console.print(table)
@@ -88,7 +82,7 @@ def print_table(console: "Console", table: "Table") -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def markdown(title: str, blocks: "Iterable[Block]") -> str:
+def markdown(title: str, blocks: Iterable[Block]) -> str:
     """The same as a page."""
     page = [f"# {title}"]
     for block in blocks:

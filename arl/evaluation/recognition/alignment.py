@@ -9,10 +9,9 @@ deletions red, insertions cyan. Left out: sclite's line of letters; the marks sa
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.text import Text
+from rich.cells import cell_len
+from rich.text import Text
 
 Step = Sequence[str | None]  # (operation, reference word, hypothesis word), as arl.text.wer.align gives it
 Column = tuple[str | None, ...]  # the reference's word, then each hypothesis's; None: no word there
@@ -80,13 +79,11 @@ def cell(column: Column, row: int) -> str:
     return word if word == column[0] else mark(word)
 
 
-def render(labels: Sequence[str], columns: Sequence[Column], width: int) -> "Iterator[Text]":
+def render(labels: Sequence[str], columns: Sequence[Column], width: int) -> Iterator[Text]:
     """One line per label, broken into blocks of lines that fit `width` terminal cells.
 
     labels: the reference's, then one per hypothesis.
     """
-    from rich.cells import cell_len
-
     indent = max(map(len, labels)) + 1
     widths = [max(cell_len(cell(column, row)) for row in range(len(labels))) for column in columns]
     start = 0
@@ -100,10 +97,7 @@ def render(labels: Sequence[str], columns: Sequence[Column], width: int) -> "Ite
         start = end
 
 
-def _line(head: str, row: int, columns: Sequence[Column], widths: Sequence[int]) -> "Text":
-    from rich.cells import cell_len
-    from rich.text import Text
-
+def _line(head: str, row: int, columns: Sequence[Column], widths: Sequence[int]) -> Text:
     line = Text(head)
     for column, width in zip(columns, widths, strict=True):
         shown = cell(column, row)
