@@ -17,6 +17,7 @@ from arl.audio.waves import read_wave
 from arl.errors import UsageError
 from arl.evaluation.options import SynthesisOptions
 from arl.evaluation.synthesis.measure import Listeners
+from arl.evaluation.voices import Voices
 from arl.rewards.programs.utterance import Utterance
 
 SKIPPED = ("wer", "similarity", "mos", "f0")
@@ -44,8 +45,6 @@ def f0_std(wave: np.ndarray) -> float | None:
 
 def voice_of(voices: Path | None, device: str) -> Callable[[Utterance], np.ndarray | None]:
     """The utterance → the embedding of its voice, None where there is no reference."""
-    from arl.evaluation.voices import Voices  # may load a decoder, and torch
-
     known = Voices.load(voices) if voices else Voices({})
 
     @functools.cache
