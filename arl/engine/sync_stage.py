@@ -3,7 +3,6 @@
 sync_policy(Path("runs/demo/step-000003/policy"), Path(".arl/engine"))["probe_mean"]
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from arl.engine.session import awake, engine_with, prove
 from arl.policy import Policy
 from arl.runtime.console import note
 from arl.runtime.stage import Phases, peak_memory_mb
+from arl.shards.record import StageRecord, append_record
 
 
 def sync_policy(policy: Path, engine: Path, out: Path | None = None, tolerance: float = 0.0) -> dict[str, Any]:
@@ -27,11 +27,8 @@ def sync_policy(policy: Path, engine: Path, out: Path | None = None, tolerance: 
         with awake(client, opened, "sync"):
             probe = prove(client, opened, tolerance)
     if out is not None:
-        line = {
-            "stage": "sync", "shard": "policy", "policy": opened.version, "samples": 1, **probe,
-            "seconds": phases.rounded(), "peak_memory_mb": round(peak_memory_mb(), 1),
-        }  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
-        (out / "stage.jsonl").write_text(json.dumps(line, sort_keys=True) + "\n")
+        record = StageRecord("sync", "policy", 1, phases.rounded(), peak_memory_mb(), opened.version, figures=probe)
+        append_record(out, record)
     note(f"sync: {engine} serves {opened.version} (probe |Δ log-prob| mean {probe['probe_mean']:.1e})")
     return {"version": opened.version, **probe}

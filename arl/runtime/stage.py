@@ -11,8 +11,6 @@ so this costs one read of each file's tail. Each finished shard adds a line to `
             shard.write(key, {"rollout.json": data})
 """
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,10 +22,11 @@ from typing import Any
 from arl.errors import ArlError, UsageError
 from arl.runtime.console import note
 from arl.runtime.process import age_s
-from arl.shards.growing import growth_of, wait_until_whole
+from arl.shards.fingerprint import fingerprint_of, shard_digests
+from arl.shards.growing import growth_of
 from arl.shards.marker import read_marker
 from arl.shards.paths import SPOOL
-from arl.shards.record import RECORD, read_record
+from arl.shards.record import StageRecord, append_record, read_record
 from arl.shards.writer import ShardWriter
 
 
@@ -117,21 +116,13 @@ class StageRun:
 
     def fingerprint(self, inputs: Sequence[Path]) -> str:
         """Names the result: equal stage, arguments, policy and input contents give an equal fingerprint."""
-        digests = []
-        for path in inputs:
-            wait_until_whole(path)
-            marker = read_marker(path)
-            if marker is None:
-                raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
-            digests.append(marker.sha256)
-        what = [self.stage, dict(self.arguments), self.policy, digests]
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+        return fingerprint_of([self.stage, dict(self.arguments), self.policy, shard_digests(inputs)])
 
     def pending(self, shards: Iterable[tuple[str, Sequence[Path]]]) -> Iterator[tuple[str, Sequence[Path]]]:
         """Yields the shards still to do; complete ones made the same way are counted and left alone."""
         for name, inputs in shards:
             marker = None if self.force else read_marker(self.path(name))
-            if marker is not None and marker.made == self.fingerprint(inputs):
+            if marker is not None and marker.fingerprint == self.fingerprint(inputs):
                 self.skipped += 1
             else:
                 yield name, inputs
@@ -153,22 +144,20 @@ class StageRun:
             shard = OpenShard(self, writer)
             yield shard
             if grows:  # what it was made from is known only now
-                writer.made = self.fingerprint(inputs)
-            self.record(name, writer.made, shard)
+                writer.fingerprint = self.fingerprint(inputs)
+            self.record(name, shard)
         self.phases.clear()
 
-    def record(self, name: str, made: str, shard: "OpenShard") -> None:
-        """Appends the shard's `stage.jsonl` line, in one write."""
-        seconds = self.phases.rounded()
-        line = {
-            "stage": self.stage, "shard": name, "made": made, "samples": shard.samples, "policy": self.policy,
-            "arguments": dict(self.arguments), "sources": self.relative_sources(), "seconds": seconds,
-            "peak_memory_mb": round(peak_memory_mb(), 1), **shard.figures,
-        }  # fmt: skip
+    def record(self, name: str, shard: "OpenShard") -> None:
+        """Appends the shard's line to `stage.jsonl`."""
+        seconds, figures = self.phases.rounded(), dict(shard.figures)
         if shard.audio_s:
-            line |= {"audio_s": round(shard.audio_s, 3), "rtf": round(sum(seconds.values()) / shard.audio_s, 5)}
-        with (self.out / RECORD).open("a") as stream:
-            stream.write(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n")
+            figures |= {"audio_s": round(shard.audio_s, 3), "rtf": round(sum(seconds.values()) / shard.audio_s, 5)}
+        record = StageRecord(
+            self.stage, name, shard.samples, seconds, peak_memory_mb(), self.policy, shard.writer.fingerprint,
+            self.arguments, self.relative_sources(), figures,
+        )  # fmt: skip
+        append_record(self.out, record)
 
     def relative_sources(self) -> list[str]:
         """The input folders relative to the output folder, so that a run can be moved as a whole."""

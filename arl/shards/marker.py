@@ -5,7 +5,7 @@ a digest of everything before it, and a fingerprint of what made the shard. webd
 `__x__`, so a plain `webdataset.WebDataset` reads our shards unchanged.
 
     marker = read_marker(Path("rollout/000003.tar"))     # reads the file's tail only
-    if marker is not None and marker.made == fingerprint: ...  # done already
+    if marker is not None and marker.fingerprint == wanted: ...  # done already
 """
 
 import json
@@ -24,14 +24,17 @@ MAX_MARKER = 1 << 16  # bytes
 
 @dataclass(frozen=True)
 class EndMarker:
-    """samples: how many the shard holds. sha256: hex digest of its members. made: stage, arguments, inputs; or ""."""
+    """samples: how many the shard holds. sha256: hex digest of its members.
+
+    fingerprint: names what it was made from (`arl.shards.fingerprint`), or "".
+    """
 
     samples: int
     sha256: str
-    made: str
+    fingerprint: str
 
     def to_json(self) -> bytes:
-        fields = {"made": self.made, "samples": self.samples, "sha256": self.sha256}
+        fields = {"made": self.fingerprint, "samples": self.samples, "sha256": self.sha256}
         return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -43,10 +46,10 @@ def parse_marker(data: bytes) -> EndMarker | None:
         return None
     if not isinstance(fields, dict):
         return None
-    samples, sha256, made = fields.get("samples"), fields.get("sha256"), fields.get("made")
-    if type(samples) is not int or samples < 0 or not isinstance(sha256, str) or not isinstance(made, str):
+    samples, sha256, fingerprint = fields.get("samples"), fields.get("sha256"), fields.get("made")
+    if type(samples) is not int or samples < 0 or not isinstance(sha256, str) or not isinstance(fingerprint, str):
         return None
-    return EndMarker(samples, sha256, made) if re.fullmatch("[0-9a-f]{64}", sha256) else None
+    return EndMarker(samples, sha256, fingerprint) if re.fullmatch("[0-9a-f]{64}", sha256) else None
 
 
 def update_digest(digest: Any, name: str, data: bytes) -> None:

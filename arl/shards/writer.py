@@ -5,7 +5,7 @@ an exception removes the temporary file. The process holds a lock (flock) on it,
 is recognised, even when its process id is in use again or belongs to another container, and the next writer of the
 same shard removes it. Equal samples give equal bytes: no times, no user names.
 
-    with ShardWriter(Path("emb/000000.tar"), made=fingerprint) as shard:
+    with ShardWriter(Path("emb/000000.tar"), fingerprint=wanted) as shard:
         shard.write("utt-0001", {"emb.safetensors": data, "prompt.json": dumps(prompt)})
 """
 
@@ -34,16 +34,16 @@ NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # file systems mounte
 class ShardWriter:
     """Context manager that writes one shard, atomically; its folder is made if it is not there.
 
-    path: the final name. made: fingerprint of stage, arguments and inputs, stored in the end marker. copy: a pipe's
+    path: the final name. fingerprint: of stage, arguments and inputs, stored in the end marker. copy: a pipe's
     descriptor that gets the same bytes, sample by sample; if nobody reads it any more, the shard is written all the
     same.
     Raises ArlError for keys and members that a reader would refuse (nothing of such a sample is written),
     and when the file cannot be written.
     """
 
-    def __init__(self, path: Path, made: str = "", copy: int | None = None) -> None:
+    def __init__(self, path: Path, fingerprint: str = "", copy: int | None = None) -> None:
         self.path = Path(path)
-        self.made = made
+        self.fingerprint = fingerprint
         self._copy = copy
         self._to_copy: list[bytes] = []
         self.samples = 0
@@ -125,9 +125,9 @@ class ShardWriter:
     def _publish(self) -> None:
         if self._failure is not None:  # the caller swallowed a failed write: half a sample is in the file
             raise self._unwritable(self._failure)
-        marker = EndMarker(self.samples, self._digest.hexdigest(), self.made).to_json()
+        marker = EndMarker(self.samples, self._digest.hexdigest(), self.fingerprint).to_json()
         if len(marker) > MAX_MARKER:
-            raise ArlError(f"{self.path}: the fingerprint `made` is too long ({len(self.made)} characters)")
+            raise ArlError(f"{self.path}: the fingerprint is too long ({len(self.fingerprint)} characters)")
         self._append(END, marker)
         stream = self._opened()
         try:
@@ -153,9 +153,9 @@ class ShardWriter:
             stream.close()
 
 
-def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]], made: str = "") -> None:
+def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]], fingerprint: str = "") -> None:
     """Writes (key, members) pairs to one shard: `ShardWriter` for what is at hand already."""
-    with ShardWriter(path, made) as shard:
+    with ShardWriter(path, fingerprint) as shard:
         for key, members in samples:
             shard.write(key, members)
 

@@ -1,17 +1,14 @@
 """What one `arl update` is asked to do, and the fingerprint of its result."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from arl.errors import ArlError
 from arl.losses.heads import HeadSpec
 from arl.policy import MARKER, Policy
-from arl.shards.marker import read_marker
+from arl.shards.fingerprint import fingerprint_of, shard_digests
 from arl.train.settings import UpdateSettings
 
 if TYPE_CHECKING:
@@ -69,12 +66,5 @@ def is_current(folder: Path, fingerprint: str) -> bool:
 
 def fingerprint(policies: Sequence[str | None], settings: Mapping[str, Any], shards: Sequence[Shard]) -> str:
     """32 hex digits over the policies' versions, the settings and the shards' contents."""
-    digests = []
-    for _, paths in shards:
-        for path in paths:
-            marker = read_marker(path)
-            if marker is None:
-                raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
-            digests.append(marker.sha256)
-    what = [*policies, dict(settings), digests]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+    digests = shard_digests(path for _, paths in shards for path in paths)
+    return fingerprint_of([*policies, dict(settings), digests])

@@ -19,6 +19,7 @@ from arl.losses.micro_batch import Loss
 from arl.policy import Policy, link_tree, write_policy
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.offload import sleep
+from arl.shards.record import StageRecord, append_record
 from arl.train.checkpoint import load_state, restore, save_state, state_tensors
 from arl.train.data import Batch
 from arl.train.groups import PromptGroup
@@ -128,10 +129,12 @@ class Learner:
         self.updates += 1
         return {"grad_norm": norm, "lr": lr}
 
-    def save(self, out: Path, step: int, fields: dict[str, Any], record: Callable[[], str] = str) -> Policy:
+    def save(
+        self, out: Path, step: int, fields: dict[str, Any], record: Callable[[], StageRecord] | None = None
+    ) -> Policy:
         """Writes the next policy folder whole: weights, tokenizer, frontend (linked unless trained), state, record.
 
-        record: makes the line for `stage.jsonl`, last of all, so that it can say how long the writing took.
+        record: makes the line of `stage.jsonl`, last of all, so that it can say how long the writing took.
         """
         if self.frontend is not None:
             self.frontend.projector.eval()
@@ -151,6 +154,7 @@ class Learner:
             elif self.policy.frontend_dir.is_dir():
                 link_tree(self.policy.frontend_dir, folder / "frontend")
             save_state(folder / "state", self.optimizer, self.named, self.updates)
-            (folder / "stage.jsonl").write_text(record())
+            if record is not None:
+                append_record(folder, record())
 
         return write_policy(out, merged, fill)

@@ -8,7 +8,6 @@ out: what is refused beforehand (checks.py), the steps themselves (steps.py).
     train(job, "cpu", threads=1)
 """
 
-import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from arl.runtime.device import pick_device
 from arl.runtime.lease import device_lease
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.stage import Phases, peak_memory_mb
+from arl.shards.record import StageRecord
 from arl.train import load
 from arl.train.job import UpdateJob, is_current
 from arl.train.learner import Learner
@@ -71,14 +71,12 @@ def train_awake(
         learner.sleep()
     writing = time.monotonic()
 
-    def record() -> str:
+    def record() -> StageRecord:
         phases.seconds["write"] += time.monotonic() - writing
-        line = {
-            "stage": "update", "shard": job.shards[-1][0], "made": job.fingerprint, "policy": job.start.version,
-            "arguments": job.settings.to_json(), "seconds": phases.rounded(), "samples": metrics["groups"],
-            "peak_memory_mb": round(peak_memory_mb(), 1), "steps": len(schedule), **more, **metrics,
-        }  # fmt: skip
-        return json.dumps(line, sort_keys=True) + "\n"
+        return StageRecord(
+            "update", job.shards[-1][0], metrics["groups"], phases.rounded(), peak_memory_mb(), job.start.version,
+            job.fingerprint, job.settings.to_json(), figures={"steps": len(schedule), **more, **metrics},
+        )  # fmt: skip
 
     policy = learner.save(job.out, job.start.step + len(schedule), {"made": job.fingerprint}, record)
     shutil.rmtree(job.checkpoint, ignore_errors=True)

@@ -20,7 +20,7 @@ def run(tmp_path):
 
 def piped(*words: object, **options: Any) -> subprocess.Popen:
     """`arl reward` with a pipe for its standard input."""
-    command = [sys.executable, "-c", "from arl.cli import main; main()", "reward", *map(str, words)]
+    command = [sys.executable, "-c", "from arl.cli.main import main; main()", "reward", *map(str, words)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 

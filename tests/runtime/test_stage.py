@@ -111,7 +111,7 @@ def test_records(source, tmp_path):
     assert first["arguments"] == {"x": 1} and first["samples"] == 1 and first["answer"] == 42
     assert first["sources"] == ["../../data"] and (out / first["sources"][0]).resolve() == source.resolve()
     marker = read_marker(out / "000000.tar")
-    assert marker is not None and first["made"] == marker.made
+    assert marker is not None and first["made"] == marker.fingerprint
     assert set(first["seconds"]) == {"load", "wake", "run", "sleep", "write"}
     assert first["rtf"] == pytest.approx(sum(first["seconds"].values()) / 2.0, abs=1e-4)
     assert first["seconds"]["load"] > 0 and second["seconds"]["load"] == 0  # the process started once

@@ -50,7 +50,7 @@ def test_round_trip(tmp_path: Path, samples: Rows, made: str) -> None:
     assert read(path) == samples == read_bytes(raw)
     assert [list(found) for _, found in read(path)] == [list(given) for _, given in samples]
     marker = read_marker(path)
-    assert marker is not None and (marker.samples, marker.made) == (len(samples), made)
+    assert marker is not None and (marker.samples, marker.fingerprint) == (len(samples), made)
     for sample in scan_shard(path, lambda extension: False):
         for extension, (_, offset, size) in sample.offsets.items():
             assert raw[offset : offset + size] == dict(samples)[sample.key][extension]

@@ -22,7 +22,7 @@ SAMPLES = [(f"utt{number}", {"json": b'{"text":"a"}', "wav": bytes([number]) * 7
 @pytest.fixture
 def shard(tmp_path: Path) -> Path:
     path = tmp_path / "000000.tar"
-    write_shard(path, SAMPLES, made="fingerprint")
+    write_shard(path, SAMPLES, fingerprint="fingerprint")
     return path
 
 

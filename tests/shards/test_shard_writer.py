@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from arl.shards.writer import ShardWriter
 while True:
-    with ShardWriter(Path(sys.argv[1]), made="loop") as shard:
+    with ShardWriter(Path(sys.argv[1]), fingerprint="loop") as shard:
         for number in range(20):
             shard.write(f"k{number}", {"wav": bytes(60_000)})
     print("written", flush=True)
@@ -47,16 +47,18 @@ def start_writer(path: Path, code: str) -> subprocess.Popen[str]:
 
 def test_the_end_marker(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "000000.tar"
-    write_shard(path, [("a", {"txt": b"1"}), ("b", {"txt": b"2"})], made="encode 1234")
+    write_shard(path, [("a", {"txt": b"1"}), ("b", {"txt": b"2"})], fingerprint="encode 1234")
     marker = read_marker(path)
     assert marker is not None
-    assert (marker.samples, marker.made) == (2, "encode 1234")
+    assert (marker.samples, marker.fingerprint) == (2, "encode 1234")
     assert re.fullmatch("[0-9a-f]{64}", marker.sha256)
 
 
 def test_equal_samples_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("a.tar", "b.tar"):
-        write_shard(tmp_path / name, [("utt", {"wav": b"123", "json": b"{}"}), ("ü" * 90, {"txt": b""})], made="m")
+        write_shard(
+            tmp_path / name, [("utt", {"wav": b"123", "json": b"{}"}), ("ü" * 90, {"txt": b""})], fingerprint="m"
+        )
         time.sleep(0.01)
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 

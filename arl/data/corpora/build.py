@@ -5,7 +5,6 @@ Fails with nothing changed in the output folder when more samples are bad than a
 or when what was read back is not what was meant.
 """
 
-import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from arl.data.corpora.utterance import Bad, Corpus, Utterance, unique
 from arl.errors import ArlError
 from arl.runtime.console import progress, warn
 from arl.runtime.stage import OpenShard, StageRun
+from arl.shards.fingerprint import fingerprint_of
 from arl.shards.paths import expand
 from arl.shards.writer import ShardWriter
 
@@ -72,9 +72,9 @@ def build(
     """Write the corpus to `out` unless it is there already. Returns the record kept in `out`/data.json, with
     `up_to_date` added. Raises ArlError as the module says."""
     arguments = {"version": VERSION, "corpus": corpus.name, **asdict(options)}
-    made = fingerprint(corpus, options)
+    fingerprint = corpus_fingerprint(corpus, options)
     folders = {name: name for name in options.split} or {WHOLE: ""}
-    record = None if force else publish.is_current(out, made)
+    record = None if force else publish.is_current(out, fingerprint)
     if record is not None and record["failed"] <= max_failed:
         return {**record, "up_to_date": True}
     publish.require_ours(out, list(folders.values()))
@@ -91,9 +91,9 @@ def build(
             for name, part in parts.items():
                 run = StageRun("data", fresh / folders[name], arguments)
                 prepared = _good(prepare_all(part, limits, jobs), counts, bar)
-                seconds[name] = _write(prepared, run, made, options.batch)
+                seconds[name] = _write(prepared, run, fingerprint, options.batch)
         record = {
-            "made": made,
+            "made": fingerprint,
             "arguments": arguments,
             "splits": _checked(fresh, folders, seconds, banned, counts.good),
             "failed": counts.failed,
@@ -106,7 +106,7 @@ def build(
     return {**record, "up_to_date": False}
 
 
-def fingerprint(corpus: Corpus, options: Options) -> str:
+def corpus_fingerprint(corpus: Corpus, options: Options) -> str:
     """Names the result: the arguments, and the paths, sizes and times of all input files."""
     against = expand(list(options.against)) if options.against else []
     what = [
@@ -116,7 +116,7 @@ def fingerprint(corpus: Corpus, options: Options) -> str:
         asdict(options),
         [_state(path) for path in [*corpus.files, *against]],
     ]
-    return publish.DATA.made + hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+    return publish.DATA.prefix + fingerprint_of(what)
 
 
 def _state(path: Path) -> tuple[str, int, int]:
@@ -186,7 +186,7 @@ def _good(results: Iterable[Prepared | Bad], counts: Counts, bar: Any) -> Iterat
             yield result
 
 
-def _write(prepared: Iterator[Prepared], run: StageRun, made: str, batch: int) -> float:
+def _write(prepared: Iterator[Prepared], run: StageRun, fingerprint: str, batch: int) -> float:
     """Shards 000000, 000001, … of `batch` samples, the last one of what is left. Returns the seconds of audio."""
     total_s, number = 0.0, 0
     while True:
@@ -195,12 +195,12 @@ def _write(prepared: Iterator[Prepared], run: StageRun, made: str, batch: int) -
         if not samples:
             return total_s
         name = f"{number:06d}"
-        with ShardWriter(run.path(name), made) as writer:
+        with ShardWriter(run.path(name), fingerprint) as writer:
             shard = OpenShard(run, writer)
             for sample in samples:
                 shard.write(sample.key, sample.members)
                 shard.audio_s += sample.duration_s
-            run.record(name, made, shard)
+            run.record(name, shard)
         run.phases.clear()
         total_s, number = total_s + shard.audio_s, number + 1
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from arl.errors import ArlError
 from arl.shards.marker import read_marker
+from arl.shards.record import RECORD
 
 PART = ".part-"
 
@@ -36,7 +37,7 @@ class Kind:
         return f"{self.command}.json"
 
     @property
-    def made(self) -> str:
+    def prefix(self) -> str:
         """How the fingerprint in the shards' end markers starts."""
         return f"{self.command}-"
 
@@ -45,16 +46,16 @@ DATA = Kind("data", ("splits.json", "LICENSE.txt"))
 MINE = Kind("mine", ("manifest.jsonl",))
 
 
-def is_current(out: Path, made: str, kind: Kind = DATA) -> dict[str, Any] | None:
-    """The record of what `out` holds, if that was made as `made` says and is whole; else None."""
+def is_current(out: Path, fingerprint: str, kind: Kind = DATA) -> dict[str, Any] | None:
+    """The record of what `out` holds, if its fingerprint is this one and it is whole; else None."""
     record = _record(out, kind)
-    if record is None or record.get("made") != made:
+    if record is None or record.get("made") != fingerprint:
         return None
     if not all((out / name).is_file() for name in record.get("beside", [])):
         return None
     for name in record["shards"]:
         marker = read_marker(out / name)
-        if marker is None or marker.made != made:
+        if marker is None or marker.fingerprint != fingerprint:
             return None
     return record
 
@@ -117,7 +118,7 @@ def require_ours(out: Path, folders: Sequence[str], kind: Kind = DATA) -> None:
     for shard in _replaced(out, folders, kind):
         marker = read_marker(shard)
         # one of ours that was cut is known by the record only
-        if not (marker.made.startswith(kind.made) if marker else shard in recorded):
+        if not (marker.fingerprint.startswith(kind.prefix) if marker else shard in recorded):
             raise ArlError(f"{shard}: not written by arl {kind.command}, and would be replaced; choose another --out")
 
 
@@ -131,7 +132,7 @@ def publish(staged: Path, out: Path, folders: Sequence[str], record: dict[str, A
         (out / name).unlink(missing_ok=True)
     for old in _replaced(out, folders, kind):
         old.unlink()
-        (old.parent / "stage.jsonl").unlink(missing_ok=True)
+        (old.parent / RECORD).unlink(missing_ok=True)
     for file in sorted(path for path in staged.rglob("*") if path.is_file()):
         target = out / file.relative_to(staged)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,9 +6,8 @@ than allowed, and when a set shares anything with the test set.
 """
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from arl.errors import ArlError
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import warn
 from arl.runtime.stage import StageRun
-from arl.shards.marker import read_marker
+from arl.shards.fingerprint import fingerprint_of, shard_digests
 from arl.shards.paths import expand
 from arl.text.hallucination import RULES, Thresholds
 
@@ -63,8 +62,8 @@ def build(
 ) -> dict[str, Any]:
     """Write the sets to `out` unless they are there already. Returns the record kept in `out`/mine.json, with
     `up_to_date` added. Raises ArlError as the module says."""
-    made = fingerprint(shards, options)
-    record = None if force else publish.is_current(out, made, publish.MINE)
+    fingerprint = mining_fingerprint(shards, options)
+    record = None if force else publish.is_current(out, fingerprint, publish.MINE)
     if record is not None and record["failed"] <= max_failed:
         return {**record, "up_to_date": True}
     folders = [folder for name in (*SETS, *options.plan.unions) for folder in (name, f"{name}-emb")]
@@ -76,18 +75,18 @@ def build(
     chosen = choose(pool, reasons, options.plan)
     reasons[RANDOM] = {key: {"drawn": place} for place, key in enumerate(chosen.get(RANDOM, []), 1)}
     rows = _rows(pool, chosen, reasons, options, test)
-    with publish.staging(out, publish.MINE, resume=made) as staged:
+    with publish.staging(out, publish.MINE, resume=fingerprint) as staged:
         fresh = staged / "out"
         fresh.mkdir(exist_ok=True)
         known = [candidate for candidate in pool.values() if candidate.embeddings]
-        embedded = _write(rows, known, fresh, out, options, made)
+        embedded = _write(rows, known, fresh, out, options, fingerprint)
         written = {name: ReadBack.of(fresh / name, rows[name]) for name in rows}
         check(written, test, options.plan.overlap)
         write_manifest(written, reasons, fresh, out)
         qualified = {name: len(reasons.get(name, rows[name])) for name in rows}
         figures = {name: each.figures() | {"qualified": qualified[name]} for name, each in written.items()}
         record = {
-            "made": made,
+            "made": fingerprint,
             "arguments": options.arguments(),
             "pool": {"utterances": len(pool), "left_out": dict(left_out)},
             "sets": figures,
@@ -100,26 +99,16 @@ def build(
     return {**record, "up_to_date": False}
 
 
-def fingerprint(shards: Sequence[str], options: Options) -> str:
+def mining_fingerprint(shards: Sequence[str], options: Options) -> str:
     """Names the result: the arguments, and the contents of all inputs, wherever they lie."""
     pool, test = expand(shards), expand(options.against) if options.against else []
-    heard = [_table_digest(Path(where)) if transcripts.is_table(where) else _digests(expand([where]))
+    heard = [_table_digest(Path(where)) if transcripts.is_table(where) else shard_digests(expand([where]))
              for where in options.systems.values()]  # fmt: skip
     audio = [path for path in map(audio_shard, pool + test) if path not in pool + test]
     words = _table_digest(options.keywords) if options.keywords else None
     arguments = options.arguments() | {"systems": list(options.systems), "against": None, "keywords": None}
-    what = [arguments, _digests(pool), _digests(test), _digests(audio), heard, words]
-    return publish.MINE.made + hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _digests(shards: Iterable[Path]) -> list[str]:
-    found = []
-    for path in shards:
-        marker = read_marker(path)
-        if marker is None:
-            raise ArlError(f"{path}: no end marker: truncated, or not written by arl; `arl check {path}` says more")
-        found.append(marker.sha256)
-    return found
+    what = [arguments, shard_digests(pool), shard_digests(test), shard_digests(audio), heard, words]
+    return publish.MINE.prefix + fingerprint_of(what)
 
 
 def _table_digest(path: Path) -> str:
@@ -240,16 +229,16 @@ def _write(
     fresh: Path,
     out: Path,
     options: Options,
-    made: str,
+    fingerprint: str,
 ) -> list[str]:
     """All shards. known: the pool's utterances with embeddings. Returns the sets whose embeddings are there too."""
     embedded, arguments = [], options.arguments()
     for name, own in rows.items():
-        write_set(own, StageRun("mine", fresh / name, arguments), made, options.batch)
+        write_set(own, StageRun("mine", fresh / name, arguments), fingerprint, options.batch)
         if all(row.embeddings for row in own):
             folder = f"{name}-emb"
             run = StageRun("mine", fresh / folder, arguments, sources=[fresh / name])
-            write_embeddings(own, run, made, options.batch, policy_of(known, out / folder))
+            write_embeddings(own, run, fingerprint, options.batch, policy_of(known, out / folder))
             embedded.append(name)
         elif known:
             warn(f"{name}: has utterances without embeddings; encode it: arl encode --shards {out / name}")

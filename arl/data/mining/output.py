@@ -3,7 +3,7 @@
 `D1/000000.tar` has the audio samples as they are (D3's with their `keywords`, joined ones new), and
 `D1-emb/000000.tar` the embeddings of the same rows, where all of them were given: nothing has to be encoded again.
 
-    write_set([row_of(candidate, {"drawn": 1})], StageRun("mine", out / "D0", arguments), made, batch=32)
+    write_set([row_of(candidate, {"drawn": 1})], StageRun("mine", out / "D0", arguments), fingerprint, batch=32)
 """
 
 import json
@@ -64,7 +64,7 @@ def row_of_joined(utterance: Utterance) -> Row:
     return Row(utterance.key, members, {"concatenated": [part.key for part in utterance.parts]})
 
 
-def write_set(rows: Sequence[Row], run: StageRun, made: str, batch: int) -> None:
+def write_set(rows: Sequence[Row], run: StageRun, fingerprint: str, batch: int) -> None:
     """Shards of the audio column."""
 
     def fill(shard: OpenShard, row: Row) -> None:
@@ -73,10 +73,10 @@ def write_set(rows: Sequence[Row], run: StageRun, made: str, batch: int) -> None
         shard.write(row.key, members)
         shard.audio_s += json.loads(members[META])["duration_s"]
 
-    _write(rows, run, made, batch, fill)
+    _write(rows, run, fingerprint, batch, fill)
 
 
-def write_embeddings(rows: Sequence[Row], run: StageRun, made: str, batch: int, policy: Path | None) -> None:
+def write_embeddings(rows: Sequence[Row], run: StageRun, fingerprint: str, batch: int, policy: Path | None) -> None:
     """The same rows as `write_set`, with the embeddings' members. policy: whose they are, for `arl rollout`."""
 
     def fill(shard: OpenShard, row: Row) -> None:
@@ -84,21 +84,23 @@ def write_embeddings(rows: Sequence[Row], run: StageRun, made: str, batch: int, 
         if policy is not None:
             shard.figures["policy_path"] = str(policy)
 
-    _write(rows, run, made, batch, fill)
+    _write(rows, run, fingerprint, batch, fill)
 
 
-def _write(rows: Sequence[Row], run: StageRun, made: str, batch: int, fill: Callable[[OpenShard, Row], None]) -> None:
+def _write(
+    rows: Sequence[Row], run: StageRun, fingerprint: str, batch: int, fill: Callable[[OpenShard, Row], None]
+) -> None:
     """Shards 000000, 000001, …; those that an interrupted run has finished stay."""
     for start in range(0, len(rows), batch):
         name = f"{start // batch:06d}"
         marker = read_marker(run.path(name))
-        if marker is not None and marker.made == made:
+        if marker is not None and marker.fingerprint == fingerprint:
             continue
-        with ShardWriter(run.path(name), made) as writer:
+        with ShardWriter(run.path(name), fingerprint) as writer:
             shard = OpenShard(run, writer)
             for row in rows[start : start + batch]:
                 fill(shard, row)
-            run.record(name, made, shard)
+            run.record(name, shard)
         run.phases.clear()
 
 

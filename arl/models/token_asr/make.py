@@ -20,7 +20,7 @@ from arl.shards import columns
 from arl.shards.durable import write_folder
 from arl.shards.paths import joined_shards
 from arl.shards.reader import read_joined
-from arl.shards.record import RECORD
+from arl.shards.record import StageRecord, append_record
 from arl.train.job import Shard, fingerprint
 
 
@@ -48,8 +48,8 @@ def make_token_asr(
     tokenizer: a frontend with a speech tokenizer, to begin with its recognition head."""
     arguments = {**asdict(settings), "tokenizer": tokenizer_digest(tokenizer) if tokenizer else None}
     found = joined_shards(shards)
-    made = fingerprint(["train-token-asr"], arguments, found)
-    metrics = None if force else already_made(out, made)
+    wanted = fingerprint(["train-token-asr"], arguments, found)
+    metrics = None if force else metrics_of(out, wanted)
     if metrics is not None:
         note(f"train-token-asr: {out} is already made from these inputs (-f redoes it)")
         return metrics
@@ -64,14 +64,14 @@ def make_token_asr(
         recipe = Recipe(settings.steps, settings.lr, settings.batch, settings.noise, settings.seed)
         asr = train_token_asr(train, settings.codes, recipe, where, start, width=settings.width, layers=settings.layers)
         metrics = {"trained_on": len(train), **left_out, **(score(asr, held) if held else {})}
-    line = {
-        "stage": "train-token-asr", "shard": "token-asr", "made": made, "samples": len(pairs), "arguments": arguments,
-        "seconds": phases.rounded(), "peak_memory_mb": round(peak_memory_mb(), 1), **metrics,
-    }  # fmt: skip
+    record = StageRecord(
+        "train-token-asr", "token-asr", len(pairs), phases.rounded(), peak_memory_mb(), fingerprint=wanted,
+        arguments=arguments, figures=metrics,
+    )  # fmt: skip
 
     def fill(folder: Path) -> None:
-        token_asr.save(asr.cpu(), folder, made=made, figures=metrics, arguments=arguments)
-        (folder / RECORD).write_bytes(columns.dumps(line) + b"\n")
+        token_asr.save(asr.cpu(), folder, made=wanted, figures=metrics, arguments=arguments)
+        append_record(folder, record)
 
     write_folder(out, fill)
     return metrics
@@ -100,10 +100,10 @@ def first_recogniser(frontend: Path, codes: int) -> TokenAsr:
     return start
 
 
-def already_made(out: Path, made: str) -> dict[str, Any] | None:
-    """The metrics of a recogniser that was made from the same inputs, or None."""
+def metrics_of(out: Path, wanted: str) -> dict[str, Any] | None:
+    """The metrics of the recogniser at `out` if its fingerprint is the wanted one, else None."""
     config = token_asr.read_config(out) if (out / token_asr.CONFIG).is_file() else {}
-    return config["figures"] if config.get("made") == made else None
+    return config["figures"] if config.get("made") == wanted else None
 
 
 def parts(pairs: Sequence[Pair], settings: Settings) -> tuple[list[Pair], list[Pair]]:

@@ -74,7 +74,7 @@ def test_others_shards_are_not_replaced(place: Path) -> None:
 def test_killed_at_any_moment_it_leaves_nothing_half_and_goes_on(tmp_path: Path) -> None:
     metas = {f"u{n}": {"text": f"words {n}", "duration_s": 0.02} for n in range(300)}
     train = audio_shards(tmp_path / "data", metas, batch=100)
-    program = [sys.executable, "-c", "from arl.cli import main; main()", "mine", "--shards", str(train),
+    program = [sys.executable, "-c", "from arl.cli.main import main; main()", "mine", "--shards", str(train),
                "--sets", "D0,D2", "--size", "D0=200", "--longer-s", "0.4", "--join-up-to-s", "1",
                "--batch", "2"]  # fmt: skip
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
