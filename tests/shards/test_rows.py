@@ -5,7 +5,6 @@ import json
 import random
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,7 +134,7 @@ def test_numbers_beyond_the_floats_and_endless_depth_are_refused(row: type[Row],
 
 
 def test_meta_of_bounded_depth() -> None:
-    with pytest.raises(ArlError, match="json: lists or objects too deep"):
+    with pytest.raises(ArlError, match="json: a text that is no UTF-8, or lists too deep"):
         Meta.of(Sample("u", {"json": b'{"text":"a","x":' + b"[" * 900 + b"]" * 900 + b"}"}, {}))
 
 
@@ -180,5 +179,4 @@ def test_any_change_is_read_or_refused_in_one_line(good: tuple[Row, dict[str, An
     except ArlError as error:
         assert "\n" not in str(error)
     else:
-        orjson.dumps(read.to_json(), option=orjson.OPT_SORT_KEYS)
         assert row.of(Sample("u", read.members(), {})) == read

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 from arl.shards.columns import CODES, META
-from arl.shards.rows.form import are_ids, are_texts, is_number, is_shallow, is_text, shown
+from arl.shards.rows.form import are_ids, are_texts, is_number, is_plain, is_text, shown
 from arl.shards.rows.row import Row
 
 
@@ -46,14 +46,17 @@ class Meta(Row):
             yield "'keywords' is not a list of texts"
         if not are_texts(keys) or not are_texts(texts) or len(keys) != len(texts):
             yield "'concatenated' and 'texts' must name the same clips, in lists"
-        if not is_shallow(fields):
-            yield "lists or objects too deep in one another"
+        if not is_plain(cls._rest(fields)):
+            yield "a text that is no UTF-8, or lists too deep in one another"
 
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Self:
         known = {name: fields[name] for name in cls.OPTIONAL if fields.get(name) is not None}
-        rest = {name: value for name, value in fields.items() if name != "text" and name not in cls.OPTIONAL}
-        return cls(fields["text"], **known, rest=rest)
+        return cls(fields["text"], **known, rest=cls._rest(fields))
+
+    @classmethod
+    def _rest(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in fields.items() if name != "text" and name not in cls.OPTIONAL}
 
     def to_json(self) -> dict[str, Any]:
         known = {name: getattr(self, name) for name in self.OPTIONAL}

@@ -4,7 +4,6 @@ JSON has integers of any size and lists of any depth; a shard is untrusted input
 """
 
 import reprlib
-from collections.abc import Iterable
 from typing import Any, TypeGuard
 
 MAX_ID = 2**63 - 1  # token ids and codes become int64
@@ -49,10 +48,13 @@ def are_texts(values: Any) -> TypeGuard[list[str]]:
     return isinstance(values, list) and all(map(is_text, values))
 
 
-def is_shallow(value: Any, depth: int = MAX_DEPTH) -> bool:
-    """Whether no list or object lies more than `depth` others deep, so that every program can read and write it."""
-    inside: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return depth > 0 and all(is_shallow(item, depth - 1) for item in inside if isinstance(item, dict | list))
+def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
+    """Whether every program can read and write it: texts in UTF-8, no list or object in more than `depth` others."""
+    if isinstance(value, str):
+        return is_text(value)
+    if isinstance(value, dict):
+        return depth > 0 and all(is_text(name) and is_plain(item, depth - 1) for name, item in value.items())
+    return not isinstance(value, list) or (depth > 0 and all(is_plain(item, depth - 1) for item in value))
 
 
 def shown(value: Any) -> str:
