@@ -102,6 +102,7 @@ def test_shards(tmp_path: Path) -> None:
     assert "joined read, cached" in shards.page(found)
 
 
+@pytest.mark.slow
 def test_rewards(tmp_path: Path) -> None:
     groups = list(rewards.made(80))
     assert groups == list(rewards.made(80)) and {len(hypotheses) for _, _, hypotheses in groups} == {rewards.GROUP}

@@ -43,6 +43,7 @@ def test_every_flag_has_help() -> None:
             assert getattr(parameter, "help", None), f"arl {name}: {parameter.opts}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["reward", "--help"], ["rollout", "--help"], ["update", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = "import json, sys; from arl.cli.main import make_app; make_app()(sys.argv[1:], standalone_mode=False); "
@@ -59,6 +60,7 @@ def test_an_expected_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_wrong_flags_are_usage_errors(tmp_path: Path) -> None:
     assert run("rollout", "--grup", "3").returncode == 2
     assert run("update", "--shards", str(tmp_path), "--policy", "x", "--loss", "nope").returncode == 2

@@ -40,6 +40,7 @@ def decode_words(policy: Policy, *words: str) -> list[str]:
             "--device", "cpu", "--threads", "1", *words]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_at_work_it_leaves_no_half_shard(policy, tmp_path):
     for shard in ("000000", "000001", "000002"):
         write_columns(tmp_path, groups_of({f"{shard}-{i}": [80] * 4 for i in range(8)}), shard)
@@ -63,6 +64,7 @@ def test_killed_at_work_it_leaves_no_half_shard(policy, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_warm_is_cold_and_keeps_the_decoder(policy, tmp_path):
     write_columns(tmp_path, groups_of({"a": [3, 9], "b": [5]}))
     try:

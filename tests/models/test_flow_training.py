@@ -1,5 +1,6 @@
 """Training of the flow and the vocoder: they learn, are seeded, and their losses are what they say."""
 
+import pytest
 import torch
 
 from arl.models.qwen2_flow import flow, vocoder
@@ -28,6 +29,7 @@ def loss_on(trained: flow.Flow, drop: float = 0.0) -> float:
         return float(flow_loss(trained, codes, torch.stack([p[1] for p in pairs]), mels, lengths, generator, drop))
 
 
+@pytest.mark.slow
 def test_a_flow_learns_what_codes_mean():
     config = flow.FlowConfig(**FLOW)
     before = loss_on(train_flow(toy_pairs(), config, steps=1, batch=8, crop=5))
@@ -58,6 +60,7 @@ def test_flow_loss_is_zero_for_the_true_velocity_and_blind_outside(monkeypatch):
     assert float(loss) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_vocoder_learns_to_sound():
     waves = [tone(hz, 0.4) for hz in (150.0, 300.0, 450.0)]
     mel, frames = log_mel(torch.stack(waves)), torch.tensor([20] * 3)

@@ -75,6 +75,7 @@ def test_a_saved_codec_is_the_same_and_a_wrong_file_is_refused(tmp_path: Path):
         codecs.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_it_learns_to_recognise_and_to_give_the_mels_back():
     """Letters that are spectral shapes of ten frames: after training the codes carry the text."""
     generator = torch.Generator().manual_seed(0)

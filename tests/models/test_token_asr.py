@@ -217,6 +217,7 @@ def test_no_text_is_trained_on_and_held_out():
     assert split(found, 0.0, 0) == (found, []) and len(split(found, 0.001, 0)[1]) >= 1
 
 
+@pytest.mark.slow
 def test_it_learns_and_equal_seeds_give_equal_bits():
     found, small = pairs(200, 1), SHAPE | {"layers": 1}
     first, second = (train_token_asr(found, CODES, Recipe(steps=4, batch=16), **small) for _ in range(2))

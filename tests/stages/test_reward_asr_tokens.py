@@ -39,6 +39,7 @@ def speech():
     return [[rng.randrange(CODES) for _ in range(n)] for n in (20, 30, 25)]
 
 
+@pytest.mark.slow
 def test_the_reward_is_what_the_recogniser_reads(folder):
     codes = speech()
     texts = token_asr.load(folder).transcribe(codes)

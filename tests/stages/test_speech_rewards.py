@@ -168,6 +168,7 @@ def speech():
     return {text: clean_speech(text, 1) for text in texts}
 
 
+@pytest.mark.slow
 def test_similarity_keeps_the_contract(capsys):
     if find_spec("resemblyzer") is None:
         pytest.skip("resemblyzer is not installed")

@@ -271,6 +271,7 @@ def toy_steps(base: Any, loss: Any, steps: int, fixed: int = 0) -> tuple[Any, li
     return model, logged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gumbel", ["sampled", "fresh"])
 def test_diffro_raises_its_reward_where_the_length_is_given(toy, gumbel):
     """It has no gradient for the stop token."""
@@ -281,6 +282,7 @@ def test_diffro_raises_its_reward_where_the_length_is_given(toy, gumbel):
     assert logged[-1]["kl_codes"] > 0.01 and all(metrics["diffro_share"] == 1 for metrics in logged)
 
 
+@pytest.mark.slow
 def test_the_combination_speaks_more_clearly_to_a_listener_that_diffro_does_not_know(toy):
     base, asr = toy
     before = toy_scores(base, asr)
