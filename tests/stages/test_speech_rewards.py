@@ -215,6 +215,7 @@ def test_natural_speech_has_the_higher_opinion_score(clip, speech):
     assert natural > 4 > 3 > bad > 1 and silent is None and missing is None
 
 
+@pytest.mark.slow
 def test_a_recogniser_hears_the_text(clip, speech):
     text, wave = next(iter(speech.items()))
     what = group(*[[1]] * 4, waves=[clip(wave), clip(wave[: len(wave) // 2]), clip(b"no audio")], ref=text)

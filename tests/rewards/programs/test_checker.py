@@ -25,6 +25,7 @@ def write(tmp_path, expression: str) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(shipped_rewards()))
 def test_shipped_programs_keep_the_contract(name, capsys):
     if shipped_rewards()[name].suffix == ".jq" and shutil.which("jq") is None:
