@@ -4,10 +4,10 @@ old_run.tar.xz is a run folder of commit df5c5f0, stopped after the reward stage
 
     make RUN/step-000002/reward.done WARM= STEPS=3 GROUP=3 MAX_NEW_TOKENS=12 LR=1e-2 EVAL_EVERY=2
 
-on what `make_run` of tests/test_loop.py makes, with its first three texts and a smaller policy: a Qwen2 of one layer, 32
-wide, and a Whisper encoder, 16 wide, with weights rounded to multiples of 1/16 and 1/64 (they compress well). It was
-packed by `tar --format=pax -cJ`, so the times of the stamps are in it, without the engine's folder. Continued by its own
-code it made the policies 000002-f1a8c2391715 and 000003-d75d6b43f081 on a processor with AVX-512.
+on what `make_run` of tests/test_loop.py makes, with its first three texts and a smaller policy: a Qwen2 of one layer,
+32 wide, and a Whisper encoder, 16 wide, with weights rounded to multiples of 1/16 and 1/64 (they compress well). It was
+packed by `tar --format=pax -cJ`, so the times of the stamps are in it, without the engine's folder. Continued by its
+own code it made the policies 000002-f1a8c2391715 and 000003-d75d6b43f081 on a processor with AVX-512.
 """
 
 import json
