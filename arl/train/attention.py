@@ -26,7 +26,6 @@ FORWARD = "_scaled_dot_product_flash_attention_for_cpu"  # private to torch, so 
 BACKWARD = FORWARD + "_backward"
 
 
-@torch.compiler.disable
 def shared_attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None,
     packing: Packing | None = None, scaling: float | None = None, **others: Any,
@@ -48,6 +47,12 @@ def shared_attention(
     else:
         out = SharedPrompt.apply(query, key, value, packing, scaling)
     return out, None
+
+
+@lru_cache(maxsize=1)
+def uncompiled_attention() -> Callable[..., tuple[Tensor, None]]:
+    """`shared_attention`, which torch.compile leaves alone. Not a decorator: it imports torch._dynamo, 2 s."""
+    return torch.compiler.disable(shared_attention)
 
 
 @lru_cache(maxsize=1)
@@ -169,7 +174,7 @@ def use_shared_attention(model: Any) -> Any:
 
     if not getattr(model, "_supports_attention_backend", False):
         return model
-    AttentionInterface.register(NAME, shared_attention)
+    AttentionInterface.register(NAME, uncompiled_attention())
     AttentionMaskInterface.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
     model.set_attn_implementation(NAME)
     trim_last_layer(model)

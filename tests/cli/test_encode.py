@@ -1,6 +1,7 @@
 """`arl encode` with a random Whisper frontend: batches, windows, bad clips, and what it skips."""
 
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from arl.engine.client import Metrics
 from arl.engine.generate import audio_seconds, generate
 from arl.engine.queue import Queue
 from arl.errors import ArlError, UsageError
-from arl.models.whisper_qwen2 import frontend as whisper
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.shards import columns
@@ -37,7 +37,14 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
 
 
 @pytest.fixture(scope="module")
-def frontend(policy: Policy) -> whisper.Frontend:
+def whisper() -> ModuleType:
+    from arl.models.whisper_qwen2 import frontend
+
+    return frontend
+
+
+@pytest.fixture(scope="module")
+def frontend(whisper: ModuleType, policy: Policy) -> Any:
     return whisper.load(policy.frontend_dir)
 
 
@@ -82,7 +89,7 @@ def test_rates(frontend):
     assert embedded.shape == (105 // 2, 64)
 
 
-def test_clips_beyond_the_window_are_computed_in_windows(frontend):
+def test_clips_beyond_the_window_are_computed_in_windows(whisper, frontend):
     window_s = (200 - 10) * whisper.FRAME / RATE
     clip = wave(2 * window_s + 0.7)
     (features,) = frontend.features([clip])
@@ -94,7 +101,7 @@ def test_clips_beyond_the_window_are_computed_in_windows(frontend):
     torch.testing.assert_close(both[1], features, rtol=0, atol=1e-5)
 
 
-def test_the_frontend_is_frozen_and_its_folder_whole(frontend, policy, tmp_path):
+def test_the_frontend_is_frozen_and_its_folder_whole(whisper, frontend, policy, tmp_path):
     assert not any(parameter.requires_grad for parameter in frontend.parameters())
     whisper.save(frontend, tmp_path / "copy")
     again = whisper.load(tmp_path / "copy")

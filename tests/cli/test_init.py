@@ -1,22 +1,37 @@
 """`arl init` from local Hugging Face folders, and `arl export --slim` → `arl init` back to the same weights."""
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 from typer.testing import CliRunner
 
 from arl.cli.main import make_app
 from arl.errors import ArlError
-from arl.models.whisper_qwen2 import build, frontend
 from arl.policy import Policy, load_tokenizer
 from tests.tiny_asr import make_tiny_asr_policy
 
 
 @pytest.fixture
+def build() -> ModuleType:
+    from arl.models.whisper_qwen2 import build
+
+    return build
+
+
+@pytest.fixture
+def frontend() -> ModuleType:
+    from arl.models.whisper_qwen2 import frontend
+
+    return frontend
+
+
+@pytest.fixture
 def whisper(tmp_path: Path) -> Path:
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
     torch.manual_seed(0)
     config = WhisperConfig(
         d_model=32, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=64, decoder_layers=1,
@@ -40,7 +55,7 @@ def test_from_a_local_whisper_and_a_fresh_llm(whisper: Path, tmp_path: Path) -> 
     assert policy.embedding_dim == 64 and policy.prompt.count(policy.audio_token_id) == 1
 
 
-def test_from_a_local_causal_lm_with_its_own_tokenizer(whisper: Path, tmp_path: Path) -> None:
+def test_from_a_local_causal_lm_with_its_own_tokenizer(build: ModuleType, whisper: Path, tmp_path: Path) -> None:
     model, tokenizer, _ = build.new_llm("64x1", 0)
     model.save_pretrained(tmp_path / "llm")
     tokenizer.save_pretrained(tmp_path / "llm")
@@ -49,8 +64,10 @@ def test_from_a_local_causal_lm_with_its_own_tokenizer(whisper: Path, tmp_path: 
     assert policy.prompt.count(policy.audio_token_id) == 1 and policy.audio_token_id not in range(32)
 
 
-def test_the_tower_on_a_whole_window_equals_whisper(whisper: Path, tmp_path: Path) -> None:
+def test_the_tower_on_a_whole_window_equals_whisper(frontend: ModuleType, whisper: Path, tmp_path: Path) -> None:
     """On a 30 s clip the cut-to-length tower computes what transformers' encoder computes."""
+    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
+
     arl("init", "--from", whisper, "--llm", "new:64x1", "-o", tmp_path / "policy")
     ours = frontend.load(Policy.open(tmp_path / "policy").frontend_dir)
     wave = np.random.default_rng(0).standard_normal(int(29.7 * 16000)).astype(np.float32)
@@ -69,7 +86,9 @@ def test_a_missing_checkpoint_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "policy").exists()
 
 
-def test_slim_export_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slim_export_and_back(
+    build: ModuleType, frontend: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = Policy.open(make_tiny_asr_policy(tmp_path / "policy"))
     arl("export", "--policy", policy.path, "--slim", "--dtype", "float32", "-o", tmp_path / "slim")
     assert not list((tmp_path / "slim").rglob("tower*"))
@@ -85,7 +104,9 @@ def test_slim_export_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert len(ids) == 8 and tokenizer.decode(ids) == "it's a b"
 
 
-def test_a_slim_policy_refuses_another_tower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slim_policy_refuses_another_tower(
+    build: ModuleType, frontend: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = Policy.open(make_tiny_asr_policy(tmp_path / "policy"))
     other = frontend.load(Policy.open(make_tiny_asr_policy(tmp_path / "other", seed=1)).frontend_dir).tower
     arl("export", "--policy", policy.path, "--slim", "-o", tmp_path / "slim")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import permutation_test
 
 from arl.evaluation.significance import half_binomial, paired_p_value
 
@@ -33,6 +32,8 @@ def test_equals_enumerating_every_swap(pairs):
 
 
 def test_equals_scipys_within_its_sampling():
+    from scipy.stats import permutation_test
+
     rng = np.random.default_rng(0)
     errors, baseline = rng.poisson(3.0, 80), rng.poisson(3.6, 80)
     drawn = permutation_test(

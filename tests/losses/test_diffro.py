@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 from torch import Tensor
 
 from arl.losses.acoustic import AcousticBatch, AcousticHypothesis, Codebook
@@ -100,6 +99,8 @@ def test_conditioned_noise_has_its_maximum_at_the_sampled_code(seed, scale):
 
 def test_over_sampled_codes_conditioned_noise_is_gumbel_noise():
     """Kolmogorov-Smirnov on each code's noise, and no correlation between codes, with codes drawn from the policy."""
+    from scipy import stats
+
     n = 100_000
     log_probs = torch.tensor([0.5, 0.3, 0.1, 0.06, 0.03, 0.01], dtype=torch.float64).log().expand(n, C)
     codes = torch.multinomial(log_probs.exp(), 1, generator=torch.Generator().manual_seed(1))[:, 0]

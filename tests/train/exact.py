@@ -6,23 +6,19 @@ transformers computes RMSNorm and rotary embeddings in float32 whatever the weig
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.models.llama import modeling_llama
-from transformers.models.mistral import modeling_mistral
-from transformers.models.qwen2 import modeling_qwen2
-from transformers.models.qwen3 import modeling_qwen3
 
 from arl.train.attention import use_shared_attention
 from arl.train.groups import PromptGroup
 
 VOCABULARY, HIDDEN = 40, 32
 AUDIO = 4
-FAMILIES = {"Qwen2": modeling_qwen2, "Qwen3": modeling_qwen3, "Llama": modeling_llama, "Mistral": modeling_mistral}
+FAMILIES = ("Qwen2", "Qwen3", "Llama", "Mistral")
 
 
 def norm(self: Any, x: Tensor) -> Tensor:
@@ -38,7 +34,8 @@ def rotary(self: Any, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
 @contextmanager
 def float64_layers() -> Iterator[None]:
     with ExitStack() as stack:
-        for name, module in FAMILIES.items():
+        for name in FAMILIES:
+            module = import_module(f"transformers.models.{name.lower()}.modeling_{name.lower()}")
             for layer, function in (("RMSNorm", norm), ("RotaryEmbedding", rotary)):
                 stack.enter_context(mock.patch.object(getattr(module, name + layer), "forward", function))
         yield
@@ -46,6 +43,8 @@ def float64_layers() -> Iterator[None]:
 
 def make_decoder(model_type: str = "qwen2", seed: int = 0, attention: bool = True, **settings: Any) -> Any:
     """A float64 causal LM with random weights, and with the attention that the trainer gives it unless told."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     config = AutoConfig.for_model(
         model_type, vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=4, head_dim=8, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=0,

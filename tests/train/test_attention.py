@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from arl.train import attention, packing
 from arl.train.attention import SharedPrompt, has_flash, packs, use_shared_attention
@@ -114,6 +113,8 @@ def test_the_mask_function_is_the_mask(lengths):
 
 @pytest.mark.parametrize("lengths", [*LAYOUTS.values(), [(BLOCK, [BLOCK, BLOCK])], [(300, [40] * 5)] * 3])
 def test_the_blocks_are_those_that_torch_finds_in_the_whole_mask(lengths):
+    from torch.nn.attention.flex_attention import create_block_mask
+
     layout = Packing(lengths)
     length = layout.groups[-1][2]
     whole = create_block_mask(layout.sees, None, None, length, length, device="cpu", BLOCK_SIZE=BLOCK)
@@ -128,6 +129,8 @@ def test_the_blocks_are_those_that_torch_finds_in_the_whole_mask(lengths):
 
 
 def test_flex_attention_with_this_mask_is_the_same_attention():
+    from torch.nn.attention.flex_attention import flex_attention
+
     layout = Packing(LAYOUTS["ragged"])
     *leaves, _ = (t.detach() for t in tensors(layout, 4, 2, torch.float32))
     found = flex_attention(*leaves, block_mask=layout.block_mask, scale=0.3, enable_gqa=True).transpose(1, 2)

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig
 
 from arl.errors import ArlError
 from arl.train import attention, shared_prefix
@@ -151,6 +150,8 @@ def test_hypotheses_do_not_see_each_other_nor_other_groups():
 
 
 def test_recurrent_hybrids_are_refused():
+    from transformers import AutoConfig
+
     config = AutoConfig.for_model("qwen3_next")
     assert "linear_attention" in config.layer_types
     with pytest.raises(ArlError, match="qwen3_next: layers .*linear_attention.* carry state"):

@@ -5,7 +5,6 @@ import importlib.util
 import random
 import re
 
-import inflect
 import numpy as np
 import pytest
 
@@ -18,6 +17,8 @@ needs_voice = pytest.mark.skipif(importlib.util.find_spec("hibari") is None, rea
 
 
 def test_prompts_follow_from_the_seed() -> None:
+    import inflect  # takes seconds
+
     words = inflect.engine()
     first, second = ([prompt(rng, words) for _ in range(30)] for rng in (random.Random(5), random.Random(5)))
     assert first == second and len(set(first)) > 25
