@@ -4,6 +4,7 @@ Every import that can run counts, those inside functions too; `if TYPE_CHECKING`
 """
 
 import ast
+import functools
 import statistics
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -40,7 +41,12 @@ def module_of(path: Path) -> str:
 
 
 FILES = {module_of(path): path for path in sorted((ROOT / "arl").rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
+
+
+@functools.cache
+def trees() -> dict[str, ast.Module]:
+    """Each module's syntax tree."""
+    return {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 
 
 def imports(tree: ast.AST, is_inside: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
@@ -71,7 +77,10 @@ def package(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
-GRAPH = {name: imported(tree) - {name} for name, tree in TREES.items()}
+@functools.cache
+def module_graph() -> dict[str, set[str]]:
+    """What each module imports of arl."""
+    return {name: imported(tree) - {name} for name, tree in trees().items()}
 
 
 def assert_no_circle(graph: dict[str, set[str]]) -> None:
@@ -82,12 +91,12 @@ def assert_no_circle(graph: dict[str, set[str]]) -> None:
 
 
 def test_no_circle_between_files() -> None:
-    assert_no_circle({name: targets for name, targets in GRAPH.items() if name != "arl"})
+    assert_no_circle({name: targets for name, targets in module_graph().items() if name != "arl"})
 
 
 def test_no_circle_between_packages() -> None:
     graph: dict[str, set[str]] = {}
-    for name, targets in GRAPH.items():
+    for name, targets in module_graph().items():
         if name != "arl":
             file, own = str(FILES[name].relative_to(ROOT)), package(name)
             targets_of = {package(target) for target in targets} - {own, ""}
@@ -98,7 +107,7 @@ def test_no_circle_between_packages() -> None:
 def test_nothing_imports_upwards() -> None:
     found = {
         (str(FILES[name].relative_to(ROOT)), package(target))
-        for name, targets in GRAPH.items()
+        for name, targets in module_graph().items()
         for target in targets
         if package(target) and package(target) != package(name)
         and LEVEL[package(target)] >= LEVEL.get(package(name), -1)
@@ -114,11 +123,11 @@ def test_every_package_has_its_layer() -> None:
 
 
 def test_few_imports_stand_inside_functions() -> None:
-    inside = [node for tree in TREES.values() for node, is_inside in imports(tree) if is_inside]
+    inside = [node for tree in trees().values() for node, is_inside in imports(tree) if is_inside]
     assert len(inside) <= INSIDE_FUNCTIONS
 
 
 def test_files_and_functions_are_short() -> None:
     assert [name for name, path in FILES.items() if len(path.read_text().split("\n")) > 301] == []
-    functions = [n for tree in TREES.values() for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    functions = [n for tree in trees().values() for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
     assert statistics.median(n.end_lineno - n.lineno + 1 for n in functions if n.end_lineno) < 10
