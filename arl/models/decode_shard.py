@@ -7,6 +7,7 @@ Equal hypotheses of a group are decoded once. Left out: the models (each family'
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from arl.models.codes import codes_of
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import Progress
-from arl.shards.columns import NO_WAVE, PROMPT, ROLLOUT, dumps
+from arl.shards.columns import PROMPT, ROLLOUT
 from arl.shards.reader import Sample
+from arl.shards.rows import NoWave, Prompt, Rollout
 
 STRETCH = 1.125  # a batch's longest clip over its shortest: bounds the padding, whatever the lengths are
+MOST_PROBLEMS = 5  # of a malformed row that are named
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,16 @@ def group_of(sample: Sample, policy: Policy) -> AcousticGroup:
         if member not in sample.members:
             there = ", ".join(sample.members)
             raise ArlError(f"{sample.where}: no {member}, only {there}; join the folder with {folder}: --shards")
-    rollout, prompt = sample.json(ROLLOUT), sample.json(PROMPT)
-    try:
-        if not rollout["hyps"]:
-            return AcousticGroup(sample.key, sample.where, error=str(prompt.get("error") or "no hypotheses"))
-        codes = [codes_of(hyp["tokens"], *policy.acoustic) for hyp in rollout["hyps"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        return AcousticGroup(sample.key, sample.where, error=f"{ROLLOUT} is malformed ({error!r})", failed=True)
-    if not isinstance(prompt, dict) or not isinstance(prompt.get("voice"), str):
+    fields, prompt = sample.json(ROLLOUT), Prompt.of(sample)
+    if problems := "; ".join(islice(Rollout.problems(fields), MOST_PROBLEMS)):
+        return AcousticGroup(sample.key, sample.where, error=f"{ROLLOUT} is malformed ({problems})", failed=True)
+    hyps = Rollout.read(fields).hyps
+    if not hyps:
+        return AcousticGroup(sample.key, sample.where, error=prompt.error or "no hypotheses")
+    if prompt.voice is None:
         raise ArlError(f"{sample.where}: {PROMPT} names no voice; encode the texts with this policy")
-    return AcousticGroup(sample.key, sample.where, codes, prompt["voice"])
+    codes = [codes_of(hyp.tokens, *policy.acoustic) for hyp in hyps]
+    return AcousticGroup(sample.key, sample.where, codes, prompt.voice)
 
 
 @dataclass
@@ -167,4 +170,4 @@ def members_of(group: AcousticGroup, decoded: Decoded, budget: FailureBudget) ->
         if wave is None:
             budget.spend(f"{group.where}: hypothesis {number}: the decoder gave NaN or infinite samples")
     members = {f"{number:02d}.flac": wave.result() for number, wave in waves.items() if wave is not None}
-    return members or {NO_WAVE: dumps({"error": group.error or "no finite samples"})}
+    return members or NoWave(group.error or "no finite samples").members()

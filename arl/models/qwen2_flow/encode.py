@@ -18,12 +18,12 @@ from arl.models import resident
 from arl.models.qwen2_flow import codec
 from arl.models.qwen2_flow.codec import Codec
 from arl.models.qwen2_flow.mel import log_mel
-from arl.models.qwen2_flow.prompts import load_voices, longest_response, prompt_of
+from arl.models.qwen2_flow.prompts import Voice, load_voices, longest_response, prompt_of
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.shards import columns
-from arl.shards.columns import META
 from arl.shards.reader import Sample
+from arl.shards.rows import Codes, Meta, Prompt
 
 Row = tuple[str, dict[str, bytes], float]
 
@@ -53,13 +53,12 @@ class TextEncoding:
     def encode(self, shard: Texts, batch_s: float, budget: FailureBudget) -> Iterator[Row]:
         codes = self.codes({key: clip.wave for key, clip in shard.clips.items() if not clip.error}, batch_s)
         for sample in shard.samples:
-            members = {columns.PROMPT: columns.dumps(prompt_fields(sample, self.voices, self.policy, budget))}
+            members = prompt_row(sample, self.voices, self.policy, budget).members()
             clip, seconds = shard.clips.get(sample.key), 0.0
             if clip and clip.error:
                 budget.spend(f"{clip.where}: {clip.error}")
             elif clip:
-                fields = {"codes": codes[sample.key], "rate_hz": self.policy.fields["token_rate_hz"]}
-                members[columns.CODES] = columns.dumps(fields)
+                members |= Codes(codes[sample.key], self.policy.fields["token_rate_hz"]).members()
                 seconds = len(clip.wave) / self.sample_rate
             yield sample.key, members, seconds
 
@@ -82,16 +81,16 @@ class TextEncoding:
             resident.sleep(self.loaded, self.policy.frontend_dir)
 
 
-def prompt_fields(sample: Sample, voices: dict[str, Any], policy: Policy, budget: FailureBudget) -> dict[str, Any]:
-    """The content of `.prompt.json`; without ids and with an error where the text cannot be spoken."""
-    meta = sample.json(META)
-    voice = voices.get(meta.get("speaker", ""), next(iter(voices.values())))
+def prompt_row(sample: Sample, voices: Mapping[str, Voice], policy: Policy, budget: FailureBudget) -> Prompt:
+    """The row of a text; without ids and with an error where it cannot be spoken."""
+    fields = sample.json(columns.META)
     try:
-        if not isinstance(meta.get("text"), str):
-            raise ArlError(f"{META} has no text")
-        ids = prompt_of(meta["text"], voice)
-        longest = longest_response(meta["text"], policy.fields["longest_per_character"])
+        for problem in Meta.problems(fields):
+            raise ArlError(f"{columns.META}: {problem}")
+        meta = Meta.read(fields)
+        voice = voices.get(meta.speaker, next(iter(voices.values())))
+        longest = longest_response(meta.text, policy.fields["longest_per_character"])
+        return Prompt(prompt_of(meta.text, voice), longest, voice.name)
     except ArlError as error:
         budget.spend(f"{sample.where}: {error}")
-        return {"input_ids": [], "error": str(error)}
-    return {"input_ids": ids, "max_new_tokens": longest, "voice": voice.name}
+        return Prompt.failed(str(error))

@@ -21,6 +21,7 @@ from arl.shards.durable import write_folder
 from arl.shards.paths import joined_shards
 from arl.shards.reader import read_joined
 from arl.shards.record import StageRecord, append_record
+from arl.shards.rows import Codes, Meta
 from arl.train.job import Shard, fingerprint
 
 
@@ -123,13 +124,13 @@ def read_pairs(shards: Sequence[Shard]) -> tuple[list[Pair], dict[str, int]]:
     left_out = {"without_codes": 0, "unspoken": 0, "too_short": 0}
     for _, paths in shards:
         for sample in read_joined(paths):
-            text = sample.json(columns.META).get("text")
+            text = Meta.of(sample).text
             if columns.CODES not in sample.members:
                 left_out["without_codes"] += 1
                 continue
-            heard = sample.json(columns.CODES)["codes"]
+            heard = Codes.of(sample).codes
             try:
-                is_long_enough = len(heard) >= max(1, fewest_codes(text or ""))
+                is_long_enough = len(heard) >= max(1, fewest_codes(text))
             except ArlError:
                 left_out["unspoken"] += 1
                 continue

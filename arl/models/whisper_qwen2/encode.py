@@ -10,6 +10,7 @@ from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.shards import columns
 from arl.shards.reader import Sample
+from arl.shards.rows import Prompt
 
 
 class WhisperEncoding:
@@ -47,7 +48,7 @@ def encode_shard(
         encoded.update(zip(batch, outputs, strict=True))
     for clip in clips:
         if clip.error:
-            yield clip.key, {columns.PROMPT: columns.dumps({"input_ids": [], "error": clip.error})}, 0.0
+            yield clip.key, Prompt.failed(clip.error).members(), 0.0
         else:
             yield clip.key, members_of(encoded[clip.key], prompt, features), len(clip.wave) / frontend.sample_rate
 
@@ -55,4 +56,4 @@ def encode_shard(
 def members_of(output: Any, prompt: list[int], features: bool) -> dict[str, bytes]:
     """The members of an encoded utterance."""
     member, name = (columns.FEAT, "feat") if features else (columns.EMB, columns.EMB_TENSOR)
-    return {member: columns.save_tensor(name, output), columns.PROMPT: columns.dumps({"input_ids": prompt})}
+    return {member: columns.save_tensor(name, output)} | Prompt(prompt).members()
