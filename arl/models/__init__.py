@@ -141,8 +141,7 @@ class Family(Protocol):
         raise lacking(self, "slim", slim.path)
 
     def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:
-        """features: stop in front of the projector."""
-        raise NotImplementedError(f"{self.name}: every family encodes")
+        """What every family has. features: stop in front of the projector."""
 
     def load_frontend(self, folder: Path) -> "Frontend":
         """The frontend of a policy, for training its projector."""
