@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import typer
 
 from arl.cli import options
+from arl.models import DecodeSettings
 
 
 def decode(
@@ -37,7 +38,6 @@ def decode(
 
     Example: arl decode --shards emb/ --shards rollout/ --policy policy -o wav
     """
-    from arl.models import DecodeSettings
     from arl.models.decode_stage import decode as run
 
     run(

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from arl.cli import options
+from arl.errors import UsageError
 
 
 def encode(
@@ -35,7 +36,6 @@ def encode(
 
     Example: arl encode --shards data/train --policy policy -o emb
     """
-    from arl.errors import UsageError
     from arl.models.encode_stage import encode as run
 
     if policy is None:

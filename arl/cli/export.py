@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from arl.cli import options
+from arl.errors import UsageError
 
 
 def export(
@@ -25,7 +26,6 @@ def export(
 
     Example: arl export --policy policy --slim -o start
     """
-    from arl.errors import UsageError
     from arl.models.convert import export_policy
 
     if policy is None:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from arl.cli import options
+from arl.models import InitOptions
 
 
 def init(
@@ -32,7 +33,6 @@ def init(
 
     Example: arl init --from examples/asr/start -o policy
     """
-    from arl.models import InitOptions
     from arl.models.convert import init_policy
 
     init_policy(source, out, InitOptions(llm, stack, seed))

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from arl.cli import options
+from arl.shards.columns import dumps
 
 
 def train_token_asr(
@@ -53,7 +54,6 @@ def train_token_asr(
     Example: arl train-token-asr --shards codes/ --shards data/train -o token-asr
     """
     from arl.models.token_asr.make import Settings, make_token_asr
-    from arl.shards.columns import dumps
 
     settings = Settings(codes, steps, lr, batch, width, layers, noise, held_out, seed)
     metrics = make_token_asr(shards, out, settings, tokenizer, device, threads, force)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from arl.errors import ArlError
 from arl.models.qwen2_flow.vocabulary import SPEECH, START, acoustic_ids, text_ids
@@ -31,8 +32,6 @@ class Voice:
 
 def load_voices(frontend_dir: Path) -> dict[str, Voice]:
     """The voices of a policy by name, in the file's order. ArlError when there are none."""
-    from safetensors.numpy import load_file
-
     texts, tensors = frontend_dir / "voices.json", frontend_dir / "voices.safetensors"
     if not texts.is_file() or not tensors.is_file():
         raise ArlError(f"{frontend_dir}: no voices.json and voices.safetensors; this is no synthesis policy")
@@ -44,8 +43,6 @@ def load_voices(frontend_dir: Path) -> dict[str, Voice]:
 
 
 def save_voices(voices: list[Voice], frontend_dir: Path) -> None:
-    from safetensors.numpy import save_file
-
     frontend_dir.mkdir(parents=True, exist_ok=True)
     texts = {voice.name: {"text": voice.text} for voice in voices}
     (frontend_dir / "voices.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False) + "\n")
