@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from arl.cli.decode import decode
 from arl.cli.main import make_app
 from arl.errors import ArlError, UsageError
+from arl.evaluation.voices import Voices
 from arl.models.codes import codes_of
 from arl.models.decode_shard import STRETCH, batches
 from arl.models.qwen2_flow import decoder
@@ -186,6 +188,19 @@ def test_a_decoder_of_another_size_is_refused(policy, tmp_path):
     frontend.flow.config = monkey
     with pytest.raises(ArlError, match=r"voice 'ann': speaker vector \[160\], not \[3\]"):
         speakers_of(policy, frontend)
+
+
+# ---- the voices ---------------------------------------------------------------------------------------------------
+
+
+def test_a_frontends_voices_are_what_its_decoder_makes_of_them(policy, tmp_path):
+    known = Voices.load(policy.frontend_dir)
+    voices = load_voices(policy.frontend_dir)
+    assert list(known.waves) == ["ann", "bob"] and known.of("eve") is None
+    assert [len(wave) for wave in known.waves.values()] == [640 * len(voice.codes) for voice in voices.values()]
+    assert all(np.isfinite(wave).all() and wave.any() for wave in known.waves.values())
+    shutil.copytree(policy.frontend_dir, tmp_path / "alone")  # no policy around it
+    assert np.array_equal(Voices.load(tmp_path / "alone").waves["bob"], known.waves["bob"])
 
 
 # ---- done, forced, killed, warm -----------------------------------------------------------------------------------
