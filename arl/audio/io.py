@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
+import soxr
 
 from arl.errors import ArlError
 
@@ -50,15 +52,11 @@ def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
     """float32 [n] at `rate` to float32 [round(n * to_rate / rate)] at `to_rate`."""
     if rate == to_rate:
         return samples
-    import soxr
-
     return soxr.resample(samples, rate, to_rate, quality="HQ")
 
 
 def duration(source: bytes | Path, name: str = "") -> float:
     """Seconds of audio in a file or a file's content, from its header where that is possible."""
-    import soundfile
-
     try:
         info = soundfile.info(_handle(source))
         return info.frames / info.samplerate
@@ -69,8 +67,6 @@ def duration(source: bytes | Path, name: str = "") -> float:
 
 def is_plain(content: bytes, sample_rate: int = SAMPLE_RATE) -> str | None:
     """'wav' or 'flac' when the content already is mono audio of that kind at `sample_rate`, else None."""
-    import soundfile
-
     try:
         info = soundfile.info(io.BytesIO(content))
     except RuntimeError:
@@ -81,8 +77,6 @@ def is_plain(content: bytes, sample_rate: int = SAMPLE_RATE) -> str | None:
 
 def encode_flac(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
     """float [n] in [-1, 1) as 16-bit mono FLAC, louder values clipped. Samples read from 16 bits come back exact."""
-    import soundfile
-
     buffer = io.BytesIO()
     soundfile.write(buffer, to_int16(samples), rate, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
@@ -108,8 +102,6 @@ def _headerless(source: bytes | Path, label: str) -> str | None:
 
 def _read(source: bytes | Path, label: str, segment: Segment = WHOLE) -> tuple[np.ndarray, int]:
     """float32 [n, channels] and the rate, through soundfile, else through PyAV."""
-    import soundfile
-
     if isinstance(source, Path) and not source.is_file():
         raise ArlError(f"{label}: no such audio file")
     if _headerless(source, label) is None:

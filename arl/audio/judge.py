@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from arl.audio.io import SAMPLE_RATE
 from arl.audio.whisper import NO_TIMESTAMPS, whisper_tiny_en
@@ -38,8 +39,6 @@ class Judge:
 
     def transcribe(self, waves: Sequence[np.ndarray]) -> list[str]:
         """float32 [n] at 16 kHz each → texts, as Whisper writes them; "" for under 20 ms."""
-        import torch
-
         texts = [""] * len(waves)
         heard = [place for place, wave in enumerate(waves) if len(wave) >= SHORTEST]
         for start in range(0, len(heard), BATCH):

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from arl.errors import ArlError
 
@@ -26,8 +27,6 @@ def mos(waves: Sequence[np.ndarray], device: str = "cpu") -> list[float | None]:
 
     A clip's score does not depend on the others (beyond rounding).
     """
-    import torch
-
     model = _model(device)
     scores: list[float | None] = [None] * len(waves)
     heard = [place for place, wave in enumerate(waves) if len(wave) and np.any(wave)]

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torchaudio
 
 from arl.audio.io import SAMPLE_RATE
 from arl.errors import ArlError
@@ -34,8 +36,6 @@ def embedding(samples: np.ndarray, device: str = "cpu") -> np.ndarray | None:
 
     ArlError when the weights are not installed.
     """
-    import torch
-
     rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
     if len(samples) < SHORTEST_S * SAMPLE_RATE or rms == 0:
         return None
@@ -66,8 +66,6 @@ def window_starts(n_samples: int) -> list[int]:
 
 def _mel(samples: Any, filters: Any) -> Any:
     """float32 [n] → power mel spectrogram [frames, 40], not logarithmic, frames centred (as librosa's)."""
-    import torch
-
     window = torch.hann_window(WINDOW, device=samples.device)
     spectrum = torch.stft(samples, WINDOW, HOP, window=window, center=True, pad_mode="constant", return_complex=True)
     return (filters.T @ spectrum.abs().square()).T
@@ -76,9 +74,6 @@ def _mel(samples: Any, filters: Any) -> Any:
 @functools.cache
 def _network(device: str) -> tuple[Any, Any, Any]:
     """LSTM, output layer and mel filters [201, 40], on the device."""
-    import torch
-    import torchaudio
-
     package = importlib.util.find_spec("resemblyzer")
     if package is None or not package.submodule_search_locations:
         raise ArlError("speaker embeddings need resemblyzer: install arl with the extra tts")

@@ -11,6 +11,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import torch
 
 from arl.audio.io import SAMPLE_RATE
 from arl.errors import ArlError
@@ -20,8 +21,6 @@ THRESHOLD = 0.5  # of the model's probability of speech, its default
 
 def speech_seconds(samples: np.ndarray, threshold: float = THRESHOLD) -> float:
     """Seconds of speech in float32 [n] at 16 kHz. ArlError when the detector is not installed."""
-    import torch
-
     model, timestamps = _silero()
     found = timestamps(torch.from_numpy(samples), model, threshold=threshold, sampling_rate=SAMPLE_RATE)
     return sum(piece["end"] - piece["start"] for piece in found) / SAMPLE_RATE
@@ -30,8 +29,6 @@ def speech_seconds(samples: np.ndarray, threshold: float = THRESHOLD) -> float:
 @functools.cache
 def _silero() -> tuple[Any, Any]:
     """The model and its segmentation. Importing them sets torch to one thread for the process; that is undone."""
-    import torch
-
     threads = torch.get_num_threads()
     try:
         from silero_vad import get_speech_timestamps, load_silero_vad

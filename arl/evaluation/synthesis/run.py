@@ -9,7 +9,6 @@ from arl.audio.io import encode_flac
 from arl.audio.waves import read_waves
 from arl.evaluation.options import EvalOptions, Measured
 from arl.evaluation.sets import read_sets
-from arl.evaluation.synthesis.listeners import listeners_of
 from arl.evaluation.synthesis.measure import row_of
 from arl.rewards.programs.utterance import Utterance
 from arl.rewards.read import hypotheses_of, utterance_of
@@ -21,6 +20,8 @@ SAMPLES = "samples"
 
 def measure(options: EvalOptions, out: Path) -> Measured:
     """A row per utterance of all sets; the first hypotheses of the first ones are written to out/samples/."""
+    from arl.evaluation.synthesis.listeners import listeners_of  # imports torch
+
     own = options.synthesis
     listeners = listeners_of(own, str(pick_device(own.device, own.threads)))
     rows: list[dict[str, Any]] = []
