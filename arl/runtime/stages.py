@@ -55,7 +55,7 @@ COMMANDS = (  # in the order of the help
     Command(
         "rollout", "arl.cli.rollout:rollout", STAGES, folder="rollout", column="rollout.json", is_in_step=True,
         uses_engine=True,
-        preloads=("arl.engine.client", "arl.engine.server", "httpx", "tokenizers", "arl.shards.writer"),
+        preloads=("arl.engine.rollout_stage", "httpx", "tokenizers"),
     ),
     Command(
         "decode", "arl.cli.decode:decode", STAGES, folder="wav", column="00.flac", is_in_step=True, keeps_models=True,
@@ -71,7 +71,7 @@ COMMANDS = (  # in the order of the help
     ),
     Command(
         "sync", "arl.cli.sync:sync", STAGES, folder="sync", is_in_step=True, uses_engine=True,
-        preloads=("arl.engine.client", "arl.engine.server", "httpx"),
+        preloads=("arl.engine.sync_stage", "httpx"),
     ),
     Command("mine", "arl.cli.mine:mine"),
     Command("train-token-asr", "arl.cli.train_token_asr:train_token_asr"),

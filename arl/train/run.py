@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from arl.engine.session import put_to_sleep
+from arl.engine.session import hold_device
 from arl.policy import Policy, remove_stale
 from arl.runtime.console import note, progress
 from arl.runtime.device import pick_device
-from arl.runtime.lease import device_lease
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.stage import Phases, peak_memory_mb
 from arl.shards.record import StageRecord
@@ -39,7 +38,7 @@ def train(job: UpdateJob, device: str, threads: int, save_every: int = 0) -> Pol
     with phases.phase("wake"):
         where = pick_device(device, threads)
     waiting = time.monotonic()
-    with device_lease("update", str(where), put_to_sleep) as waited_s:
+    with hold_device("update", str(where)) as waited_s:
         phases.seconds["wake"] += time.monotonic() - waiting
         policy, metrics = train_awake(job, where, save_every, phases, {"lease_waited_s": round(waited_s, 3)})
     note(f"update: {job.out}: policy {policy.version} " + brief(metrics))

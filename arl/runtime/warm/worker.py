@@ -22,7 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from arl.cli.main import main as run_command_line
 from arl.runtime.openmp import make_threads_patient
+from arl.runtime.stage import job_began
 from arl.runtime.stages import BY_NAME
 from arl.runtime.warm.identity import identity
 from arl.runtime.warm.messages import Closed, open_socket, receive, send
@@ -153,19 +155,16 @@ class Worker:
 
 def _as_own_process(request: dict[str, Any], streams: list[int]) -> int:
     """Runs the command line with the client's streams, folder, environment and umask; its exit code."""
-    from arl.cli.main import main
-    from arl.runtime import stage
-
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     before = os.umask(request["umask"])
     _take_streams(streams)
     sys.argv = ["arl", *request["arguments"]]
-    stage.job_began(request["began"])
+    job_began(request["began"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        main()
+        run_command_line()
         code: Any = 0
     except SystemExit as end:
         code = end.code
