@@ -18,6 +18,7 @@ def export(
     policy: options.PolicyDir,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.")],
     slim: Annotated[bool, typer.Option("--slim", help="The trained parts only; `arl init` restores a policy.")] = False,
+    llm_only: Annotated[bool, typer.Option("--llm-only", help="The LLM alone, as a plain causal LM.")] = False,
     dtype: Annotated[
         Literal["float16", "bfloat16", "float32"], typer.Option("--dtype", help="Of the weights, with --slim.")
     ] = "float16",
@@ -30,4 +31,4 @@ def export(
 
     if policy is None:
         raise UsageError("arl export needs --policy (or ARL_POLICY)")
-    export_policy(policy, out, slim, dtype)
+    export_policy(policy, out, slim, dtype, llm_only)

@@ -3,6 +3,7 @@
     arl init --from examples/asr/start -o policy                    # the shipped starting policy
     arl init --from openai/whisper-small --llm Qwen/Qwen2.5-0.5B -o policy
     arl init --from whisper-tiny.en --llm new:256x4 -o policy       # from scratch, then `arl update --loss sft`
+    arl init --from Qwen/Qwen3-ASR-1.7B-hf --language en -o policy  # a speech LLM: its own tower, LLM and prompt
 
 The checkpoint's configuration says which model family takes it (arl/models/).
 Left out: training; a fresh projector knows nothing until `arl update --loss sft` has trained it.
@@ -27,6 +28,16 @@ def init(
     stack: Annotated[
         int | None, typer.Option("--stack", min=1, help="For an audio encoder: its frames (20 ms) per embedding (2).")
     ] = None,
+    instruction: Annotated[
+        str | None, typer.Option("--instruction", help="For a speech LLM: what to ask of it, in place of its own.")
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", help="For a speech LLM: a code for its prompt (en), or sample: each utterance's."),
+    ] = None,
+    hotwords: Annotated[
+        bool, typer.Option("--hotwords", help="For a speech LLM: each utterance's keywords go into its prompt.")
+    ] = False,
     seed: options.Seed = 0,
 ) -> None:
     """Make a policy folder from a checkpoint.
@@ -35,4 +46,4 @@ def init(
     """
     from arl.models.convert import init_policy
 
-    init_policy(source, out, InitOptions(llm, stack, seed))
+    init_policy(source, out, InitOptions(llm, stack, seed, instruction, language, hotwords))

@@ -13,6 +13,7 @@ from arl.runtime.console import Progress
 from arl.shards import columns
 from arl.shards.reader import Sample
 from arl.shards.rows import failed_to_encode
+from arl.text.transcript import transcript
 
 
 def hypothesis_seeds(seed: int, key: str, group: int) -> list[int]:
@@ -68,10 +69,11 @@ def generate(
 
 
 def rollout_member(hypotheses: list[Any], tokenizer: Any, policy: Policy, temperature: float) -> dict[str, bytes]:
-    """The `.rollout.json` of one utterance."""
+    """The `.rollout.json` of one utterance. A text is the transcript in what was generated, by the policy's rule."""
+    rule = policy.fields.get("transcript", {})
     rows = [
         {
-            "text": tokenizer.decode(hyp.tokens, skip_special_tokens=True),
+            "text": transcript(tokenizer.decode(hyp.tokens, skip_special_tokens=True), rule),
             "tokens": hyp.tokens,
             "logprobs": [round(value, 7) for value in hyp.logprobs],
             "finish": hyp.finish,

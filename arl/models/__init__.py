@@ -46,11 +46,20 @@ LACKING: dict[Part, str] = {  # a policy of the family … ; each family names t
 @dataclass(frozen=True)
 class InitOptions:
     """Flags of `arl init`, None where not given. llm: new:WIDTHxLAYERS, a causal LM's folder or name; stack: encoder
-    frames per embedding."""
+    frames per embedding. Of the prompt: instruction: in place of the family's own; language: a code, or "sample" for
+    each utterance's `lang`; hotwords: each utterance's `keywords` are in it."""
 
     llm: str | None = None
     stack: int | None = None
     seed: int = 0
+    instruction: str | None = None
+    language: str | None = None
+    hotwords: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether a flag of the prompt was given."""
+        return self.instruction is not None or self.language is not None or self.hotwords
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Checkpoints → policies and back: what `arl init` and `arl export` do."""
 
+import shutil
 from pathlib import Path
 
 from arl.errors import ArlError, UsageError
@@ -14,8 +15,9 @@ def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
     """A policy from a checkpoint's folder or name, or from a slim policy. ArlError for what no family takes."""
     quiet_transformers()
     if (Path(source) / MARKER).is_file():
-        if options.llm is not None or options.stack is not None:
-            raise UsageError(f"{source}: a slim policy has its own LLM and projector: leave out --llm and --stack")
+        if options.llm is not None or options.stack is not None or options.asks:
+            raise UsageError(f"{source}: a slim policy has its own LLM, projector and prompt: leave out --llm, --stack "
+                             "and the flags of the prompt")  # fmt: skip
         slim = Policy.open(source)
         policy = family_of(slim, "slim").restore(slim, out)
     else:
@@ -25,8 +27,8 @@ def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
     return policy
 
 
-def export_policy(source: Path, out: Path, slim: bool, dtype: Dtype) -> None:
-    """Writes a policy as a plain checkpoint, or its slim form in `dtype`."""
+def export_policy(source: Path, out: Path, slim: bool, dtype: Dtype, llm_only: bool = False) -> None:
+    """Writes a policy as its family's checkpoint, its LLM alone as a plain one, or its slim form in `dtype`."""
     policy = Policy.open(source)
     policy.verify()
     if slim:
@@ -35,6 +37,8 @@ def export_policy(source: Path, out: Path, slim: bool, dtype: Dtype) -> None:
         family.export_slim(policy, out, dtype)
     elif out.exists():
         raise ArlError(f"{out}: exists; give another folder")
+    elif llm_only:
+        shutil.copytree(policy.llm_dir, out)
     else:
         family_of(policy).export(policy, out)
     note(f"export: {out}")

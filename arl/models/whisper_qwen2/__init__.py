@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from arl.errors import UsageError
 from arl.models import Checkpoint, Dtype, Encoder, Family, InitOptions
 from arl.policy import Policy
 
@@ -24,6 +25,8 @@ class WhisperQwen2(Family):
     def build(self, checkpoint: Checkpoint, out: Path, options: InitOptions) -> Policy:
         from arl.models.whisper_qwen2 import build
 
+        if options.asks:
+            raise UsageError(f"{checkpoint.source}: the prompt is fixed: leave out --instruction, --language, --hotwords")
         return build.build(checkpoint.source, options.llm or "new:256x4", options.stack or 2, out, options.seed)
 
     def restore(self, slim: Policy, out: Path) -> Policy:

@@ -1,0 +1,22 @@
+"""Fun-ASR-Nano as transformers has it (`FunAudioLLM/Fun-ASR-Nano-2512-hf`): SAN-M tower, Qwen3; 17 embeddings a second.
+
+Languages: zh, en, ja. Keywords go into the prompt as the model's hotwords.
+"""
+
+from typing import Any
+
+from arl.models import Family
+from arl.models.speech_lm.family import Ask, SpeechLm
+
+
+class FunAsrNano(SpeechLm):
+    name, types = "fun-asr-nano", ("fun_asr_nano",)
+    model, processor = "FunAsrNanoForConditionalGeneration", "FunAsrNanoProcessor"
+    takes_language = takes_hotwords = True
+
+    def request(self, ask: Ask) -> dict[str, Any]:
+        keywords = list(ask.keywords) or None
+        return {"prompt": ask.instruction, "language": ask.language, "keywords": keywords}
+
+
+FAMILY: Family = FunAsrNano()

@@ -1,0 +1,12 @@
+"""Granite Speech Plus: Granite Speech whose projector hears several layers of the conformer."""
+
+from arl.models import Family
+from arl.models.granite_speech import GraniteSpeech
+
+
+class GraniteSpeechPlus(GraniteSpeech):
+    name, types = "granite-speech-plus", ("granite_speech_plus",)
+    model = "GraniteSpeechPlusForConditionalGeneration"
+
+
+FAMILY: Family = GraniteSpeechPlus()

@@ -1,0 +1,172 @@
+"""The base of the families of speech LLMs: what a family says of itself, and the same doing for all.
+
+    class Qwen3Asr(SpeechLm):
+        name, types = "qwen3-asr", ("qwen3_asr",)
+        model, processor = "Qwen3ASRForConditionalGeneration", "Qwen3ASRProcessor"
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arl.errors import ArlError
+from arl.models import Encoder, Family, InitOptions, Part
+from arl.models.checkpoint import CONFIG, Checkpoint
+from arl.policy import Policy
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+LONGEST_S = 1200.0  # where a family says nothing of its own: what its LLM's context is trained with
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of an utterance. instruction: in place of the family's own; language: a code ("en"); keywords:
+    hotwords for the prompt. None or empty: the family's default."""
+
+    instruction: str | None = None
+    language: str | None = None
+    keywords: tuple[str, ...] = ()
+
+
+class SpeechLm(Family):
+    """A family whose model is a class of transformers: audio tower + projector + causal LM.
+
+    types: config.json's model_type. model, processor: names of transformers' classes. key: where config.json keeps the
+    class's configuration, "" for the top; prefix: of its tensors on the disk. text_type: model_type of the plain LLM
+    where the class has one of its own. dropped: fields of the LLM's configuration that the plain one does without.
+    not_text: what lies in the decoder and is not the LLM's. captured: the module in the decoder that gets the input
+    embeddings, "" for the decoder itself. unused: parts of the configuration that recognition does without, and the
+    field that says how many layers they have. adapter: folder of a LoRA that recognition uses, merged into `llm/`.
+    transcript: how a hypothesis' text becomes a transcript (arl/text/transcript.py). takes_…: whether the prompt has a
+    place for an instruction, a language, hotwords.
+    """
+
+    takes = "speech LLM"
+    parts: Collection[Part] = ("checkpoints",)
+    types: tuple[str, ...] = ()
+    model = processor = ""
+    key = prefix = text_type = captured = ""
+    adapter: str | None = None
+    dropped: Collection[str] = ()
+    not_text: tuple[str, ...] = ()
+    unused: Mapping[str, str] = {}
+    transcript: Mapping[str, str] = {}
+    takes_instruction = True
+    takes_language = takes_hotwords = False
+
+    # What a family may say by a method of its own.
+
+    def inputs(self, processor: Any, wave: "np.ndarray", ask: Ask) -> Mapping[str, Any]:
+        """The class's inputs for one clip, wave float32 [n]: by the processor's own request for transcription."""
+        return processor.apply_transcription_request(audio=wave, **self.request(ask))
+
+    def request(self, ask: Ask) -> dict[str, Any]:
+        """Arguments of the processor's `apply_transcription_request`."""
+        return {"prompt": ask.instruction}
+
+    def longest_s(self, processor: Any) -> float:
+        """The longest clip, seconds; what the processor would cut in silence is refused."""
+        return float(getattr(processor, "max_audio_len", LONGEST_S))
+
+    # The same for all.
+
+    def recognises(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.model_type in self.types and self.key in ("", *checkpoint.config)
+
+    def build(self, checkpoint: Checkpoint, out: Path, options: InitOptions) -> Policy:
+        from arl.models.speech_lm.build import build
+
+        return build(self, checkpoint, out, options)
+
+    def export(self, policy: Policy, out: Path) -> None:
+        from arl.models.speech_lm.export import export
+
+        export(policy, out)
+
+    def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:
+        from arl.models.speech_lm.encode import SpeechLmEncoding
+
+        return SpeechLmEncoding(self, policy, device)
+
+    @property
+    def model_class(self) -> Any:
+        """transformers' class of the whole model."""
+        import transformers
+
+        return getattr(transformers, self.model)
+
+    def config(self, folder: Path) -> Any:
+        """The class's configuration, read from config.json; no code of the checkpoint is run."""
+        fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        fields = fields[self.key] if self.key else fields
+        try:
+            return self.model_class.config_class.from_dict({k: v for k, v in fields.items() if k != "auto_map"})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ArlError(f"{folder / CONFIG}: no configuration of {self.model} ({error})") from error
+
+    def text_config(self, config: Any) -> Any:
+        """The configuration of the LLM as a plain causal LM."""
+        from transformers import CONFIG_MAPPING
+
+        own = config.get_text_config()
+        fields = {name: value for name, value in own.to_dict().items() if name not in self.dropped}
+        if not self.text_type:
+            return type(own).from_dict(fields)
+        plain = CONFIG_MAPPING[self.text_type]
+        known = plain().to_dict().keys() - {"model_type", "architectures"}
+        rope = fields.get("rope_parameters") or {}
+        if rope.pop("mrope_section", None):  # positions of three rows, equal where there is no picture
+            rope["rope_type"] = "default"
+            rope.pop("type", None)
+        return plain(**{name: value for name, value in fields.items() if name in known})
+
+    def load_processor(self, folder: Path) -> Any:
+        """The checkpoint's processor. ArlError where its files are missing."""
+        import transformers
+
+        try:
+            return getattr(transformers, self.processor).from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ArlError(f"{folder}: no files of {self.processor} ({str(error).splitlines()[0]})") from error
+
+    def audio_token_id(self, config: Any) -> int:
+        """The placeholder in the class's input ids."""
+        return int(config.audio_token_id)
+
+
+class ChatLm(SpeechLm):
+    """A family without a request for transcription of its own: a chat of one turn by the checkpoint's template.
+
+    instruction: what the turn says. An instruction of the user's that has the audio token in it is the whole prompt.
+    """
+
+    instruction = "Transcribe the speech into text."
+    system: str = ""
+
+    def inputs(self, processor: Any, wave: "np.ndarray", ask: Ask) -> Mapping[str, Any]:
+        """By the processor's chat template, then its own way from text and audio to inputs."""
+        text = ask.instruction or ""
+        if processor.audio_token not in text:
+            messages = [{"role": "user", "content": self.content(processor, self.said(ask))}]
+            system = [{"role": "system", "content": self.as_content(self.system)}] if self.system else []
+            owner = processor if getattr(processor, "chat_template", None) else processor.tokenizer
+            text = owner.apply_chat_template(system + messages, tokenize=False, add_generation_prompt=True)
+        return processor(text=[text], audio=[wave], return_tensors="pt")
+
+    def said(self, ask: Ask) -> str:
+        """The words of the turn."""
+        keywords = f" Keywords: {', '.join(ask.keywords)}" if ask.keywords else ""
+        return (ask.instruction or self.instruction) + keywords
+
+    def content(self, processor: Any, said: str) -> Any:
+        """The turn as the template takes it: the clip, then the words."""
+        return [{"type": "audio"}, *self.as_content(said)]
+
+    def as_content(self, said: str) -> Any:
+        """Words as the template takes them."""
+        return [{"type": "text", "text": said}]

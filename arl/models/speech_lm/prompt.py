@@ -1,0 +1,28 @@
+"""From a processor's inputs to a prompt of ours: one placeholder per clip instead of one per embedding."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from arl.errors import ArlError
+from arl.models.speech_lm.family import Ask
+
+
+def collapse(ids: list[int], audio_token_id: int) -> list[int]:
+    """[P] with one placeholder, from ids with one run of T of them. ArlError where there is no such run, or several."""
+    first = next((i for i, token in enumerate(ids) if token == audio_token_id), None)
+    if first is None:
+        raise ArlError(f"the processor put no placeholder (token {audio_token_id}) into the prompt")
+    rest = ids[first:]
+    length = next((i for i, token in enumerate(rest) if token != audio_token_id), len(rest))
+    if audio_token_id in rest[length:]:
+        raise ArlError("the processor split the clip into several runs of placeholders")
+    return [*ids[: first + 1], *rest[length:]]
+
+
+def ask_of(meta: Mapping[str, Any], request: Mapping[str, Any]) -> Ask:
+    """What is asked of an utterance. meta: its `.json`; request: of arl.json, as `arl init` was told."""
+    language = request.get("language")
+    if language == "sample":
+        language = meta.get("lang") or None
+    keywords = tuple(meta.get("keywords") or ()) if request.get("hotwords") else ()
+    return Ask(request.get("instruction"), language, keywords)

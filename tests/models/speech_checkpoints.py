@@ -1,0 +1,263 @@
+"""Tiny random checkpoints of transformers' speech LLMs in the layout that real ones have on the disk.
+
+    folder = make_checkpoint("qwen3-asr", tmp_path / "checkpoint")
+
+transformers' own `save_pretrained` names the tensors of several classes as no real checkpoint does, so the files are
+written here: the names of ON_DISK, two shards and an index, a tokenizer, the family's processor, a chat template of
+the tests' own, and generation defaults that must not reach a rollout.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+TEXT = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096}  # fmt: skip
+LETTERS = [chr(code) for code in range(33, 127)]
+WHISPER = {"encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64, "d_model": 32}
+BEYOND = 330  # a placeholder beyond the vocabulary of 320
+SPECIALS = ["<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>", "<audio>", "<bos>", "<eos>"]
+PAD, BOS, EOS, START, END, AUDIO, AUDIO_BOS, AUDIO_EOS = range(8)
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] }}{% else %}"
+    "{% for c in m['content'] %}{% if c['type'] == 'audio' %}<bos><audio><eos>{% elif c['type'] == 'keywords' %}"
+    "({{ c['keywords'] | join(', ') }}){% elif c['type'] == 'language' %}[{{ c['language'] }}]{% else %}{{ c['text'] }}"
+    "{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def tokenizer(**named: str) -> Any:
+    """Letters and the specials; named: special tokens by the names that a processor asks for, and `beyond`, one whose
+    id lies beyond the model's vocabulary."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    symbols = [*SPECIALS, *LETTERS, " ", "\n", *"语音转写成热词列表中英日文：，。"]
+    vocabulary = {symbol: i for i, symbol in enumerate(dict.fromkeys(symbols))}
+    beyond = named.pop("beyond", None)
+    if beyond:
+        vocabulary[beyond] = BEYOND
+    fast = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+    fast.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    fast.decoder = decoders.Fuse()
+    fast.add_special_tokens([*SPECIALS, *filter(None, [beyond])])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=fast, pad_token="<pad>", bos_token="<s>", eos_token="<|im_end|>", extra_special_tokens=named
+    )
+
+
+def whisper_features(bins: int = 16, seconds: int = 30) -> Any:
+    from transformers import WhisperFeatureExtractor
+
+    return WhisperFeatureExtractor(feature_size=bins, chunk_length=seconds)
+
+
+def qwen3_asr() -> tuple[Any, Any]:
+    from transformers import Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
+
+    audio = {"num_mel_bins": 16, "d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2,
+             "encoder_ffn_dim": 64, "output_dim": 64, "downsample_hidden_size": 8, "n_window": 50,
+             "n_window_infer": 200}  # fmt: skip
+    text = {**TEXT, "model_type": "qwen3", "head_dim": 16, "tie_word_embeddings": True}
+    config = Qwen3ASRConfig(audio_config=audio, text_config=text, audio_token_id=AUDIO, pad_token_id=PAD,
+                            eos_token_id=[EOS, END], timestamp_token_id=9, tie_word_embeddings=True)  # fmt: skip
+    words = tokenizer(audio_token="<audio>", audio_bos_token="<bos>", audio_eos_token="<eos>")
+    return config, Qwen3ASRProcessor(Qwen3ASRFeatureExtractor(feature_size=16), words, chat_template=CHAT)
+
+
+def qwen2_audio() -> tuple[Any, Any]:
+    from transformers import Qwen2AudioConfig, Qwen2AudioProcessor
+
+    audio = {"num_mel_bins": 16, **WHISPER, "max_source_positions": 1500}
+    config = Qwen2AudioConfig(audio_config=audio, text_config={**TEXT, "model_type": "qwen2"}, audio_token_index=AUDIO)
+    words = tokenizer(audio_token="<audio>", audio_bos_token="<bos>", audio_eos_token="<eos>")
+    return config, Qwen2AudioProcessor(whisper_features(), words, chat_template=CHAT)
+
+
+def qwen25_omni() -> tuple[Any, Any]:
+    from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerConfig, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+    audio = {"num_mel_bins": 16, **WHISPER, "max_source_positions": 1500, "n_window": 100, "output_dim": 64}
+    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 64}
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+    config = Qwen2_5OmniThinkerConfig(
+        audio_config=audio, vision_config=vision, text_config={**TEXT, "rope_parameters": rope},
+        audio_token_index=AUDIO, image_token_index=8, video_token_index=9, audio_start_token_id=6, audio_end_token_id=7,
+        vision_start_token_id=10, vision_end_token_id=11,
+    )  # fmt: skip
+    words = tokenizer(
+        audio_token="<audio>", audio_bos_token="<bos>", audio_eos_token="<eos>", image_token="!", video_token='"',
+        vision_bos_token="#", vision_eos_token="$",
+    )  # fmt: skip
+    parts = Qwen2VLImageProcessor(), Qwen2VLVideoProcessor(), whisper_features(seconds=60), words
+    return config, Qwen2_5OmniProcessor(*parts, chat_template=CHAT)
+
+
+def fun_asr_nano() -> tuple[Any, Any]:
+    from transformers import FunAsrNanoConfig, FunAsrNanoFeatureExtractor, FunAsrNanoProcessor
+
+    audio = {"num_mel_bins": 16, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64,
+             "num_hidden_layers": 3, "num_timestamp_prediction_layers": 1}  # fmt: skip
+    adaptor = {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 16, "num_hidden_layers": 1,
+               "projector_hidden_size": 48}  # fmt: skip
+    text = {**TEXT, "model_type": "qwen3", "head_dim": 16, "tie_word_embeddings": True}
+    config = FunAsrNanoConfig(audio_config=audio, adaptor_config=adaptor, text_config=text, audio_token_id=AUDIO)
+    features = FunAsrNanoFeatureExtractor(feature_size=16)
+    return config, FunAsrNanoProcessor(features, tokenizer(), chat_template=CHAT, audio_token="<audio>")
+
+
+def granite(kind: str = "GraniteSpeech", **encoder: Any) -> tuple[Any, Any]:
+    import transformers
+
+    encoder = {"input_dim": 160, "num_layers": 2, "hidden_dim": 32, "feedforward_mult": 2, "num_heads": 2,
+               "dim_head": 16, "output_dim": 8, "context_size": 50, **encoder}  # fmt: skip
+    heard = 32 * (1 + len(encoder.get("cat_hidden_layers") or ()))
+    projector = {"model_type": "blip_2_qformer", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+                 "intermediate_size": 32, "encoder_hidden_size": heard}  # fmt: skip
+    text = {**TEXT, "model_type": "granite", "embedding_multiplier": 12.0, "logits_scaling": 8.0,
+            "residual_multiplier": 0.22, "attention_multiplier": 0.05, "tie_word_embeddings": True}  # fmt: skip
+    config = getattr(transformers, f"{kind}Config")(
+        text_config=text, encoder_config=encoder, projector_config=projector, audio_token_index=BEYOND,
+        has_lora_adapter=kind == "GraniteSpeech", tie_word_embeddings=True,
+    )  # fmt: skip
+    features = transformers.GraniteSpeechFeatureExtractor()
+    return config, transformers.GraniteSpeechProcessor(features, tokenizer(beyond="<|audio|>"), "<|audio|>", CHAT)
+
+
+def granite_plus() -> tuple[Any, Any]:
+    return granite("GraniteSpeechPlus", cat_hidden_layers=[1])
+
+
+def glm_asr() -> tuple[Any, Any]:
+    from transformers import GlmAsrConfig, GlmAsrProcessor
+
+    audio = {"num_mel_bins": 16, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 2}  # fmt: skip
+    config = GlmAsrConfig(audio_config=audio, text_config={**TEXT, "model_type": "llama"}, audio_token_id=AUDIO)
+    return config, GlmAsrProcessor(whisper_features(), tokenizer(), chat_template=CHAT, audio_token="<audio>")
+
+
+def flamingo(kind: str = "AudioFlamingo3", **named: Any) -> tuple[Any, Any]:
+    import transformers
+
+    audio = {"num_mel_bins": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
+             "hidden_size": 32, "model_type": "audioflamingo3_encoder"}  # fmt: skip
+    text = {**TEXT, "model_type": "qwen2"}
+    config = getattr(transformers, f"{kind}Config")(audio_config=audio, text_config=text, audio_token_id=AUDIO, **named)
+    processor = getattr(transformers, f"{kind}Processor")
+    return config, processor(whisper_features(), tokenizer(), chat_template=CHAT, audio_token="<audio>")
+
+
+def music_flamingo() -> tuple[Any, Any]:
+    rope = {"rope_type": "default", "rope_theta": 1200.0, "partial_rotary_factor": 0.5}
+    named = {"audio_bos_token_id": AUDIO_BOS, "audio_eos_token_id": AUDIO_EOS, "head_dim": 32}
+    return flamingo("MusicFlamingo", rope_parameters=rope, **named)
+
+
+def vibevoice() -> tuple[Any, Any]:
+    from transformers import VibeVoiceAcousticTokenizerFeatureExtractor, VibeVoiceAsrConfig, VibeVoiceAsrProcessor
+
+    tower = {"hidden_size": 8, "num_filters": 4, "depths": [1, 1, 1, 1, 1, 1, 1], "model_type":
+             "vibevoice_acoustic_tokenizer_encoder"}  # fmt: skip
+    config = VibeVoiceAsrConfig(
+        acoustic_tokenizer_encoder_config=tower, semantic_tokenizer_encoder_config=dict(tower),
+        text_config={**TEXT, "model_type": "qwen2"}, audio_token_id=AUDIO, audio_bos_token_id=AUDIO_BOS,
+        audio_eos_token_id=AUDIO_EOS,
+    )  # fmt: skip
+    chat = CHAT.replace("<bos><audio>", "<|AUDIO_DURATION|> s: <bos><audio>")
+    processor = VibeVoiceAsrProcessor(
+        VibeVoiceAcousticTokenizerFeatureExtractor(), tokenizer(), chat_template=chat, audio_token="<audio>",
+        audio_bos_token="<bos>", audio_eos_token="<eos>",
+    )  # fmt: skip
+    return config, processor
+
+
+def phi4() -> tuple[Any, Any]:
+    from transformers import (
+        Phi4MultimodalConfig,
+        Phi4MultimodalFeatureExtractor,
+        Phi4MultimodalImageProcessor,
+        Phi4MultimodalProcessor,
+    )
+
+    vision = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+              "image_size": 28, "crop_size": 28, "image_token_id": 8}  # fmt: skip
+    audio = {"hidden_size": 32, "intermediate_size": 32, "num_blocks": 2, "num_attention_heads": 2,
+             "ext_pw_out_channel": 32, "depthwise_separable_out_channel": 32, "input_size": 16,
+             "nemo_conv_channels": 32, "audio_token_id": AUDIO}  # fmt: skip
+    config = Phi4MultimodalConfig(**TEXT, vision_config=vision, audio_config=audio, pad_token_id=PAD, bos_token_id=BOS,
+                                  eos_token_id=[EOS, END])  # fmt: skip
+    words = tokenizer(audio_token="<audio>", image_token="!")
+    words.audio_token_id, words.image_token_id = AUDIO, 8
+    features = Phi4MultimodalFeatureExtractor(feature_size=16)
+    return config, Phi4MultimodalProcessor(Phi4MultimodalImageProcessor(), features, words, chat_template=CHAT)
+
+
+MAKERS: dict[str, Callable[[], tuple[Any, Any]]] = {
+    "qwen3-asr": qwen3_asr, "qwen2.5-omni": qwen25_omni, "qwen2-audio": qwen2_audio, "fun-asr-nano": fun_asr_nano,
+    "granite-speech": granite, "granite-speech-plus": granite_plus, "glm-asr": glm_asr, "audio-flamingo-3": flamingo,
+    "music-flamingo": music_flamingo, "vibevoice-asr": vibevoice, "phi-4-multimodal": phi4,
+}  # fmt: skip
+OLD = [("model.language_model.", "language_model.model."), ("lm_head.", "language_model.lm_head."), ("model.", "")]
+ON_DISK: dict[str, list[tuple[str, str]]] = {  # (beginning of a name in the class, on the disk), first match
+    **dict.fromkeys(("qwen2-audio", "audio-flamingo-3", "music-flamingo", "glm-asr", "voxtral", "vibevoice-asr"), OLD),
+    **dict.fromkeys(("granite-speech", "granite-speech-plus"), OLD),
+    "qwen2.5-omni": [("", "thinker.")],
+}
+
+
+def make_checkpoint(family: str, folder: Path, *, seed: int = 0, dtype: str = "float32", shards: int = 2) -> Path:
+    """Writes the checkpoint of a family."""
+    import torch
+    from safetensors.torch import save_file
+
+    from arl.models import families
+
+    config, processor = MAKERS[family]()
+    torch.manual_seed(seed)
+    model = families()[family].model_class(config).eval().to(getattr(torch, dtype))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.add_(torch.randn_like(parameter) * (0.02 if "norm" in name else 0.1))
+    folder.mkdir(parents=True)
+    save_config(model, folder)
+    processor.save_pretrained(folder)
+    state = {on_disk(family, name): tensor.contiguous() for name, tensor in state_on_disk(model).items()}
+    names = sorted(state)
+    numbers = {name: i * shards // len(names) + 1 for i, name in enumerate(names)}
+    files = {name: f"model-{number:05d}-of-{shards:05d}.safetensors" for name, number in numbers.items()}
+    for file in sorted(set(files.values())):
+        part = {name: state[name] for name in names if files[name] == file}
+        save_file(part, folder / file, metadata={"format": "pt"})
+    size = sum(tensor.nbytes for tensor in state.values())
+    index = {"metadata": {"total_size": size}, "weight_map": files}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    defaults = {"do_sample": True, "temperature": 0.01, "repetition_penalty": 1.5, "eos_token_id": [EOS, END]}
+    (folder / "generation_config.json").write_text(json.dumps(defaults))
+    (folder / "README.md").write_text("A checkpoint of the tests.\n")
+    return folder
+
+
+def save_config(model: Any, folder: Path) -> None:
+    from transformers import Qwen2_5OmniConfig
+
+    config = model.config
+    config.architectures = [type(model).__name__]
+    config.dtype = next(model.parameters()).dtype
+    if config.model_type == "qwen2_5_omni_thinker":
+        config = Qwen2_5OmniConfig(thinker_config=config.to_dict())
+    config.save_pretrained(folder)
+
+
+def state_on_disk(model: Any) -> dict[str, Any]:
+    """A tied head is not stored."""
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in model.all_tied_weights_keys}
+
+
+def on_disk(family: str, name: str) -> str:
+    for begin, stored in ON_DISK.get(family, []):
+        if name.startswith(begin):
+            return stored + name.removeprefix(begin)
+    return name
