@@ -68,12 +68,16 @@ def generate(
     return [results[index] for index in range(len(samples))]
 
 
+def text_of(tokens: list[int], tokenizer: Any, policy: Policy) -> str:
+    """The transcript in what was generated, by the policy's rule; the tokens [R] stay what was sampled."""
+    return transcript(tokenizer.decode(tokens, skip_special_tokens=True), policy.fields.get("transcript", {}))
+
+
 def rollout_member(hypotheses: list[Any], tokenizer: Any, policy: Policy, temperature: float) -> dict[str, bytes]:
-    """The `.rollout.json` of one utterance. A text is the transcript in what was generated, by the policy's rule."""
-    rule = policy.fields.get("transcript", {})
+    """The `.rollout.json` of one utterance."""
     rows = [
         {
-            "text": transcript(tokenizer.decode(hyp.tokens, skip_special_tokens=True), rule),
+            "text": text_of(hyp.tokens, tokenizer, policy),
             "tokens": hyp.tokens,
             "logprobs": [round(value, 7) for value in hyp.logprobs],
             "finish": hyp.finish,

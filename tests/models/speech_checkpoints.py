@@ -77,7 +77,12 @@ def qwen2_audio() -> tuple[Any, Any]:
 
 
 def qwen25_omni() -> tuple[Any, Any]:
-    from transformers import Qwen2_5OmniProcessor, Qwen2_5OmniThinkerConfig, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+    from transformers import (
+        Qwen2_5OmniProcessor,
+        Qwen2_5OmniThinkerConfig,
+        Qwen2VLImageProcessor,
+        Qwen2VLVideoProcessor,
+    )
 
     audio = {"num_mel_bins": 16, **WHISPER, "max_source_positions": 1500, "n_window": 100, "output_dim": 64}
     vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 64}
@@ -159,7 +164,7 @@ def music_flamingo() -> tuple[Any, Any]:
 def vibevoice() -> tuple[Any, Any]:
     from transformers import VibeVoiceAcousticTokenizerFeatureExtractor, VibeVoiceAsrConfig, VibeVoiceAsrProcessor
 
-    tower = {"hidden_size": 8, "num_filters": 4, "depths": [1, 1, 1, 1, 1, 1, 1], "model_type":
+    tower = {"hidden_size": 8, "num_filters": 2, "depths": [1, 1, 1, 1, 1, 1, 1], "model_type":
              "vibevoice_acoustic_tokenizer_encoder"}  # fmt: skip
     config = VibeVoiceAsrConfig(
         acoustic_tokenizer_encoder_config=tower, semantic_tokenizer_encoder_config=dict(tower),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from arl.engine.client import Engine
-from arl.engine.generate import audio_seconds, generate
+from arl.engine.generate import audio_seconds, generate, text_of
 from arl.engine.session import awake, serving_engine
 from arl.errors import ArlError
 from arl.evaluation.options import EvalOptions, Measured
@@ -52,7 +52,7 @@ def decode(
     rows = []
     for (name, sample), group in zip(named, groups, strict=True):
         if group is not None:
-            text = tokenizer.decode(group.hypotheses[0].tokens, skip_special_tokens=True)
+            text = text_of(group.hypotheses[0].tokens, tokenizer, policy)
             meta = sample.json(META)
             duration_s = duration_of(meta) or audio_seconds([sample], policy) or None
             rows.append(score(name, sample.key, meta, text, duration_s))

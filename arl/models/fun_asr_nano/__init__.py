@@ -6,7 +6,8 @@ Languages: zh, en, ja. Keywords go into the prompt as the model's hotwords.
 from typing import Any
 
 from arl.models import Family
-from arl.models.speech_lm.family import Ask, SpeechLm
+from arl.models.speech_lm.family import SpeechLm
+from arl.models.speech_lm.prompt import Ask
 
 
 class FunAsrNano(SpeechLm):

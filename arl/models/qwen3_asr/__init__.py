@@ -7,7 +7,8 @@ Hotwords and the instruction are the system turn, as in the model's own requests
 from typing import Any
 
 from arl.models import Family
-from arl.models.speech_lm.family import Ask, SpeechLm
+from arl.models.speech_lm.family import SpeechLm
+from arl.models.speech_lm.prompt import Ask
 
 
 class Qwen3Asr(SpeechLm):

@@ -21,7 +21,6 @@ from arl.errors import ArlError, UsageError
 from arl.models import InitOptions
 from arl.models.checkpoint import Checkpoint
 from arl.models.speech_lm import layout
-from arl.models.speech_lm.family import Ask
 from arl.models.speech_lm.layout import Layout
 from arl.models.speech_lm.lora import Adapter, load_adapter
 from arl.models.speech_lm.memory import load, raw_bytes
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT, LAYOUT = "checkpoint", "layout.json"
 MEASURED_S = 20  # of silence, for the embeddings per second
-NOTHING_HEARD = Ask()
 
 
 def build(family: "SpeechLm", checkpoint: Checkpoint, out: Path, options: InitOptions) -> Policy:

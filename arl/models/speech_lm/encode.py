@@ -16,6 +16,7 @@ from arl.models.speech_lm.build import CHECKPOINT
 from arl.models.speech_lm.prompt import ask_of, collapse
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
+from arl.runtime.device import quiet_transformers
 from arl.shards import columns
 from arl.shards.reader import Sample
 
@@ -38,6 +39,7 @@ class SpeechLmEncoding:
     """An `Encoder` (arl/models/)."""
 
     def __init__(self, family: "SpeechLm", policy: Policy, device: Any) -> None:
+        quiet_transformers()
         self.family, self.policy = family, policy
         self.processor = family.load_processor(policy.frontend_dir / CHECKPOINT)
         self.tower = resident.wake(policy.frontend_dir, lambda folder: tower.load_tower(family, folder), device)

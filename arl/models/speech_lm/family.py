@@ -1,19 +1,19 @@
 """The base of the families of speech LLMs: what a family says of itself, and the same doing for all.
 
-    class Qwen3Asr(SpeechLm):
-        name, types = "qwen3-asr", ("qwen3_asr",)
-        model, processor = "Qwen3ASRForConditionalGeneration", "Qwen3ASRProcessor"
+class Qwen3Asr(SpeechLm):
+    name, types = "qwen3-asr", ("qwen3_asr",)
+    model, processor = "Qwen3ASRForConditionalGeneration", "Qwen3ASRProcessor"
 """
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arl.errors import ArlError
 from arl.models import Encoder, Family, InitOptions, Part
 from arl.models.checkpoint import CONFIG, Checkpoint
+from arl.models.speech_lm.prompt import Ask
 from arl.policy import Policy
 
 if TYPE_CHECKING:
@@ -21,16 +21,6 @@ if TYPE_CHECKING:
     import torch
 
 LONGEST_S = 1200.0  # where a family says nothing of its own: what its LLM's context is trained with
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What is asked of an utterance. instruction: in place of the family's own; language: a code ("en"); keywords:
-    hotwords for the prompt. None or empty: the family's default."""
-
-    instruction: str | None = None
-    language: str | None = None
-    keywords: tuple[str, ...] = ()
 
 
 class SpeechLm(Family):
@@ -47,7 +37,7 @@ class SpeechLm(Family):
     """
 
     takes = "speech LLM"
-    parts: Collection[Part] = ("checkpoints",)
+    parts: tuple[Part, ...] = ("checkpoints",)
     types: tuple[str, ...] = ()
     model = processor = ""
     key = prefix = text_type = captured = ""

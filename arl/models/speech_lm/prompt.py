@@ -1,10 +1,20 @@
-"""From a processor's inputs to a prompt of ours: one placeholder per clip instead of one per embedding."""
+"""What is asked of an utterance, and the prompt of ours: one placeholder per clip, not one per embedding."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from arl.errors import ArlError
-from arl.models.speech_lm.family import Ask
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked of an utterance. instruction: in place of the family's own; language: a code ("en"); keywords:
+    hotwords for the prompt. None or empty: the family's default."""
+
+    instruction: str | None = None
+    language: str | None = None
+    keywords: tuple[str, ...] = ()
 
 
 def collapse(ids: list[int], audio_token_id: int) -> list[int]:

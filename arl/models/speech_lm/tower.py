@@ -46,21 +46,16 @@ class NoTable(nn.Module):
         return self.like.new_zeros(*ids.shape, self.width)
 
 
-class Tower:
-    """A frozen tower on a device. dtype: the checkpoint's on an accelerator, float32 on a CPU."""
+class Tower(nn.Module):
+    """A frozen tower. It computes in the checkpoint's dtype on an accelerator, in float32 on a CPU."""
 
     def __init__(self, model: nn.Module, decoder: nn.Module, audio_token_id: int, dtype: torch.dtype) -> None:
+        super().__init__()
         self.model, self.audio_token_id, self.stored_dtype = model.eval(), audio_token_id, dtype
         decoder.register_forward_pre_hook(_stop, with_kwargs=True)
 
     def to(self, device: torch.device) -> "Tower":
-        self.model.to(device=device)
-        if device.type != "cpu":
-            self.model.to(dtype=self.stored_dtype)
-        return self
-
-    def parameters(self) -> Any:
-        return self.model.parameters()
+        return super().to(device, torch.float32 if device.type == "cpu" else self.stored_dtype)
 
     @torch.inference_mode()
     def encode(self, inputs: Mapping[str, Any], seed: int) -> Tensor:

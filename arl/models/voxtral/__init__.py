@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from arl.models import Family
-from arl.models.speech_lm.family import Ask, SpeechLm
+from arl.models.speech_lm.family import SpeechLm
+from arl.models.speech_lm.prompt import Ask
 
 if TYPE_CHECKING:
     import numpy as np

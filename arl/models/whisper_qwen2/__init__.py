@@ -26,7 +26,9 @@ class WhisperQwen2(Family):
         from arl.models.whisper_qwen2 import build
 
         if options.asks:
-            raise UsageError(f"{checkpoint.source}: the prompt is fixed: leave out --instruction, --language, --hotwords")
+            raise UsageError(
+                f"{checkpoint.source}: the prompt is fixed: leave out --instruction, --language, --hotwords"
+            )
         return build.build(checkpoint.source, options.llm or "new:256x4", options.stack or 2, out, options.seed)
 
     def restore(self, slim: Policy, out: Path) -> Policy:

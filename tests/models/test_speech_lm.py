@@ -1,0 +1,380 @@
+"""Speech LLMs of transformers, tiny and random, in the layout of real checkpoints: every family, every check."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from functools import cache, cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from arl.audio.io import encode_flac
+from arl.cli.encode import encode
+from arl.errors import ArlError, UsageError
+from arl.models import InitOptions, families, recognised
+from arl.models.checkpoint import Checkpoint
+from arl.models.speech_lm.prompt import Ask, collapse
+from arl.models.speech_lm.source import Source
+from arl.models.speech_lm.tower import load_tower
+from arl.policy import Policy, load_tokenizer
+from arl.shards import columns
+from arl.shards.reader import read_shard
+from arl.shards.writer import write_shard
+from tests.models.speech_checkpoints import BEYOND, END, EOS, MAKERS, make_checkpoint
+
+FAMILIES = list(MAKERS)
+SECONDS = 0.3, 3.7, 1.2
+every_family = pytest.mark.parametrize("name", FAMILIES)
+
+
+class Case:
+    """A family's checkpoint and the policy made of it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.checkpoint = make_checkpoint(name, folder / "checkpoint")
+        self.family: Any = recognised(Checkpoint(str(self.checkpoint)))
+        self.policy = self.family.build(Checkpoint(str(self.checkpoint)), folder / "policy", InitOptions())
+        self.folder = folder
+
+    def wave(self, seconds: float) -> np.ndarray:
+        rate = self.policy.fields["sample_rate"]
+        return (0.1 * np.random.default_rng(0).standard_normal(round(seconds * rate))).astype(np.float32)
+
+    @cached_property
+    def processor(self) -> Any:
+        return self.family.load_processor(self.checkpoint)
+
+    @cached_property
+    def tower(self) -> Any:
+        return load_tower(self.family, self.policy.frontend_dir)
+
+    def full(self, folder: Path) -> Any:
+        """transformers' own model, every tensor loaded."""
+        model_class = self.family.model_class
+        if self.family.prefix:
+            stored = {n: t for shard in Source(folder, "", "").shards for n, t in load_file(shard).items()}
+            weights = {n.removeprefix(self.family.prefix): t for n, t in stored.items()}
+            place: Any = {"config": self.family.config(folder), "state_dict": weights}
+            model, info = model_class.from_pretrained(None, **place, output_loading_info=True, dtype=torch.float32)
+        else:
+            model, info = model_class.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
+        assert not info["missing_keys"] and not info["unexpected_keys"]
+        return model.eval()
+
+    def logits(self, model: Any, inputs: Any) -> torch.Tensor:
+        torch.manual_seed(7)
+        with torch.no_grad():
+            return model(**inputs).logits[0]
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    torch.set_num_threads(1)
+    yield cache(lambda name: Case(name, tmp_path_factory.mktemp(name.replace(".", ""))))
+
+
+def prompt_embeddings(llm: Any, ids: list[int], embeddings: torch.Tensor, audio_token_id: int) -> torch.Tensor:
+    """[P, H] of a collapsed prompt."""
+    place = ids.index(audio_token_id)
+    table = llm.get_input_embeddings()
+    with torch.no_grad():
+        before, behind = (table(torch.tensor(part, dtype=torch.long)) for part in (ids[:place], ids[place + 1 :]))
+    return torch.cat([before, embeddings, behind])
+
+
+def full_scale(llm: Any) -> float:
+    """transformers' whole Granite classes do not divide the logits; the plain class, trained and served, does."""
+    return getattr(llm.config, "logits_scaling", 1.0)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@every_family
+def test_encoded_clips_and_the_llm_are_the_full_model(cases: Any, name: str) -> None:
+    case = cases(name)
+    full = case.full(case.checkpoint)
+    llm = AutoModelForCausalLM.from_pretrained(case.policy.llm_dir, dtype=torch.float32).eval()
+    token, rows, wanted = case.policy.audio_token_id, [], []
+    for seconds in SECONDS:
+        inputs = case.family.inputs(case.processor, case.wave(seconds), Ask())
+        wanted.append(case.logits(full, inputs))
+        ids = collapse(inputs["input_ids"][0].tolist(), token)
+        rows.append(prompt_embeddings(llm, ids, case.tower.encode(inputs, 7), token))
+        with torch.no_grad():
+            alone = llm(inputs_embeds=rows[-1][None]).logits[0] * full_scale(llm)
+        assert alone.shape == wanted[-1].shape and float((alone - wanted[-1]).abs().max()) <= 1e-5
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], batch_first=True)
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    with torch.no_grad():
+        together = llm(inputs_embeds=padded, attention_mask=mask).logits * full_scale(llm)
+    for batched, logits in zip(together, wanted, strict=True):
+        assert float((batched[: len(logits)] - logits).abs().max()) <= 1e-5
+
+
+@every_family
+def test_an_untrained_policy_goes_back_to_the_same_bytes(cases: Any, name: str) -> None:
+    case = cases(name)
+    case.family.export(case.policy, case.folder / "back")
+    assert contents(case.folder / "back") == contents(case.checkpoint)
+
+
+@every_family
+def test_a_trained_policy_is_what_transformers_loads(cases: Any, name: str) -> None:
+    case = cases(name)
+    trained = case.folder / "trained"
+    (trained / "frontend").parent.mkdir()
+    (trained / "frontend").symlink_to(case.policy.frontend_dir)
+    llm = AutoModelForCausalLM.from_pretrained(case.policy.llm_dir, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for number, parameter in enumerate(llm.parameters()):
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)) * 0.02)
+    llm.save_pretrained(trained / "llm")
+    case.family.export(Policy(trained, case.policy.fields), case.folder / "exported")
+    inputs = case.family.inputs(case.processor, case.wave(1.3), Ask())
+    exported = case.full(case.folder / "exported")
+    ids = collapse(inputs["input_ids"][0].tolist(), case.policy.audio_token_id)
+    embeddings = case.tower.encode(inputs, 7)
+    row = prompt_embeddings(llm, ids, embeddings, case.policy.audio_token_id)
+    with torch.no_grad():
+        wanted = llm(inputs_embeds=row[None]).logits[0] * full_scale(llm)
+    assert float((case.logits(exported, inputs) - wanted).abs().max()) <= 1e-5
+
+
+@every_family
+def test_what_the_policy_says(cases: Any, name: str) -> None:
+    case = cases(name)
+    policy = case.policy
+    policy.verify()
+    assert policy.fields["eos_token_id"] == [EOS, END]
+    assert policy.prompt.count(policy.audio_token_id) == 1
+    assert (policy.audio_token_id == BEYOND) == ("granite" in name)
+    settings = json.loads((policy.llm_dir / "generation_config.json").read_text())
+    assert not settings.keys() & {"temperature", "do_sample", "repetition_penalty"}
+    assert "processor_class" not in (policy.llm_dir / "tokenizer_config.json").read_text()
+    load_tokenizer(policy.llm_dir)
+    assert len(policy.fields["probe"]["logprobs"]) > 0
+
+
+def test_every_family_has_its_row() -> None:
+    """The tests make a checkpoint of each family of speech LLMs."""
+    found = {name for name, family in families().items() if hasattr(family, "model_class")}
+    assert found == {*FAMILIES, "voxtral"}
+
+
+def test_a_family_says_little() -> None:
+    """Its differences take under 40 lines."""
+    root = Path(families.__wrapped__.__code__.co_filename).parent
+    for name, family in families().items():
+        if hasattr(family, "model_class"):
+            file = root / type(family).__module__.rpartition(".")[2] / "__init__.py"
+            assert len(file.read_text().splitlines()) < 40, name
+
+
+# ---- the prompt ---------------------------------------------------------------------------------------------------
+
+
+def shown(case: Case, ask: Ask) -> str:
+    """A prompt as text, one <audio> for the clip."""
+    inputs = case.family.inputs(case.processor, case.wave(0.5), ask)
+    ids = collapse(inputs["input_ids"][0].tolist(), case.policy.audio_token_id)
+    return load_tokenizer(case.policy.llm_dir).decode(ids, skip_special_tokens=False)
+
+
+@every_family
+def test_prompts_are_those_of_the_familys_own_processor(cases: Any, name: str) -> None:
+    """With as many placeholders as embeddings, the ids are the processor's, for any length of clip."""
+    case = cases(name)
+    for seconds in SECONDS:
+        inputs = case.family.inputs(case.processor, case.wave(seconds), Ask())
+        ids = inputs["input_ids"][0].tolist()
+        prompt = collapse(ids, case.policy.audio_token_id)
+        place = prompt.index(case.policy.audio_token_id)
+        embeddings = case.tower.encode(inputs, 0)
+        expanded = [*prompt[:place], *[case.policy.audio_token_id] * len(embeddings), *prompt[place + 1 :]]
+        assert expanded == ids
+
+
+def test_language_and_hotwords_of_qwen3_asr(cases: Any) -> None:
+    assert shown(cases("qwen3-asr"), Ask(language="en", keywords=("oak", "elm"))) == (
+        "<|im_start|>system\noak elm<|im_end|>\n<|im_start|>user\n<bos><audio><eos><|im_end|>\n"
+        "<|im_start|>assistant\nlanguage English<asr_text>"
+    )
+
+
+def test_language_and_hotwords_of_fun_asr(cases: Any) -> None:
+    said = shown(cases("fun-asr-nano"), Ask("names of trees", "en", ("oak", "elm")))
+    assert "<audio><eos>names of trees(oak, elm)[英文]<|im_end|>" in said
+
+
+def test_an_instruction_with_the_audio_token_is_the_whole_prompt(cases: Any) -> None:
+    whole = "<bos><audio><eos>Recognize the speech: "
+    assert shown(cases("qwen2-audio"), Ask(whole)) == whole
+    assert "<audio><eos>Recognize it.<|im_end|>" in shown(cases("qwen2-audio"), Ask("Recognize it."))
+
+
+def test_vibevoice_says_how_long_the_clip_is(cases: Any) -> None:
+    assert "0.50 s: <bos><audio>" in shown(cases("vibevoice-asr"), Ask())
+
+
+# ---- a shard, by the commands -------------------------------------------------------------------------------------
+
+
+def write_clips(folder: Path, seconds: dict[str, float], **meta: Any) -> str:
+    rng = np.random.default_rng(0)
+    waves = {key: (0.1 * rng.standard_normal(round(s * 16_000))).astype(np.float32) for key, s in seconds.items()}
+    fields = columns.dumps({"text": "one", **meta})
+    rows = [(key, {"flac": encode_flac(wave, 16_000), columns.META: fields}) for key, wave in waves.items()]
+    write_shard(folder / "000000.tar", rows)
+    return str(folder)
+
+
+def test_encode_one_shard(cases: Any, tmp_path: Path) -> None:
+    case = cases("qwen2-audio")
+    shards = write_clips(tmp_path / "data", {"a": 1.0, "long": 31.0, "b": 0.4})
+    encode([shards], case.policy.path, tmp_path / "emb", device="cpu", threads=1, max_failed=1)
+    long, *rest = sorted(read_shard(tmp_path / "emb" / "000000.tar"), key=lambda sample: sample.key != "long")
+    assert long.json(columns.PROMPT)["error"] == "31.0 s long, and qwen2-audio hears 30 s: cut the recording"
+    for sample, seconds in zip(rest, (1.0, 0.4), strict=True):
+        embeddings = load_tensors(sample.members[columns.EMB])["emb"]
+        assert embeddings.shape == (seconds * 25, 64)
+        assert sample.json(columns.PROMPT) == {"input_ids": case.policy.prompt}
+
+
+def test_encode_with_the_samples_language_and_keywords(cases: Any, tmp_path: Path) -> None:
+    source = str(cases("qwen3-asr").checkpoint)
+    family = families()["qwen3-asr"]
+    options = InitOptions(language="sample", hotwords=True)
+    policy = family.build(Checkpoint(source), tmp_path / "policy", options)
+    shards = write_clips(tmp_path / "data", {"a": 0.6}, lang="de", keywords=["Eiche"])
+    encode([shards], policy.path, tmp_path / "emb", device="cpu", threads=1)
+    (sample,) = read_shard(tmp_path / "emb" / "000000.tar")
+    said = load_tokenizer(policy.llm_dir).decode(sample.json(columns.PROMPT)["input_ids"], skip_special_tokens=False)
+    assert "Eiche" in said and said.endswith("language German<asr_text>")
+
+
+# ---- a LoRA beside the checkpoint ---------------------------------------------------------------------------------
+
+
+def add_adapter(folder: Path, names: list[str], rank: int = 4) -> dict[str, torch.Tensor]:
+    """Writes a LoRA as peft does; its change of each weight [64, 64], by name."""
+    folder.mkdir(exist_ok=True)
+    generator = torch.Generator().manual_seed(5)
+    weights, changes = {}, {}
+    for name in names:
+        a, b = torch.randn(rank, 64, generator=generator) * 0.1, torch.randn(64, rank, generator=generator) * 0.1
+        weights[f"base_model.model.{name}.lora_A.weight"], weights[f"base_model.model.{name}.lora_B.weight"] = a, b
+        changes[f"{name}.weight"] = 2.0 * (b @ a)
+    save_file(weights, folder / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": 8, "target_modules": ["q_proj", "o_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    return changes
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "prefix"),
+    [("granite-speech", "", "model.language_model"), ("phi-4-multimodal", "speech-lora", "model")],
+)
+def test_a_lora_is_merged_and_taken_out_again(name: str, place: str, prefix: str, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(name, tmp_path / "checkpoint", dtype="bfloat16")
+    layers = [f"{prefix}.layers.{layer}.self_attn.o_proj" for layer in (0, 1)]
+    changes = add_adapter(checkpoint / place, layers)
+    family: Any = families()[name]
+    policy = family.build(Checkpoint(str(checkpoint)), tmp_path / "policy", InitOptions())
+    full = family.model_class.from_pretrained(checkpoint, dtype=torch.float32).state_dict()
+    llm = AutoModelForCausalLM.from_pretrained(policy.llm_dir, dtype=torch.float32).state_dict()
+    for full_name, change in changes.items():
+        merged = (full[full_name] + change).bfloat16().float()
+        assert torch.equal(llm["model" + full_name.removeprefix(prefix)], merged)
+    family.export(policy, tmp_path / "back")
+    assert contents(tmp_path / "back") == contents(checkpoint)
+
+
+# ---- what is refused ----------------------------------------------------------------------------------------------
+
+
+def build(folder: Path, out: Path, options: InitOptions | None = None) -> Policy:
+    checkpoint = Checkpoint(str(folder))
+    return recognised(checkpoint).build(checkpoint, out, options or InitOptions())
+
+
+@pytest.fixture
+def checkpoint(cases: Any, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    shutil.copytree(cases("qwen3-asr").checkpoint, tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def rewrite(folder: Path, change: Any) -> None:
+    """Changes the tensors of the last shard, and the index with them."""
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    file = folder / max(index["weight_map"].values())
+    tensors = load_file(file)
+    change(tensors)
+    save_file(tensors, file, metadata={"format": "pt"})
+    kept = {name: place for name, place in index["weight_map"].items() if place != file.name}
+    index["weight_map"] = kept | dict.fromkeys(tensors, file.name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+NORM = "model.language_model.norm.weight"
+
+
+def test_missing_extra_and_ill_shaped_tensors(checkpoint: Path, tmp_path: Path) -> None:
+    rewrite(checkpoint, lambda tensors: tensors.update(stray=torch.zeros(2)))
+    with pytest.raises(ArlError, match="tensor stray is none of Qwen3ASRForConditionalGeneration's"):
+        build(checkpoint, tmp_path / "policy")
+    rewrite(checkpoint, lambda tensors: (tensors.pop("stray"), tensors.pop(NORM)))
+    with pytest.raises(ArlError, match=f"1 tensors are missing, first {NORM}"):
+        build(checkpoint, tmp_path / "policy")
+    rewrite(checkpoint, lambda tensors: tensors.update({NORM: torch.zeros(65)}))
+    with pytest.raises(ArlError, match=rf"{NORM} is \[65\], and config.json makes it \[64\]"):
+        build(checkpoint, tmp_path / "policy")
+    assert not (tmp_path / "policy").exists()
+
+
+def test_damaged_files(checkpoint: Path, tmp_path: Path) -> None:
+    shard = sorted(checkpoint.glob("*.safetensors"))[0]
+    data = shard.read_bytes()
+    shard.write_bytes(data[:-5])
+    with pytest.raises(ArlError, match="and its header says"):
+        build(checkpoint, tmp_path / "policy")
+    shard.write_bytes(b"\x80\x04 a pickle")
+    with pytest.raises(ArlError, match="not a safetensors file"):
+        build(checkpoint, tmp_path / "policy")
+    shard.unlink()
+    with pytest.raises(ArlError, match="is missing, and model.safetensors.index.json names it"):
+        build(checkpoint, tmp_path / "policy")
+
+
+def test_pickles(checkpoint: Path, tmp_path: Path) -> None:
+    for file in checkpoint.glob("*.safetensors*"):
+        file.unlink()
+    (checkpoint / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    with pytest.raises(ArlError, match="its weights are pickles, which can run code"):
+        build(checkpoint, tmp_path / "policy")
+
+
+def test_flags_that_mean_nothing(cases: Any, tmp_path: Path) -> None:
+    for name, options, line in (
+        ("qwen3-asr", InitOptions(llm="new:64x1"), "it has its own LLM"),
+        ("glm-asr", InitOptions(language="en"), "no place for --language"),
+        ("qwen2-audio", InitOptions(hotwords=True), "no place for --hotwords"),
+        ("qwen3-asr", InitOptions(language="tlh"), "does not take the request"),
+    ):
+        with pytest.raises(UsageError, match=line):
+            build(cases(name).checkpoint, tmp_path / "policy", options)
+
+
+def test_a_full_disk_is_noticed_first(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(ArlError, match="needs 0.0 GB, and the disk has 0.0 GB free"):
+        build(checkpoint, tmp_path / "policy")
