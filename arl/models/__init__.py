@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from arl.errors import ArlError, UsageError
 from arl.models.checkpoint import Checkpoint
+from arl.models.refused import reason
 from arl.policy import Policy
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ class Synthesiser(Protocol):
 class Family(Protocol):
     """What the commands ask of a family. One that lacks a part need not have the part's methods.
 
-    name: arl.json's "family". takes: the checkpoints it makes policies of, for the line that refuses others. packaged:
-    names for `arl init --from` that need no hub. parts: what it has. files: of a part in `frontend/`, the file that
+    name: arl.json's "family". takes: whose checkpoints it takes, for the line that refuses others. packaged: names
+    for `arl init --from` that need no hub. parts: what it has. files: of a part in `frontend/`, the file that
     shows it is there.
     """
 
@@ -214,6 +215,7 @@ def recognised(checkpoint: Checkpoint) -> Family:
         raise ArlError(f"{checkpoint.source}: several families take it: {', '.join(family.name for family in found)}")
     if not found:
         names = [name for family in able for name in family.packaged]
-        raise ArlError(f"{checkpoint.source}: no {' or '.join(family.takes for family in able)} ({checkpoint.what}); "
+        *takes, last = (family.takes for family in able)
+        raise ArlError(f"{checkpoint.source}: {reason(checkpoint)}; it is no {', '.join(takes)} or {last} checkpoint: "
                        f"give a local folder, a hub name, or {', '.join(names)}")  # fmt: skip
     return found[0]

@@ -10,7 +10,7 @@ OPENINGS = "The spoken content of the audio is|The transcription of the audio is
 
 
 class AudioFlamingo3(SpeechLm):
-    name, types = "audio-flamingo-3", ("audioflamingo3",)
+    name, takes, types = "audio-flamingo-3", "Audio Flamingo 3", ("audioflamingo3",)
     model, processor = "AudioFlamingo3ForConditionalGeneration", "AudioFlamingo3Processor"
     transcript = {"quoted": OPENINGS}
 

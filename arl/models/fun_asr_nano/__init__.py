@@ -11,7 +11,7 @@ from arl.models.speech_lm.prompt import Ask
 
 
 class FunAsrNano(SpeechLm):
-    name, types = "fun-asr-nano", ("fun_asr_nano",)
+    name, takes, types = "fun-asr-nano", "Fun-ASR-Nano", ("fun_asr_nano",)
     model, processor = "FunAsrNanoForConditionalGeneration", "FunAsrNanoProcessor"
     takes_language = takes_hotwords = True
 

@@ -5,7 +5,7 @@ from arl.models.speech_lm.family import SpeechLm
 
 
 class GlmAsr(SpeechLm):
-    name, types = "glm-asr", ("glmasr",)
+    name, takes, types = "glm-asr", "GLM-ASR", ("glmasr",)
     model, processor = "GlmAsrForConditionalGeneration", "GlmAsrProcessor"
 
 

@@ -12,7 +12,7 @@ from arl.models.speech_lm.family import ChatLm
 
 
 class GraniteSpeech(ChatLm):
-    name, types = "granite-speech", ("granite_speech",)
+    name, takes, types = "granite-speech", "Granite Speech", ("granite_speech",)
     model, processor = "GraniteSpeechForConditionalGeneration", "GraniteSpeechProcessor"
     adapter = ""
     instruction = "can you transcribe the speech into a written format?"

@@ -5,7 +5,7 @@ from arl.models.granite_speech import GraniteSpeech
 
 
 class GraniteSpeechPlus(GraniteSpeech):
-    name, types = "granite-speech-plus", ("granite_speech_plus",)
+    name, takes, types = "granite-speech-plus", "Granite Speech Plus", ("granite_speech_plus",)
     model = "GraniteSpeechPlusForConditionalGeneration"
 
 

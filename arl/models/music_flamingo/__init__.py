@@ -5,7 +5,7 @@ from arl.models.speech_lm.family import ChatLm
 
 
 class MusicFlamingo(ChatLm):
-    name, types = "music-flamingo", ("musicflamingo",)
+    name, takes, types = "music-flamingo", "Music Flamingo", ("musicflamingo",)
     model, processor = "MusicFlamingoForConditionalGeneration", "MusicFlamingoProcessor"
 
 

@@ -11,7 +11,7 @@ from arl.models.speech_lm.family import ChatLm
 
 
 class Phi4Multimodal(ChatLm):
-    name, types = "phi-4-multimodal", ("phi4_multimodal",)
+    name, takes, types = "phi-4-multimodal", "Phi-4-multimodal", ("phi4_multimodal",)
     model, processor = "Phi4MultimodalForCausalLM", "Phi4MultimodalProcessor"
     text_type, captured, adapter = "phi3", "norm", "speech-lora"
     not_text = ("model.embed_tokens_extend.",)

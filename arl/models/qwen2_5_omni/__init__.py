@@ -11,7 +11,7 @@ from arl.models.speech_lm.family import ChatLm
 
 
 class Qwen25Omni(ChatLm):
-    name, types = "qwen2.5-omni", ("qwen2_5_omni",)
+    name, takes, types = "qwen2.5-omni", "Qwen2.5-Omni", ("qwen2_5_omni",)
     model, processor = "Qwen2_5OmniThinkerForConditionalGeneration", "Qwen2_5OmniProcessor"
     key, prefix, text_type = "thinker_config", "thinker.", "qwen2"
     unused = {"vision_config": "depth"}

@@ -11,7 +11,7 @@ from arl.models.speech_lm.family import ChatLm
 
 
 class Qwen2Audio(ChatLm):
-    name, types = "qwen2-audio", ("qwen2_audio",)
+    name, takes, types = "qwen2-audio", "Qwen2-Audio", ("qwen2_audio",)
     model, processor = "Qwen2AudioForConditionalGeneration", "Qwen2AudioProcessor"
 
     def longest_s(self, processor: Any) -> float:

@@ -12,7 +12,7 @@ from arl.models.speech_lm.prompt import Ask
 
 
 class Qwen3Asr(SpeechLm):
-    name, types = "qwen3-asr", ("qwen3_asr",)
+    name, takes, types = "qwen3-asr", "Qwen3-ASR", ("qwen3_asr",)
     model, processor = "Qwen3ASRForConditionalGeneration", "Qwen3ASRProcessor"
     transcript = {"after": "<asr_text>"}
     takes_language = takes_hotwords = True

@@ -1,7 +1,7 @@
 """The base of the families of speech LLMs: what a family says of itself, and the same doing for all.
 
 class Qwen3Asr(SpeechLm):
-    name, types = "qwen3-asr", ("qwen3_asr",)
+    name, takes, types = "qwen3-asr", "Qwen3-ASR", ("qwen3_asr",)
     model, processor = "Qwen3ASRForConditionalGeneration", "Qwen3ASRProcessor"
 """
 
@@ -36,7 +36,6 @@ class SpeechLm(Family):
     place for an instruction, a language, hotwords.
     """
 
-    takes = "speech LLM"
     parts: tuple[Part, ...] = ("checkpoints",)
     types: tuple[str, ...] = ()
     model = processor = ""
@@ -66,7 +65,8 @@ class SpeechLm(Family):
     # The same for all.
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
-        return checkpoint.model_type in self.types and self.key in ("", *checkpoint.config)
+        levels = {"thinker_config"} & checkpoint.config.keys()
+        return checkpoint.model_type in self.types and levels == set(filter(None, [self.key]))
 
     def build(self, checkpoint: Checkpoint, out: Path, options: InitOptions) -> Policy:
         from arl.models.speech_lm.build import build

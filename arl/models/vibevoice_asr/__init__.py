@@ -9,7 +9,7 @@ from arl.models.speech_lm.family import SpeechLm
 
 
 class VibeVoiceAsr(SpeechLm):
-    name, types = "vibevoice-asr", ("vibevoice_asr",)
+    name, takes, types = "vibevoice-asr", "VibeVoice-ASR", ("vibevoice_asr",)
     model, processor = "VibeVoiceAsrForConditionalGeneration", "VibeVoiceAsrProcessor"
     transcript = {"json": "Content"}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Voxtral(SpeechLm):
-    name, types = "voxtral", ("voxtral",)
+    name, takes, types = "voxtral", "Voxtral", ("voxtral",)
     model, processor = "VoxtralForConditionalGeneration", "VoxtralProcessor"
     takes_instruction, takes_language = False, True
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class WhisperQwen2(Family):
     name = "whisper-qwen2"
-    takes = "Whisper checkpoint"
+    takes = "Whisper"
     packaged = ("whisper-tiny.en",)
     parts = ("checkpoints", "slim", "features", "projector")
 
