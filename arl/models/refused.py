@@ -10,9 +10,7 @@ from arl.models.checkpoint import Checkpoint
 HYBRID = "its LLM mixes attention with recurrent layers, and a group's prompt cannot be shared in those"
 STREAMING = "a streaming model: it adds audio to the text at every step, so there is no prompt to compute once"
 SYNTHESIS = "a speech synthesis model: it hears nothing"
-ENCODER_DECODER = (
-    "an encoder-decoder: its decoder attends to the audio in every layer; the engine serves causal LMs"
-)
+ENCODER_DECODER = "an encoder-decoder: its decoder attends to the audio in every layer; the engine serves causal LMs"
 CTC = "a CTC model: it has no LLM to train"
 TRANSDUCER = "a transducer: it has no LLM to train"
 TEXT_LM = "a text LM: it hears nothing; give it as --llm beside an audio encoder"
