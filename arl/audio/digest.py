@@ -1,7 +1,7 @@
-"""What a clip sounds like, as a digest: equal for equal samples, whatever file format holds them.
+"""The digest of a clip's samples: equal for equal samples, whatever the file format.
 
-The MD5 of the clip as arl hears it, mono 16 kHz, in 16-bit samples. A mono 16 kHz 16-bit FLAC file has just that in its
-header, so that it is not decoded. Left out: clips that are alike but not equal, such as another encoding with loss.
+The MD5 of the clip in mono, 16 kHz, 16-bit samples. A FLAC file of that form has this MD5 in its header and is not
+decoded. Left out: clips that are similar but not equal, such as a lossy encoding of the same recording.
 
     clip_digest(Path("a.flac").read_bytes()) == clip_digest(Path("a.wav").read_bytes())
 """

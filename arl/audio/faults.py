@@ -1,4 +1,4 @@
-"""What is wrong with a waveform whatever it says: clipped, silent, with a long gap.
+"""Faults of a waveform that do not depend on its words: clipping, silence, a long gap.
 
     faults(samples, Limits())    # ["gap"]
 
@@ -20,7 +20,7 @@ FLOOR_DB = -120.0
 @dataclass(frozen=True)
 class Limits:
     """clip_share: of the samples at full scale. silent_db: of the whole clip, RMS in dBFS. gap_s: seconds in a row that
-    are gap_db below the clip's loudest 20 ms, at its ends too. off: rules that are not looked at."""
+    are gap_db below the clip's loudest 20 ms, at its ends too. off: rules that are not checked."""
 
     clip_share: float = 0.001
     silent_db: float = -50.0
@@ -30,7 +30,7 @@ class Limits:
 
 
 def faults(samples: np.ndarray, limits: Limits) -> list[str]:
-    """The rules that fire on float32 [n] at 16 kHz, in the order of RULES. A silent clip has no gap besides."""
+    """The rules that fire on float32 [n] at 16 kHz, in the order of RULES. A silent clip is not checked for gaps."""
     silent = decibels(samples) < limits.silent_db
     found = {
         "clipped": float(np.mean(np.abs(samples) >= FULL_SCALE)) > limits.clip_share,

@@ -1,10 +1,10 @@
-"""A recogniser that judges synthesised speech: Whisper, greedy.
+"""The recogniser that transcribes synthesised speech for its word error rate: Whisper with greedy decoding.
 
     Judge.load(None).transcribe([load(Path("clip.flac"))])    # ["Please leave a message."]
 
-Any Whisper checkpoint folder; by default tiny.en (MIT), which `arl.audio.whisper` makes of a package. It hears the
-first 30 s of a clip, padded to them: in shorter windows, a third of the work, it repeats its sentences. A policy is
-judged by another recogniser than the one that it is trained to please. Left out: languages other than English where
+Any Whisper checkpoint folder; by default tiny.en (MIT), which `arl.audio.whisper` makes from a package. Input is the
+first 30 s of a clip, padded to 30 s: on shorter windows, at a third of the cost, Whisper repeats its sentences. It is
+another recogniser than the one that gives the reward in training. Left out: languages other than English where
 the default is used.
 """
 

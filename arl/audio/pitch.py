@@ -3,9 +3,9 @@
     pitch_std(load(Path("clip.flac")))   # 0.21 octaves
 
 SwiftF0 (MIT; its wheel of 0.1 MB has the model; the extra `tts`) gives F0 every 16 ms. It is normalised to octaves
-above the clip's own median, log2(F0 / median): a high and a low voice that move alike vary alike, a rise counts as the
-fall of the same interval, and the size is that of a normalised edit distance (read speech 0.15 to 0.35; an octave is
-12 semitones). Left out: smoothing, and the contour itself.
+above the clip's own median, log2(F0 / median): equal intervals give equal values for high and low
+voices, a rise counts as a fall of the same interval, and the values are of the size of a normalised edit distance
+(read speech 0.15 to 0.35; an octave is 12 semitones). Left out: smoothing, and the contour itself.
 """
 
 import functools

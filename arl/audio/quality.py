@@ -3,8 +3,8 @@
     mos([load(Path("clip.flac"))])   # [4.3]
 
 By DistillMOS (Stahl & Gamper 2025, arXiv 2502.05356; MIT; its wheel has the weights, nothing is downloaded; the
-extra `tts`), distilled from a model of listeners' ratings, 1 (bad) to 5 (excellent). Left out: noise, colouration and
-the like apart.
+extra `tts`), distilled from a model of listeners' ratings, 1 (bad) to 5 (excellent). Left out: separate scores of
+noise and colouration.
 """
 
 import contextlib

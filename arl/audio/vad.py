@@ -3,7 +3,7 @@
     speech_seconds(load(Path("clip.flac")))  # 2.31
 
 By Silero VAD (MIT; the wheel of `silero-vad` has the model; an extra: `pip install 'arl[vad]'`), on 16 kHz, with its
-own segmentation: pieces under 0.25 s do not count, pauses under 0.1 s do not interrupt. Left out: where it lies.
+own segmentation: pieces under 0.25 s do not count, pauses under 0.1 s do not interrupt. Left out: where speech lies.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""The waveforms of a group of hypotheses, for programs that listen to them.
+"""The waveforms of a group of hypotheses, for reward programs on audio.
 
     waves = read_waves(utterance.hyps, "mos")     # [G]: float32 [n] at 16 kHz, or None
 
@@ -17,8 +17,8 @@ from arl.shards.place import Clip
 
 
 def read_waves(hyps: Sequence[Hypothesis], program: str) -> list[np.ndarray | None]:
-    """The waveform of each hypothesis, mono at 16 kHz; None where there is none. One that cannot be read is None too,
-    and named on stderr as excluded by `program`."""
+    """The waveform of each hypothesis, mono at 16 kHz; None where a hypothesis has none or it cannot be read. The
+    latter is named on stderr as excluded by `program`."""
     return [None if hyp.wav is None else read_wave(hyp.wav, program) for hyp in hyps]
 
 

@@ -9,7 +9,7 @@ from rapidfuzz.distance import Levenshtein
 
 
 def spoken(tokens: Sequence[int], finish: str) -> Sequence[int]:
-    """A synthesis policy's tokens without the stop token, with which a hypothesis that ended itself ("stop") ends."""
+    """The acoustic tokens without the stop token, which is the last one where finish is "stop"."""
     return tokens[:-1] if finish == "stop" else tokens
 
 

@@ -1,4 +1,5 @@
-"""Keywords: how many of an utterance's words that matter were recognised, and how many were made up.
+"""Keywords: how many of an utterance's keywords were recognised (recall), and how many in the hypothesis are right
+(precision).
 
     keyword_counts(["New York", "Anna"], "Anna left New York", "Hannah left New York", "en")
     # KeywordCounts(matched=1, in_reference=2, in_hypothesis=1): recall 1/2, precision 1
@@ -7,9 +8,10 @@ Keywords, reference and hypothesis are normalised alike, and keywords that becom
 keyword's words in a row; each keyword is counted by itself, without overlaps, from the left ("York" is found inside
 "New York" too). One in the reference is matched where the alignment of the two texts (arl.text.wer) has all
 its words right, with nothing inserted between. So matched <= in_reference and matched <= in_hypothesis, and an
-occurrence in the wrong place helps neither recall nor precision. Where characters count (arl.text.wer) it is the
-keyword's characters that are looked for; letters and digits then must not go on before or behind it. So it is in
-Korean, where a keyword begins a word and a particle may follow. Left out: inflected forms, spelling variants.
+occurrence in the wrong place helps neither recall nor precision. In languages that are counted in characters
+(arl.text.wer) the keyword's characters are searched; a letter or digit must not precede or follow it directly. Korean
+is searched by characters too: a keyword begins a word, and a particle may follow. Left out: inflected forms, spelling
+variants.
 """
 
 import functools
@@ -56,7 +58,7 @@ class KeywordCounts:
 
 
 class _Text(NamedTuple):
-    """A normalised text in units, and at which of them an occurrence may begin and end; None: at all."""
+    """A normalised text in units, and at which of them an occurrence may begin and end (None: at every unit)."""
 
     units: list[str]
     begins: list[bool] | None = None

@@ -3,7 +3,7 @@
     odds("appuyez sur une touche", "en")  # ("fr", 5000.0): that much likelier French than English
 
 By py3langid (a naive Bayes model over byte n-grams, 4 MB, in the package). A sentence of a few words is often
-told wrongly, and next of kin (Czech and Slovak, Hindi and Urdu in one script) cannot be told apart at all, so the
+classified wrongly, and close relatives (Czech and Slovak, Hindi and Nepali) cannot be told apart at all, so the
 answer is a ratio of probabilities, to be used with a high threshold and together with other evidence.
 Left out: texts that mix languages.
 """
@@ -23,7 +23,7 @@ TINY = 1e-30
 def odds(text: str, lang: str) -> tuple[str, float] | None:
     """(the likeliest other language, how many times likelier than `lang` it is); None for a language not known.
 
-    lang: a code as of `arl.text.normalise.language`. Next of kin of `lang` do not count as others.
+    lang: a code as of `arl.text.normalise.language`. Close relatives of `lang` do not count as others.
     """
     lang = SAME.get(lang, lang)
     if lang not in CANDIDATES:

@@ -4,8 +4,8 @@
     speech_s("as fast as can be")  # 13 letters: 0.43 s
 
 A character's script is the first word of its Unicode name, which is right for every script that is written by people.
-Han, kana and hangul write a syllable (or more) with a character, other scripts a sound or so with a letter; marks,
-punctuation and spaces count nothing. Left out: transliteration.
+A character of Han, kana or hangul is a syllable or more, a letter of another script about one sound; marks,
+punctuation and spaces take no time. Left out: transliteration.
 """
 
 import functools
@@ -58,7 +58,7 @@ def scripts(text: str) -> set[str]:
 
 
 def speech_s(text: str, of: frozenset[str] | set[str] | None = None) -> float:
-    """The seconds in which the fastest speaker can say `text`; `of`: only its letters in these scripts."""
+    """The seconds that the fastest speaker needs for `text`; of: count only letters in these scripts (None: all)."""
     if of is None and text.isascii():
         spoken = text.encode().translate(None, _SILENT)
         letters = len(spoken.translate(None, _DIGITS))
