@@ -7,7 +7,9 @@ written here: the names of ON_DISK, two shards and an index, a tokenizer, the fa
 the tests' own, and generation defaults that must not reach a rollout.
 """
 
+import base64
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,16 +202,53 @@ def phi4() -> tuple[Any, Any]:
     return config, Phi4MultimodalProcessor(Phi4MultimodalImageProcessor(), features, words, chat_template=CHAT)
 
 
+def voxtral() -> tuple[Any, Any]:
+    from transformers import VoxtralConfig, VoxtralProcessor
+    from transformers.tokenization_mistral_common import MistralCommonBackend
+
+    audio = {"num_mel_bins": 16, "hidden_size": 32, "intermediate_size": 128, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "max_source_positions": 1500}  # fmt: skip
+    config = VoxtralConfig(audio_config=audio, text_config={**TEXT, "model_type": "llama"}, audio_token_id=24)
+    folder = tempfile.TemporaryDirectory()
+    (Path(folder.name) / "tekken.json").write_text(json.dumps(tekken()))
+    words = MistralCommonBackend.from_pretrained(folder.name)
+    words.folder = folder  # its file is copied when it is saved
+    return config, VoxtralProcessor(whisper_features(), words)
+
+
+def tekken() -> dict[str, Any]:
+    """Mistral's tokenizer file over bytes, 64 specials in front."""
+    from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+
+    named = {token["rank"]: token["token_str"] for token in Tekkenizer.DEPRECATED_SPECIAL_TOKENS}
+    named |= {24: "[AUDIO]", 25: "[BEGIN_AUDIO]", 34: "[TRANSCRIBE]"}
+    specials = [{"rank": i, "token_str": str(named.get(i, f"<SPECIAL_{i}>")), "is_control": True} for i in range(64)]
+    singles = [{"rank": i, "token_bytes": base64.b64encode(bytes([i])).decode(), "token_str": None} for i in range(256)]
+    config = {"pattern": r"\s+|\S+", "num_vocab_tokens": 256, "default_vocab_size": 320,
+              "default_num_special_tokens": 64, "version": "v7"}  # fmt: skip
+    spectrogram = {"num_mel_bins": 16, "hop_length": 160, "window_size": 400}
+    audio = {"sampling_rate": 16000, "frame_rate": 12.5, "audio_encoding_config": spectrogram, "chunk_length_s": 30.0}
+    return {"config": config, "vocab": singles, "special_tokens": specials, "audio": audio}
+
+
 MAKERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "qwen3-asr": qwen3_asr, "qwen2.5-omni": qwen25_omni, "qwen2-audio": qwen2_audio, "fun-asr-nano": fun_asr_nano,
     "granite-speech": granite, "granite-speech-plus": granite_plus, "glm-asr": glm_asr, "audio-flamingo-3": flamingo,
     "music-flamingo": music_flamingo, "vibevoice-asr": vibevoice, "phi-4-multimodal": phi4,
+    "voxtral": voxtral, "qwen3-asr-original": qwen3_asr,
 }  # fmt: skip
 OLD = [("model.language_model.", "language_model.model."), ("lm_head.", "language_model.lm_head."), ("model.", "")]
 ON_DISK: dict[str, list[tuple[str, str]]] = {  # (beginning of a name in the class, on the disk), first match
     **dict.fromkeys(("qwen2-audio", "audio-flamingo-3", "music-flamingo", "glm-asr", "voxtral", "vibevoice-asr"), OLD),
     **dict.fromkeys(("granite-speech", "granite-speech-plus"), OLD),
     "qwen2.5-omni": [("", "thinker.")],
+    "qwen3-asr-original": [
+        ("model.language_model.", "thinker.model."),
+        ("lm_head.", "thinker.lm_head."),
+        ("model.multi_modal_projector.linear_1.", "thinker.audio_tower.proj1."),
+        ("model.multi_modal_projector.linear_2.", "thinker.audio_tower.proj2."),
+        ("model.", "thinker."),
+    ],
 }
 
 
@@ -229,6 +268,8 @@ def make_checkpoint(family: str, folder: Path, *, seed: int = 0, dtype: str = "f
     folder.mkdir(parents=True)
     save_config(model, folder)
     processor.save_pretrained(folder)
+    if family == "qwen3-asr-original":
+        as_qwen_has_it(folder)
     state = {on_disk(family, name): tensor.contiguous() for name, tensor in state_on_disk(model).items()}
     names = sorted(state)
     numbers = {name: i * shards // len(names) + 1 for i, name in enumerate(names)}
@@ -254,6 +295,16 @@ def save_config(model: Any, folder: Path) -> None:
     if config.model_type == "qwen2_5_omni_thinker":
         config = Qwen2_5OmniConfig(thinker_config=config.to_dict())
     config.save_pretrained(folder)
+
+
+def as_qwen_has_it(folder: Path) -> None:
+    """The other files of Qwen3-ASR in Qwen's own layout."""
+    fields = json.loads((folder / "config.json").read_text())
+    fields["audio_config"] |= {"model_type": "qwen3_asr_audio_encoder", "max_source_positions": 1500}
+    fields["text_config"]["model_type"] = "qwen3_asr_text"
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen3_asr", "thinker_config": fields}))
+    (folder / "processor_config.json").unlink()
+    whisper_features().save_pretrained(folder)
 
 
 def state_on_disk(model: Any) -> dict[str, Any]:

@@ -21,5 +21,14 @@ class Qwen3Asr(SpeechLm):
         context = " ".join(filter(None, [ask.instruction, *ask.keywords]))
         return {"prompt": context or None, "language": ask.language}
 
+    def begun(self, language: str | None) -> str:
+        """The answer as a prompt with a language begins it. ValueError for a language that the model does not know."""
+        names = self.transformers.models.qwen3_asr.processing_qwen3_asr.LANGUAGE_CODE_TO_NAME
+        if language is None:
+            return ""
+        if language not in names:
+            raise ValueError(f"language {language!r} is none of {', '.join(names)}")
+        return f"language {names[language]}<asr_text>"
+
 
 FAMILY: Family = Qwen3Asr()

@@ -89,7 +89,7 @@ def find_adapter(family: "SpeechLm", source: Source, split: Layout) -> Adapter |
     plain = layout.plain_names(family, model)
 
     def named(names: Any) -> dict[str, str]:
-        found = layout.class_names(model, list(names), family.prefix)
+        found = layout.class_names(family, model, names)
         return {name: plain[one] for name, one in found.items() if one in plain}
 
     return load_adapter(source.folder / family.adapter, named)

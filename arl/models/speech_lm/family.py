@@ -27,7 +27,8 @@ class SpeechLm(Family):
     """A family whose model is a class of transformers: audio tower + projector + causal LM.
 
     types: config.json's model_type. model, processor: names of transformers' classes. key: where config.json keeps the
-    class's configuration, "" for the top; prefix: of its tensors on the disk. text_type: model_type of the plain LLM
+    class's configuration, "" for the top; prefix: of its tensors on the disk; renames: how
+    such a name begins behind the prefix, and in the class. text_type: model_type of the plain LLM
     where the class has one of its own. dropped: fields of the LLM's configuration that the plain one does without.
     not_text: what lies in the decoder and is not the LLM's. captured: the module in the decoder that gets the input
     embeddings, "" for the decoder itself. unused: parts of the configuration that recognition does without, and the
@@ -40,6 +41,7 @@ class SpeechLm(Family):
     types: tuple[str, ...] = ()
     model = processor = ""
     key = prefix = text_type = captured = ""
+    renames: tuple[tuple[str, str], ...] = ()
     adapter: str | None = None
     dropped: Collection[str] = ()
     not_text: tuple[str, ...] = ()
@@ -62,6 +64,10 @@ class SpeechLm(Family):
         """The longest clip, seconds; what the processor would cut in silence is refused."""
         return float(getattr(processor, "max_audio_len", LONGEST_S))
 
+    def class_fields(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields of config.json as the class has them."""
+        return {name: value for name, value in fields.items() if name != "auto_map"}
+
     # The same for all.
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -83,31 +89,40 @@ class SpeechLm(Family):
 
         return SpeechLmEncoding(self, policy, device)
 
+    def renamed(self, name: str) -> str:
+        """A tensor's name behind the prefix, by the first of `renames` that fits."""
+        short = name.removeprefix(self.prefix)
+        begin, new = next((pair for pair in self.renames if short.startswith(pair[0])), ("", ""))
+        return new + short.removeprefix(begin)
+
+    @property
+    def transformers(self) -> Any:
+        """The package, which is slow to import."""
+        import transformers
+
+        return transformers
+
     @property
     def model_class(self) -> Any:
         """transformers' class of the whole model."""
-        import transformers
-
-        return getattr(transformers, self.model)
+        return getattr(self.transformers, self.model)
 
     def config(self, folder: Path) -> Any:
         """The class's configuration, read from config.json; no code of the checkpoint is run."""
         fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         fields = fields[self.key] if self.key else fields
         try:
-            return self.model_class.config_class.from_dict({k: v for k, v in fields.items() if k != "auto_map"})
+            return self.model_class.config_class.from_dict(self.class_fields(fields))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ArlError(f"{folder / CONFIG}: no configuration of {self.model} ({error})") from error
 
     def text_config(self, config: Any) -> Any:
         """The configuration of the LLM as a plain causal LM."""
-        from transformers import CONFIG_MAPPING
-
         own = config.get_text_config()
         fields = {name: value for name, value in own.to_dict().items() if name not in self.dropped}
         if not self.text_type:
             return type(own).from_dict(fields)
-        plain = CONFIG_MAPPING[self.text_type]
+        plain = self.transformers.CONFIG_MAPPING[self.text_type]
         known = plain().to_dict().keys() - {"model_type", "architectures"}
         rope = fields.get("rope_parameters") or {}
         if rope.pop("mrope_section", None):  # positions of three rows, equal where there is no picture
@@ -117,12 +132,11 @@ class SpeechLm(Family):
 
     def load_processor(self, folder: Path) -> Any:
         """The checkpoint's processor. ArlError where its files are missing."""
-        import transformers
-
         try:
-            return getattr(transformers, self.processor).from_pretrained(folder, trust_remote_code=False)
+            return getattr(self.transformers, self.processor).from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise ArlError(f"{folder}: no files of {self.processor} ({str(error).splitlines()[0]})") from error
+            line = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ArlError(f"{folder}: no files of {self.processor} ({line})") from error
 
     def audio_token_id(self, config: Any) -> int:
         """The placeholder in the class's input ids."""
@@ -139,14 +153,21 @@ class ChatLm(SpeechLm):
     system: str = ""
 
     def inputs(self, processor: Any, wave: "np.ndarray", ask: Ask) -> Mapping[str, Any]:
-        """By the processor's chat template, then its own way from text and audio to inputs."""
-        text = ask.instruction or ""
-        if processor.audio_token not in text:
-            messages = [{"role": "user", "content": self.content(processor, self.said(ask))}]
-            system = [{"role": "system", "content": self.as_content(self.system)}] if self.system else []
-            owner = processor if getattr(processor, "chat_template", None) else processor.tokenizer
-            text = owner.apply_chat_template(system + messages, tokenize=False, add_generation_prompt=True)
+        """By the processor's own way from text and audio to inputs."""
+        is_whole = processor.audio_token in (ask.instruction or "")
+        text = ask.instruction if is_whole else self.prompt(processor, ask)
         return processor(text=[text], audio=[wave], return_tensors="pt")
+
+    def prompt(self, processor: Any, ask: Ask) -> str:
+        """The chat by the checkpoint's template, up to where the answer begins."""
+        messages = [{"role": "user", "content": self.content(processor, self.said(ask))}]
+        system = [{"role": "system", "content": self.as_content(self.system)}] if self.system else []
+        return self.rendered(processor, system + messages)
+
+    def rendered(self, processor: Any, messages: list[dict[str, Any]]) -> str:
+        """The template is the processor's or, where it has none, the tokenizer's."""
+        owner = processor if getattr(processor, "chat_template", None) else processor.tokenizer
+        return owner.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
     def said(self, ask: Ask) -> str:
         """The words of the turn."""

@@ -5,7 +5,7 @@ class's. Every tensor must be one of the class's, of its shape, and none may be 
 or draws them at random is refused here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ def plan(family: "SpeechLm", source: Source) -> Layout:
     except (ValueError, TypeError, RuntimeError, AssertionError, KeyError) as error:
         raise ArlError(f"{source.name}: config.json describes no {family.model} ({_first_line(error)})") from error
     tensors = source.tensors()
-    names = class_names(model, [tensor.name for tensor in tensors], family.prefix)
+    names = class_names(family, model, [tensor.name for tensor in tensors])
     _check_shapes(source, model, tensors, names)
     plain = plain_names(family, model)
     llm = {name: plain[found] for name, found in names.items() if found in plain}
@@ -69,15 +69,15 @@ def plan(family: "SpeechLm", source: Source) -> Layout:
     return Layout(tensors, text, names, llm)
 
 
-def class_names(model: Any, on_disk: list[str], prefix: str = "") -> dict[str, str]:
-    """Name on the disk → name in the class, of those that begin with `prefix`."""
+def class_names(family: "SpeechLm", model: Any, on_disk: Iterable[str]) -> dict[str, str]:
+    """Name on the disk → name in the class, of those that begin with the family's prefix."""
     rules = get_model_conversion_mapping(model)
     renamings = [rule for rule in rules if isinstance(rule, WeightRenaming)]
     converters = [rule for rule in rules if isinstance(rule, WeightConverter)]
     state = model.state_dict()
     return {
-        name: rename_source_key(name.removeprefix(prefix), renamings, converters, model.base_model_prefix, state)[0]
-        for name in on_disk if name.startswith(prefix)
+        name: rename_source_key(family.renamed(name), renamings, converters, model.base_model_prefix, state)[0]
+        for name in on_disk if name.startswith(family.prefix)
     }  # fmt: skip
 
 

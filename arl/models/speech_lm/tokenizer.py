@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from transformers.integrations.mistral import convert_tekken_tokenizer
+
 from arl.errors import ArlError
 
-FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
+FILE, CONFIG, TEKKEN = "tokenizer.json", "tokenizer_config.json", "tekken.json"
 FOREIGN = "processor_class", "auto_map", "tokenizer_file", "name_or_path"
 
 
@@ -28,6 +30,8 @@ def write_tokenizer(tokenizer: Any, source: Path, folder: Path) -> None:
 
 def _fast(tokenizer: Any, source: Path) -> Any:
     """The `tokenizers` form of a tokenizer."""
+    if (source / TEKKEN).is_file():
+        return convert_tekken_tokenizer(str(source / TEKKEN)).backend_tokenizer
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ArlError(f"{source}: no {FILE}, and {type(tokenizer).__name__} has none to make it of")

@@ -95,8 +95,8 @@ def load_tower(family: "SpeechLm", frontend: Path) -> Tower:
     with torch.device("meta"):
         shell = family.model_class(config)
     wanted = shell.state_dict().keys()
-    names = layout.class_names(shell, list(stored), family.prefix)
-    weights = {name.removeprefix(family.prefix): load(stored[name]) for name, found in names.items() if found in wanted}
+    names = layout.class_names(family, shell, stored)
+    weights = {found: load(stored[name]) for name, found in names.items() if found in wanted}
     dtypes = [tensor.dtype for tensor in weights.values() if tensor.is_floating_point()]
     model, info = family.model_class.from_pretrained(
         None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
