@@ -53,6 +53,7 @@ def shards(tmp_path):
     return ["--shards", tmp_path / "rollout", "--shards", tmp_path / "data"]
 
 
+@pytest.mark.slow
 def test_shards_and_figures_do_not_depend_on_the_number(shards, tmp_path):
     figures = [invoke(*shards, *PANEL, "--jobs", jobs, "-o", tmp_path / f"r{jobs}") for jobs in (1, 2, 9)]
     assert [{**each, "out": ""} for each in figures] == [{**figures[0], "out": ""}] * 3
@@ -64,6 +65,7 @@ def test_shards_and_figures_do_not_depend_on_the_number(shards, tmp_path):
     assert invoke(*shards, *PANEL, "--jobs", 2, "-o", tmp_path / "r1")["skipped"] == 5
 
 
+@pytest.mark.slow
 def test_bad_samples_are_counted_over_all_processes(shards, tmp_path):
     for number in (1, 3):
         metas = ((f"u{number}{k}", {"json": dumps({"lang": "en"} if k else {"text": "x"})}) for k in range(3))

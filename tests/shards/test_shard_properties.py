@@ -71,6 +71,7 @@ def test_webdataset_reads_our_shards(tmp_path: Path, samples: Rows) -> None:
     assert found == samples == [(sample.key, sample.members) for sample in read_foreign(path)]
 
 
+@pytest.mark.slow
 @quiet
 @given(rows, st.data())
 def test_a_shard_cut_anywhere_is_an_error(tmp_path: Path, samples: Rows, data: st.DataObject) -> None:
@@ -111,6 +112,7 @@ def test_one_changed_byte_is_an_error_or_changes_nothing(tmp_path: Path, samples
         assert "\n" not in str(error)
 
 
+@pytest.mark.slow
 @quiet
 @given(rows.filter(lambda samples: len(samples) > 1), st.data())
 def test_samples_in_another_order_are_an_error(tmp_path: Path, samples: Rows, data: st.DataObject) -> None:
@@ -137,6 +139,7 @@ def test_noise_is_an_error(tmp_path: Path, zeros: list[bytes], noise: bytes) -> 
         read(path)
 
 
+@pytest.mark.slow
 @quiet
 @given(rows, st.integers(1, 4))
 def test_joining_equals_merging(tmp_path: Path, samples: Rows, width: int) -> None:
@@ -150,6 +153,7 @@ def test_joining_equals_merging(tmp_path: Path, samples: Rows, width: int) -> No
     assert joined == [(key, {k: v for c in columns for k, v in dict(c)[key].items()}) for key, _ in samples]
 
 
+@pytest.mark.slow
 @quiet
 @given(rows.filter(lambda samples: len(samples) > 1), st.data())
 def test_joining_other_orders_or_counts_is_an_error(tmp_path: Path, samples: Rows, data: st.DataObject) -> None:

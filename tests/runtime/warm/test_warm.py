@@ -209,6 +209,7 @@ def test_help_and_other_commands_stay_cold(place: Path) -> None:
     assert worker(place)["jobs"] == before
 
 
+@pytest.mark.slow
 def test_update_gives_the_same_bits_warm_and_cold(tmp_path: Path) -> None:
     """Three updates in a row, of which the worker keeps the policy, the optimizer's state and the reference."""
     make_tiny_policy(tmp_path / "policy")
