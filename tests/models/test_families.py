@@ -89,10 +89,12 @@ def test_finding_families_is_light():
 
 
 def test_a_policy_names_its_family(policies):
-    assert {name: family_of(policy).name for name, policy in policies.items()} == {name: name for name in families()}
+    assert all(family_of(policy).name == name for name, policy in policies.items())
     stray = Policy(Path("stray"), {"family": "wav2vec"})
-    with pytest.raises(ArlError, match="stray: unknown model family 'wav2vec'; known: qwen2-flow, whisper-qwen2"):
+    with pytest.raises(ArlError) as caught:
         family_of(stray)
+    assert str(caught.value) == f"stray: unknown model family 'wav2vec'; known: {', '.join(families())}"
+    assert {"qwen2-flow", "whisper-qwen2"} <= set(families())
 
 
 # ---- what a family lacks ------------------------------------------------------------------------------------------
@@ -100,8 +102,8 @@ def test_a_policy_names_its_family(policies):
 
 @pytest.mark.parametrize("name", families())
 @pytest.mark.parametrize("part", get_args(Part))
-def test_asking_for_what_a_family_lacks_is_one_line(policies, name, part):
-    policy = policies[name]
+def test_asking_for_what_a_family_lacks_is_one_line(name, part):
+    policy = Policy(Path("policy"), {"family": name})
     if part in families()[name].parts:
         assert family_of(policy, part).name == name
     else:
@@ -146,8 +148,11 @@ def test_a_checkpoint_is_recognised_by_its_configuration(tmp_path):
 
 @pytest.mark.parametrize("config", [{"model_type": "llama"}, {"model_type": "bert"}, {"d_model": 384}])
 def test_another_checkpoint_is_one_line_with_what_is_taken(tmp_path, config):
-    with pytest.raises(ArlError, match=r"other: no Whisper checkpoint \(.*model_type.*\); give .* whisper-tiny.en$"):
+    with pytest.raises(ArlError) as caught:
         arl("init", "--from", checkpoint(tmp_path / "other", config).source, "-o", tmp_path / "policy")
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path / 'other'}: ") and line.endswith("whisper-tiny.en") and "\n" not in line
+    assert all(family.takes in line for family in families().values())
     assert not (tmp_path / "policy").exists()
 
 
@@ -170,7 +175,7 @@ def test_of_a_hub_the_configuration_alone_is_fetched(tmp_path, monkeypatch):
 
     monkeypatch.setattr("transformers.utils.cached_file", cached_file)
     assert recognised(Checkpoint("openai/whisper-small")).name == "whisper-qwen2"
-    with pytest.raises(ArlError, match="nobody/none: no Whisper checkpoint .*nor on the hub"):
+    with pytest.raises(ArlError, match="nobody/none: .*nor on the hub.* Whisper"):
         recognised(Checkpoint("nobody/none"))
     assert asked == [("openai/whisper-small", "config.json"), ("nobody/none", "config.json")]
 
@@ -178,7 +183,7 @@ def test_of_a_hub_the_configuration_alone_is_fetched(tmp_path, monkeypatch):
 def test_flags_that_mean_nothing_to_a_slim_policy_are_refused(policies, tmp_path):
     arl("export", "--policy", policies["qwen2-flow"].path, "--slim", "-o", tmp_path / "slim")
     for flag, value in (("--llm", "new:64x1"), ("--stack", 4)):
-        with pytest.raises(UsageError, match="slim: a slim policy has its own LLM and projector"):
+        with pytest.raises(UsageError, match="slim: a slim policy has its own LLM"):
             arl("init", "--from", tmp_path / "slim", flag, value, "-o", tmp_path / "back")
     arl("init", "--from", tmp_path / "slim", "-o", tmp_path / "back")
     assert Policy.open(tmp_path / "back").is_tts
