@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
 
 from arl.audio.io import encode_flac
 from arl.cli.encode import encode
@@ -22,7 +21,6 @@ from arl.models import InitOptions, families, recognised
 from arl.models.checkpoint import Checkpoint
 from arl.models.speech_lm.prompt import Ask, collapse
 from arl.models.speech_lm.source import Source
-from arl.models.speech_lm.tower import load_tower
 from arl.policy import Policy, load_tokenizer
 from arl.shards import columns
 from arl.shards.reader import read_shard
@@ -53,6 +51,8 @@ class Case:
 
     @cached_property
     def tower(self) -> Any:
+        from arl.models.speech_lm.tower import load_tower
+
         return load_tower(self.family, self.policy.frontend_dir)
 
     def full(self, folder: Path) -> Any:
@@ -80,6 +80,12 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     yield cache(lambda name: Case(name, tmp_path_factory.mktemp(name.replace(".", ""))))
 
 
+def load_llm(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
 def prompt_embeddings(llm: Any, ids: list[int], embeddings: torch.Tensor, audio_token_id: int) -> torch.Tensor:
     """[P, H] of a collapsed prompt."""
     place = ids.index(audio_token_id)
@@ -102,7 +108,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_encoded_clips_and_the_llm_are_the_full_model(cases: Any, name: str) -> None:
     case = cases(name)
     full = case.full(case.checkpoint)
-    llm = AutoModelForCausalLM.from_pretrained(case.policy.llm_dir, dtype=torch.float32).eval()
+    llm = load_llm(case.policy.llm_dir)
     token, rows, wanted = case.policy.audio_token_id, [], []
     for seconds in SECONDS:
         inputs = case.family.inputs(case.processor, case.wave(seconds), Ask())
@@ -133,7 +139,7 @@ def test_a_trained_policy_is_what_transformers_loads(cases: Any, name: str) -> N
     trained = case.folder / "trained"
     (trained / "frontend").parent.mkdir()
     (trained / "frontend").symlink_to(case.policy.frontend_dir)
-    llm = AutoModelForCausalLM.from_pretrained(case.policy.llm_dir, dtype=torch.float32).eval()
+    llm = load_llm(case.policy.llm_dir)
     with torch.no_grad():
         for number, parameter in enumerate(llm.parameters()):
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)) * 0.02)
@@ -290,7 +296,7 @@ def test_a_lora_is_merged_and_taken_out_again(name: str, place: str, prefix: str
     family: Any = families()[name]
     policy = family.build(Checkpoint(str(checkpoint)), tmp_path / "policy", InitOptions())
     full = family.model_class.from_pretrained(checkpoint, dtype=torch.float32).state_dict()
-    llm = AutoModelForCausalLM.from_pretrained(policy.llm_dir, dtype=torch.float32).state_dict()
+    llm = load_llm(policy.llm_dir).state_dict()
     for full_name, change in changes.items():
         merged = (full[full_name] + change).bfloat16().float()
         assert torch.equal(llm["model" + full_name.removeprefix(prefix)], merged)
