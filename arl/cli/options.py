@@ -3,6 +3,7 @@
 Order of precedence: the flag, then its `ARL_*` environment variable, then the default.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +24,6 @@ def with_growing_stdin(context: typer.Context, shards: list[str]) -> list[str]:
     """`-` as a file that can be read while it still grows."""
     if "-" not in shards:
         return shards
-    import sys
-
     from arl.shards.growing import growing
     from arl.shards.paths import joined_shards
 

@@ -52,10 +52,9 @@ def status(warm: Folder = None, json: options.Json = False) -> None:
 
     Example: arl warm status --json
     """
-    from arl.runtime.warm.control import folder_of
     from arl.runtime.warm.status import read_status, show
 
-    found = read_status(folder_of(warm))
+    found = read_status(warm)
     if json:
         print(json_module.dumps(found))
     else:

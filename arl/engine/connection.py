@@ -1,6 +1,6 @@
 """HTTP to the engine on loopback: plain calls for control, concurrent ones for generation.
 
-Left out: what the requests mean (client.py). httpx is imported with the first request, not with the module.
+Left out: what the requests mean (client.py). httpx is imported with the first connection, not with the module.
 """
 
 import asyncio
@@ -26,18 +26,19 @@ class Connection:
     """Requests to one engine. Every answer but 200 raises Refused, no answer raises EngineGone."""
 
     def __init__(self, info: EngineInfo, timeout_s: float) -> None:
+        import httpx
+
+        self._httpx = httpx
         self._info = info
         self._timeout_s = timeout_s
         self._session: tuple[asyncio.AbstractEventLoop, Any] | None = None
 
     def call(self, method: str, path: str, body: Any = None, timeout_s: float | None = None) -> Any:
         """One request; returns the parsed JSON, or None for an empty or plain-text answer."""
-        import httpx
-
         try:
-            with httpx.Client(**self._options(timeout_s)) as session:
+            with self._httpx.Client(**self._options(timeout_s)) as session:
                 return self._read(path, session.request(method, path, json=body))
-        except httpx.TransportError as error:
+        except self._httpx.TransportError as error:
             raise self._gone(error) from error
 
     async def post(self, path: str, body: Any) -> Any:
@@ -49,11 +50,9 @@ class Connection:
         return await self._request("GET", path, None)
 
     async def _request(self, method: str, path: str, body: Any) -> Any:
-        import httpx
-
         try:
             return self._read(path, await self._open().request(method, path, json=body))
-        except httpx.TransportError as error:
+        except self._httpx.TransportError as error:
             raise self._gone(error) from error
 
     async def close(self) -> None:
@@ -63,12 +62,10 @@ class Connection:
             self._session = None
 
     def _open(self) -> Any:
-        import httpx
-
         loop = asyncio.get_running_loop()
         if self._session is None or self._session[0] is not loop:  # connections belong to their event loop
-            limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-            self._session = (loop, httpx.AsyncClient(limits=limits, **self._options(None)))
+            limits = self._httpx.Limits(max_connections=None, max_keepalive_connections=64)
+            self._session = (loop, self._httpx.AsyncClient(limits=limits, **self._options(None)))
         return self._session[1]
 
     def _options(self, timeout_s: float | None) -> dict[str, Any]:

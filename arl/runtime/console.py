@@ -30,17 +30,18 @@ def is_interactive() -> bool:
 
 def stderr_console() -> Any:
     """A rich console on stderr."""
-    from rich.console import Console
-
-    return Console(stderr=True, no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+    return _console(stderr=True)
 
 
 def stdout_console() -> Any:
     """A rich console on stdout, for tables that a person reads; in a pipe its lines are as long as they want."""
+    return _console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def _console(**options: Any) -> Any:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False, width=width)
+    return Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False, **options)
 
 
 class Progress:
@@ -60,12 +61,11 @@ def progress(description: str, total: float | None) -> Iterator[Progress]:
     if not is_interactive():
         yield Progress()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
+    from rich import progress as rich
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    extra = (TimeRemainingColumn(), TextColumn("{task.fields[status]}"))
-    with RichProgress(*columns, *extra, console=stderr_console(), transient=True) as bar:
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
+    extra = (rich.TimeElapsedColumn(), rich.TimeRemainingColumn(), rich.TextColumn("{task.fields[status]}"))
+    with rich.Progress(*columns, *extra, console=stderr_console(), transient=True) as bar:
         yield Progress(bar, bar.add_task(description, total=total, status=""))
 
 

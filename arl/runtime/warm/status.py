@@ -5,12 +5,14 @@ from typing import Any
 from arl.runtime.console import stdout_console
 from arl.runtime.lease import read_lease
 from arl.runtime.stages import CAN_BE_WARM
+from arl.runtime.warm.control import folder_of
 from arl.runtime.warm.identity import identity
 from arl.runtime.warm.start import ask, read_worker
 
 
-def read_status(folder: str) -> dict[str, Any]:
+def read_status(warm: str | None) -> dict[str, Any]:
     """{"workers": [{"stage", "state", and what the worker says of itself}], "lease": as `read_lease`}."""
+    folder = folder_of(warm)
     workers = []
     for stage in CAN_BE_WARM:
         if read_worker(folder, stage) is not None:
