@@ -81,16 +81,13 @@ def house(tmp_path: Path) -> Path:
 
 def run(house: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`arl` of the copy."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(house),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "ARL_WARM": "",
-        "COLUMNS": "200",
-    }
-    code = "from arl.cli.entry import main; main()"
+    return python(house, "from arl.cli.entry import main; main()", *arguments)
+
+
+def python(house: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    own = {"PYTHONPATH": str(house), "PYTHONDONTWRITEBYTECODE": "1", "ARL_WARM": "", "COLUMNS": "200"}
     command = [sys.executable, "-P", "-c", code, *arguments]
-    return subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=house, env=os.environ | own, capture_output=True, text=True, timeout=120)
 
 
 def touched(house: Path) -> set[str]:
@@ -133,7 +130,7 @@ def test_a_reward(house: Path) -> None:
     write_shard(house / "rollout" / "0.tar", [("u", members)])
     done = run(house, "reward", "--shards", "rollout", "--with", "toy", "-o", "reward")
     assert done.returncode == 0, done.stderr
-    assert '"toy": [1.0, 3.0]' in run(house, "cat", "--json", "reward").stdout
+    assert '"toy":[1.0,3.0]' in run(house, "cat", "--json", "reward").stdout
 
 
 def test_a_loss(house: Path) -> None:
