@@ -11,9 +11,9 @@ R = log P(text | ỹ) / letters has a gradient in every entry of l_t. Minimised:
 
 The mean of R is over the batch's hypotheses that have a reward, that of the KL over groups, hypotheses and acoustic
 tokens. The noise is conditioned on its maximum being the sampled token (gumbel.py), so that what is rewarded is what
-was sampled; `fresh` noise, the papers' letter, rewards another token at each place than the next one was given.
-Advantages say only which hypotheses are excluded. Left out: sampling on from the new tokens, one forward pass per
-token; a gradient for the stop token, which is not of the codebook: watch `stop` and `length`.
+was sampled; `fresh`, the papers' unconditioned noise, rewards another token at each step than the one that the next
+step was conditioned on. Advantages say only which hypotheses are excluded. Left out: sampling on from the new tokens,
+one forward pass per token; a gradient for the stop token, which is not of the codebook: watch `stop` and `length`.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 A hypothesis' tokens are summed and divided by a constant, the same for all hypotheses, instead of by its own length;
 and the advantage is R − mean, without the standard deviation: `arl reward --advantage mean` makes it, this file does
-not. The sum is then an unbiased policy gradient: long wrong hypotheses are not let off, and groups that are nearly
+not. The sum is then an unbiased policy gradient: long wrong hypotheses are punished in full, and groups that are nearly
 solved or nearly hopeless do not weigh more. The constant only scales the loss against β·KL (which it divides as well)
 and `--max-norm`. Left out: refusing advantages of another kind.
 """

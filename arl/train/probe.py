@@ -12,7 +12,7 @@ LENGTH = 24
 
 
 def probe_tokens(vocab_size: int, audio_token_id: int) -> list[int]:
-    """LENGTH token ids spread over the vocabulary, without the audio placeholder; the first is the prompt."""
+    """LENGTH token ids from all over the vocabulary, without the audio placeholder; the first is the prompt."""
     ids = [(7 + 37 * index * index + 11 * index) % vocab_size for index in range(LENGTH)]
     return [(token + 1) % vocab_size if token == audio_token_id else token for token in ids]
 

@@ -11,7 +11,6 @@ stock attention. Recurrent and hybrid decoders carry state along the row and are
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,25 +19,11 @@ from torch import Tensor, nn
 from arl.errors import ArlError
 from arl.losses.acoustic import Codebook
 from arl.train import attention
-from arl.train.groups import PromptGroup, check_clips, embed_prompt
+from arl.train.groups import PromptGroup, embed_prompt
+from arl.train.layout import RowBatch, lay_out
 from arl.train.logprobs import TokenScores, response_scores
-from arl.train.packing import Packing
 
 ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
-
-
-@dataclass
-class Rows:
-    """Several groups as padded rows, or packed in one. embeds [B, L, H]; segment, position int64 [B, L]; segment 0 is
-    the prompt, i the i-th response, -1 padding. predictor int64 [N]: for each response token, in order, the flat
-    position in [B·L] whose hidden state predicts it. target int64 [N]: those tokens. packing: of a packed row."""
-
-    embeds: Tensor
-    segment: Tensor
-    position: Tensor
-    predictor: Tensor
-    target: Tensor
-    packing: Packing | None = None
 
 
 def layer_kinds(config: Any) -> set[str]:
@@ -62,60 +47,7 @@ def is_packed(model: Any) -> bool:
     return layer_kinds(model.config) == {"full_attention"} and attention.packs(model)
 
 
-def lay_out(model: nn.Module, groups: Sequence[PromptGroup], audio_token_id: int, packed: bool = False) -> Rows:
-    """Lays each group out as a row padded on the right, or all in one row. ArlError for clips that do not fit.
-
-    The text of all groups is looked up at once: a look-up's gradient is as large as the table.
-    """
-    embedding = model.get_input_embeddings()
-    device = embedding.weight.device
-    sizes = [group.row_length for group in groups]
-    width = sum(sizes) if packed else max(sizes)  # L
-    n_rows = 1 if packed else len(groups)
-    starts = [0, *torch.tensor(sizes).cumsum(0).tolist()] if packed else [width * row for row in range(n_rows)]
-    segment = torch.full((n_rows * width,), -1)  # this and all indices: into the rows one after the other, [B·L]
-    position = torch.zeros(n_rows * width, dtype=torch.long)
-    texts, text_index, clips, clip_index, predictors = [], [], [], [], []
-    for group, start in zip(groups, starts, strict=False):
-        is_audio = check_clips(group, audio_token_id, embedding.weight.shape[1])
-        p, clip_lengths = group.prompt_length, torch.tensor([len(clip) for clip in group.clips], dtype=torch.long)
-        n_positions = torch.ones_like(group.prompt).masked_scatter_(is_audio, clip_lengths)  # of each prompt token
-        is_clip = is_audio.repeat_interleave(n_positions)  # [P]
-        inputs = torch.tensor([len(response) - 1 for response in group.responses])  # [G]: without the last token
-        offsets = p + inputs.cumsum(0) - inputs  # [G]: where each response begins, from the row's start
-        number = torch.arange(1, len(inputs) + 1).repeat_interleave(inputs)  # 1 … G at the responses' positions
-        index = start + torch.arange(group.row_length)  # where the group's positions lie
-        segment[index] = torch.cat([torch.zeros(p, dtype=torch.long), number])
-        position[index[:p]] = torch.arange(p)
-        position[index[p:]] = index[p:] - start - (offsets - p).repeat_interleave(inputs)  # each begins at P again
-        texts += [group.prompt[~is_audio], *(response[:-1] for response in group.responses)]
-        text_index += [index[:p][~is_clip], index[p:]]
-        clips += group.clips
-        clip_index.append(index[:p][is_clip])
-        ends = (inputs + 1).cumsum(0)  # [G]: of each response among the group's response tokens, the last ones included
-        firsts = ends - inputs - 1  # [G]: its first token there
-        # the t-th token of a response is predicted by its (t − 1)-th, which lies at offset + t − 1
-        predictor = torch.arange(start - 1, start - 1 + int(ends[-1])) + (offsets - firsts).repeat_interleave(
-            inputs + 1
-        )
-        predictor[firsts] = start + p - 1  # the first token of each response is predicted by the prompt
-        predictors.append(predictor)
-    rows = embedding(torch.cat(texts).to(device))  # [text positions, H]
-    embeds = rows.new_zeros(n_rows * width, rows.shape[1]).index_copy(0, torch.cat(text_index).to(device), rows)
-    if clips:
-        embeds = embeds.index_copy(0, torch.cat(clip_index).to(device), torch.cat([clip.to(rows) for clip in clips]))
-    lengths = [(group.prompt_length, [len(response) - 1 for response in group.responses]) for group in groups]
-    return Rows(
-        embeds=embeds.view(n_rows, width, -1),
-        segment=segment.view(n_rows, width).to(device),
-        position=position.view(n_rows, width).to(device),
-        predictor=torch.cat(predictors).to(device),
-        target=torch.cat([response for group in groups for response in group.responses]).to(device),
-        packing=Packing(lengths, device) if packed else None,
-    )
-
-
-def attention_masks(rows: Rows, config: Any) -> Any:
+def attention_masks(rows: RowBatch, config: Any) -> Any:
     """What the decoder takes as `attention_mask`: bool [B, 1, L, L], a dict by kind where some layers slide, or None.
 
     None, plain causal attention, is exact when every row has one response: padding is on the right.

@@ -1,6 +1,6 @@
 """Every loss against its formula written out (literal.py), in float64: values, gradients, however the batch is cut.
 
-Groups are ragged, with excluded hypotheses, equal hypotheses, groups without spread and groups without reward.
+Groups are ragged, with excluded hypotheses, equal hypotheses, groups without reward variance and groups without reward.
 """
 
 import random
@@ -141,7 +141,7 @@ def test_the_cases_are_not_all_trivial(name):
 
 
 @pytest.mark.parametrize("name", ON_ROLLOUTS)
-def test_groups_without_spread_teach_nothing_but_count(name):
+def test_groups_without_reward_variance_teach_nothing_but_count(name):
     spread, flat = make_groups([[3, 2, 4], [2, 3]], seed=1)
     for reward, hyp in zip((0.0, 1.0, 0.5), spread.hyps, strict=True):
         hyp.reward = reward

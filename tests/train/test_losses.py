@@ -38,7 +38,7 @@ def in_float64() -> Iterator[None]:
 
 
 def make_samples(kind: str = "std") -> list[Sample]:
-    """Joined rows with excluded hypotheses, two equal ones, a group without spread, and one without reward."""
+    """Joined rows with excluded hypotheses, two equal ones, a group without reward variance, and one without reward."""
     rng = random.Random(6)
     samples = []
     for seed, values in enumerate(REWARDS):
@@ -144,7 +144,7 @@ def test_the_bounds_of_the_importance_weights_are_met():
 # ---- what is read from the shards -----------------------------------------------------------------------------------
 
 
-def test_gather_keeps_the_first_groups_with_spread():
+def test_gather_keeps_the_first_groups_with_reward_variance():
     batch = read(Terms("grpo"), gather=8)
     assert [group.key for group in batch.groups] == ["utt-0", "utt-3"]
     assert {k: batch.metrics[k] for k in ("groups", "left_out", "zero_spread", "excluded")} == {
@@ -155,7 +155,7 @@ def test_gather_keeps_the_first_groups_with_spread():
     assert batch.metrics["reward"] == read(Terms("grpo")).metrics["reward"]  # of all that was sampled
 
 
-def test_gather_keeps_all_where_no_group_has_spread():
+def test_gather_keeps_all_where_no_group_has_reward_variance():
     flat = [sample for sample in make_samples() if sample.key == "utt-1"]
     batch = rl_batch(flat, "v1", False, gather=8)
     assert [group.key for group in batch.groups] == ["utt-1"] and batch.metrics["left_out"] == 0

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from arl.errors import ArlError
-from arl.train import attention, shared_prefix
+from arl.train import attention, layout, shared_prefix
 from arl.train.groups import PromptGroup
 from arl.train.packing import Packing
 from arl.train.shared_prefix import check_decoder, per_row_log_probs, self_check, shared_log_probs
@@ -173,7 +173,7 @@ def test_self_check_fails_where_hypotheses_see_each_other(monkeypatch):
         return Packing([(prompt, [sum(responses)]) for prompt, responses in lengths], device)
 
     monkeypatch.setattr(shared_prefix, "attention_masks", lambda rows, config: None)  # as a recurrent layer would
-    monkeypatch.setattr(shared_prefix, "Packing", as_one)
+    monkeypatch.setattr(layout, "Packing", as_one)
     # the smallest groups have one hypothesis, which shares nothing: the check must look at another
     groups = [make_group(0, n_hyps=1), make_group(1, n_hyps=4, prompt_length=20), make_group(2, n_hyps=1)]
     with pytest.raises(ArlError, match="qwen2: this decoder is not supported"):

@@ -125,7 +125,7 @@ def test_sft_is_the_cross_entropy_of_all_tokens():
 
 
 def make_samples() -> list[Sample]:
-    """Joined rows with excluded hypotheses, a group without spread, and one that is excluded as a whole."""
+    """Joined rows with excluded hypotheses, a group without reward variance, and one that is excluded as a whole."""
     rng = random.Random(4)
     rewards: list[list[float | None]] = [
         [0.5, None, 1.0, 0.0], [1.0, 1.0, 1.0], [None, None], [0.2, 0.9, None, 0.4, 0.4], [None, 0.7],
