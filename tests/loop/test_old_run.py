@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from arl.cli.main import make_app
 from arl.policy import Policy
 from arl.shards.record import read_record
-from tests.examples.tables import planned
+from tests.examples.tables import planned, stop_all
+from tests.loop.test_loop import make_loop
 
 ARCHIVE = Path(__file__).with_name("old_run.tar.xz")
 
@@ -54,3 +55,20 @@ def test_only_what_is_left_is_planned(run: Path) -> None:
     commands = planned("loop", f"RUN={run}", f"TEST={run}/data/test", "STEPS=3", "EVAL_EVERY=2")
     assert "arl encode" not in commands and "-o " + str(run / "eval/000000") not in commands
     assert commands.count("arl rollout") == 1 and commands.count("arl update") == 2  # of step 3; of steps 2 and 3
+
+
+@pytest.mark.engine
+def test_it_goes_on(run: Path) -> None:
+    """Step 2 trains on the rollouts that are there, from the optimizer's state of step 1; step 3 is all new."""
+    rollouts = run / "step-000002/rollout/000001.tar"
+    before = rollouts.stat().st_mtime_ns, rollouts.read_bytes()
+    try:
+        assert make_loop(run, "", "STEPS=3").wait() == 0, (run / "make.log").read_text()[-3000:]
+    finally:
+        stop_all(run)
+    assert (rollouts.stat().st_mtime_ns, rollouts.read_bytes()) == before
+    steps = list(map(json.loads, arl("report", "--run", run, "--json").splitlines()))
+    assert [row["step"] for row in steps] == [1, 2, 3]
+    Policy.open(run / "step-000003/policy").verify()
+    assert json.loads((run / "step-000003/policy/state/state.json").read_text())["updates"] == 3
+    assert "WER" in arl("eval", "--compare", run / "eval/000000", run / "eval/final")
