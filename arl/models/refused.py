@@ -1,6 +1,6 @@
 """Why no family takes a checkpoint, by what its config.json says.
 
-reason(Checkpoint("facebook/wav2vec2-base-960h"))       # "a CTC model: it has no LLM to train"
+reason(Checkpoint("google/medasr"))       # "a CTC model: it has no LLM to train"
 """
 
 from collections.abc import Collection, Iterator
@@ -19,7 +19,7 @@ PER_LAYER = "its LLM takes an embedding of each token in every layer, which a pr
 BY_TYPE = {
     "gemma3n": PER_LAYER, "nemotron_h_omni": HYBRID, "qwen3_next": HYBRID,
     "voxtral_realtime": STREAMING, "moonshine_streaming": STREAMING, "kyutai_speech_to_text": STREAMING,
-    "nemotron_asr_streaming": STREAMING, "parakeet_ctc": CTC, "lasr_ctc": CTC, "parakeet_tdt": TRANSDUCER,
+    "nemotron_asr_streaming": STREAMING, "lasr_ctc": CTC, "parakeet_tdt": TRANSDUCER,
     "parakeet_rnnt": TRANSDUCER, "canary": ENCODER_DECODER, "cohere_asr": ENCODER_DECODER, "csm": SYNTHESIS,
     "dia": SYNTHESIS, "higgs_audio_v2": SYNTHESIS, "vibevoice": SYNTHESIS,
     "phi4mm": "Phi-4-multimodal with code of its own; take the revision for transformers (refs/pr/70)",

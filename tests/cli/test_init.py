@@ -1,5 +1,6 @@
 """`arl init` from local Hugging Face folders, and `arl export --slim` → `arl init` back to the same weights."""
 
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -62,6 +63,27 @@ def test_from_a_local_causal_lm_with_its_own_tokenizer(build: ModuleType, whispe
     arl("init", "--from", whisper, "--llm", tmp_path / "llm", "-o", tmp_path / "policy")
     policy = Policy.open(tmp_path / "policy")
     assert policy.prompt.count(policy.audio_token_id) == 1 and policy.audio_token_id not in range(32)
+
+
+def test_the_llms_own_template_ends_and_defaults(build: ModuleType, whisper: Path, tmp_path: Path) -> None:
+    """Nothing of another LLM's chat is written into the prompt, and how the LLM likes to be sampled is left out."""
+    from transformers import GenerationConfig
+
+    model, tokenizer, _ = build.new_llm("64x1", 0)
+    likes = {"temperature": 0.5, "do_sample": True, "repetition_penalty": 1.1}
+    model.generation_config = GenerationConfig(**likes, eos_token_id=[2, 3])
+    model.save_pretrained(tmp_path / "llm")
+    tokenizer.chat_template = "{% for m in messages %}<s>{{ m['content'] }}{% endfor %}<asr>"
+    tokenizer.save_pretrained(tmp_path / "llm")
+    settings = tmp_path / "llm" / "tokenizer_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "processor_class": "OtherProcessor"}))
+    arl("init", "--from", whisper, "--llm", tmp_path / "llm", "-o", tmp_path / "policy")
+    policy = Policy.open(tmp_path / "policy")
+    assert policy.prompt[:2] == [1, policy.audio_token_id] and policy.prompt[-1] == 3
+    assert policy.fields["eos_token_id"] == [2, 3]
+    defaults = json.loads((policy.llm_dir / "generation_config.json").read_text())
+    assert not defaults.keys() & likes.keys()
+    assert "processor_class" not in (policy.llm_dir / "tokenizer_config.json").read_text()
 
 
 def test_the_tower_on_a_whole_window_equals_whisper(frontend: ModuleType, whisper: Path, tmp_path: Path) -> None:

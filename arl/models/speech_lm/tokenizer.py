@@ -22,10 +22,17 @@ def write_tokenizer(tokenizer: Any, source: Path, folder: Path) -> None:
         shutil.copyfile(source / FILE, folder / FILE)
     else:
         _fast(tokenizer, source).save(str(folder / FILE))
-    path = source / CONFIG
+    if (source / CONFIG).is_file():
+        shutil.copyfile(source / CONFIG, folder / CONFIG)
+    make_plain(folder)
+
+
+def make_plain(folder: Path) -> None:
+    """Takes out of tokenizer_config.json what names a processor, code or another place."""
+    path = folder / CONFIG
     fields = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    fields = {name: value for name, value in fields.items() if name not in FOREIGN}
-    (folder / CONFIG).write_text(json.dumps(fields, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    kept = {name: value for name, value in fields.items() if name not in FOREIGN}
+    path.write_text(json.dumps(kept, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _fast(tokenizer: Any, source: Path) -> Any:

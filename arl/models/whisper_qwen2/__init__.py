@@ -42,9 +42,10 @@ class WhisperQwen2(Family):
         return build.export_slim(policy, out, dtype)
 
     def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:
-        from arl.models.whisper_qwen2.encode import WhisperEncoding
+        from arl.models.whisper_qwen2 import frontend
+        from arl.models.whisper_qwen2.encode import ProjectedEncoding
 
-        return WhisperEncoding(policy, device, features)
+        return ProjectedEncoding(policy, device, features, frontend.load)
 
     def load_frontend(self, folder: Path) -> "Frontend":
         from arl.models.whisper_qwen2 import frontend

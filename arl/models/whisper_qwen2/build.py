@@ -11,12 +11,20 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperForConditionalGeneration
 
 from arl.audio.whisper import whisper_tiny_en
 from arl.errors import ArlError
 from arl.models import Dtype
+from arl.models.speech_lm.tokenizer import make_plain
 from arl.models.whisper_qwen2 import frontend as audio
 from arl.policy import Policy, write_policy
 from arl.train.probe import make_probe
@@ -25,7 +33,8 @@ NAME = "whisper-qwen2"
 PACKAGED = "whisper-tiny.en"
 SPECIALS = ["<pad>", "<s>", "</s>", "<asr>", "<audio>"]
 CHARACTERS = SPECIALS + list(" abcdefghijklmnopqrstuvwxyz'")
-INSTRUCTION = "<|im_start|>user\n<|audio|>\nTranscribe the speech.<|im_end|>\n<|im_start|>assistant\n"
+AUDIO = "<|audio|>"
+INSTRUCTION = f"{AUDIO}\nTranscribe the speech."
 
 
 def load_tower(source: str) -> tuple[WhisperEncoder, str]:
@@ -82,23 +91,44 @@ def pretrained_llm(source: str) -> tuple[Any, Any, dict[str, Any]]:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise ArlError(f"{source}: no causal LM there ({str(error).splitlines()[0]})") from error
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<|audio|>"]})
+    tokenizer.add_special_tokens({"additional_special_tokens": [AUDIO]})
     if len(tokenizer) > model.config.vocab_size:
         model.resize_token_embeddings(len(tokenizer))
-    eos = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    ends = end_ids(model, tokenizer)
+    model.generation_config = GenerationConfig(eos_token_id=ends)  # how the LLM likes to be sampled is not our rollout
     ids = {
-        "prompt": tokenizer(INSTRUCTION, add_special_tokens=False).input_ids,
-        "audio_token_id": tokenizer.convert_tokens_to_ids("<|audio|>"),
-        "eos_token_id": eos if eos is not None else tokenizer.eos_token_id,
-        "text": "plain",
-    }
+        "prompt": chat_prompt(tokenizer), "audio_token_id": tokenizer.convert_tokens_to_ids(AUDIO),
+        "eos_token_id": ends[0] if len(ends) == 1 else ends, "text": "plain",
+    }  # fmt: skip
     return model, tokenizer, ids
+
+
+def chat_prompt(tokenizer: Any) -> list[int]:
+    """The instruction by the LLM's own chat template; as it is where the LLM has none."""
+    text = INSTRUCTION + "\n"
+    if tokenizer.chat_template:
+        turn = [{"role": "user", "content": INSTRUCTION}]
+        text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+    return tokenizer(text, add_special_tokens=not tokenizer.chat_template).input_ids
+
+
+def end_ids(model: Any, tokenizer: Any) -> list[int]:
+    """The ids that end a text, as the LLM says first, and the tokenizer's."""
+    said = model.generation_config.eos_token_id
+    ids = [said] if isinstance(said, int) else said or []
+    found = list(dict.fromkeys([tokenizer.eos_token_id, *ids]))
+    return [token for token in found if token is not None]
+
+
+def chosen_llm(llm: str, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+    """new:WIDTHxLAYERS, or a causal LM's folder or name → (model, tokenizer, ids for `arl.json`)."""
+    return new_llm(llm[4:], seed) if llm.startswith("new:") else pretrained_llm(llm)
 
 
 def build(source: str, llm: str, stack: int, out: Path, seed: int) -> Policy:
     """A policy with a pretrained tower, a fresh projector, and the LLM that `llm` names."""
     tower, name = load_tower(source)
-    model, tokenizer, ids = new_llm(llm[4:], seed) if llm.startswith("new:") else pretrained_llm(llm)
+    model, tokenizer, ids = chosen_llm(llm, seed)
     hidden = model.config.hidden_size
     torch.manual_seed(seed + 1)
     projector = audio.Projector(tower.config.d_model, hidden, len(CHARACTERS), stack)
@@ -121,7 +151,7 @@ def restore(slim: Policy, out: Path) -> Policy:
 def write(out: Path, frontend: audio.Frontend, model: Any, tokenizer: Any, fields: dict[str, Any]) -> Policy:
     """Writes the policy folder with its rates, hashes and probe filled in."""
     fields = {
-        **fields, "family": NAME, "sample_rate": frontend.sample_rate, "embedding_dim": model.config.hidden_size,
+        "family": NAME, **fields, "sample_rate": frontend.sample_rate, "embedding_dim": model.config.hidden_size,
         "embedding_rate_hz": frontend.embedding_rate_hz, "frontend": frontend.digest(),
         "tower_digest": audio.tensors_digest(frontend.tower.state_dict()),
         "probe": make_probe(model, fields["audio_token_id"]),
@@ -130,7 +160,9 @@ def write(out: Path, frontend: audio.Frontend, model: Any, tokenizer: Any, field
     def fill(folder: Path) -> None:
         model.save_pretrained(folder / "llm")
         tokenizer.save_pretrained(folder / "llm")
-        audio.save(frontend, folder / "frontend")
+        make_plain(folder / "llm")
+        (folder / "frontend").mkdir()
+        frontend.save(folder / "frontend")
 
     return write_policy(out, fields, fill)
 

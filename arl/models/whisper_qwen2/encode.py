@@ -1,11 +1,11 @@
 """A shard of clips → its embeddings and prompts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from arl.audio.clips import Clip, length_buckets, load_shard
 from arl.models import resident
-from arl.models.whisper_qwen2 import frontend
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.shards import columns
@@ -13,12 +13,15 @@ from arl.shards.reader import Sample
 from arl.shards.rows import Prompt
 
 
-class WhisperEncoding:
-    """An `Encoder` (arl/models/): clips → `.emb.safetensors` [T, H], or `.feat.safetensors` [T, D] where `features`."""
+class ProjectedEncoding:
+    """An `Encoder` (arl/models/): clips → `.emb.safetensors` [T, H], or `.feat.safetensors` [T, D] where `features`.
 
-    def __init__(self, policy: Policy, device: Any, features: bool) -> None:
+    load: a folder → its frontend, whose `features` and `project` take a batch of clips.
+    """
+
+    def __init__(self, policy: Policy, device: Any, features: bool, load: Callable[[Path], Any]) -> None:
         self.policy, self.features = policy, features
-        self.frontend = resident.wake(policy.frontend_dir, frontend.load, device)
+        self.frontend = resident.wake(policy.frontend_dir, load, device)
 
     def read(self, samples: Iterable[Sample]) -> list[Clip]:
         return load_shard(samples, self.frontend.sample_rate)

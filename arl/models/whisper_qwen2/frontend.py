@@ -149,13 +149,18 @@ def save(frontend: Frontend, folder: Path) -> None:
 
 
 def write_config(tower: WhisperConfig, projector: Projector, folder: Path) -> None:
-    shape = {
+    shape = projector_shape(projector)
+    config = {"tower": json.loads(tower.to_json_string(use_diff=True)), "projector": shape}
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+
+
+def projector_shape(projector: Projector) -> dict[str, int]:
+    """The arguments behind `in_dim` that make a projector of the same shape."""
+    return {
         "out_dim": projector.norm_out.normalized_shape[0], "vocab": projector.ctc.out_features,
         "stack": projector.stack, "layers": len(projector.convs),
         "kernel": projector.convs[0].kernel_size[0] if projector.convs else 1,
     }  # fmt: skip
-    config = {"tower": json.loads(tower.to_json_string(use_diff=True)), "projector": shape}
-    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
 
 
 def read_shapes(folder: Path) -> tuple[WhisperConfig, Projector]:
