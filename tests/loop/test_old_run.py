@@ -57,6 +57,28 @@ def test_only_what_is_left_is_planned(run: Path) -> None:
     assert commands.count("arl rollout") == 1 and commands.count("arl update") == 2  # of step 3; of steps 2 and 3
 
 
+def test_its_update_is_recognised_and_the_next_one_is_made(run: Path) -> None:
+    first = run / "step-000001/policy"
+    written = (first / "arl.json").stat().st_ino
+    assert update(run, 1, run / "policy").step == 1
+    assert (first / "arl.json").stat().st_ino == written  # the fingerprint is that of version 0.1
+    second = update(run, 2, first)
+    second.verify()
+    assert second.step == 2 and read_record(second.path)[0]["policy"] == Policy.open(first).version
+
+
+def update(run: Path, number: int, policy: Path) -> Policy:
+    """The update of a step as that run's loop makes it."""
+    step = run / f"step-{number:06d}"
+    name = (step / "shards").read_text().strip()
+    shards = [run / f"emb/train/{name}.tar", step / "rollout", step / "reward"]
+    flags = ["--loss", "dapo", "--lr", "1e-2", "--schedule", "cosine", "--total-steps", "3", "--warmup", "3"]
+    flags += ["--policy", policy, "--reference", run / "policy", "-o", step / "policy"]
+    inputs = [word for path in shards for word in ("--shards", path)]
+    arl("update", *inputs, *flags, "--device", "cpu", "--threads", "1")
+    return Policy.open(step / "policy")
+
+
 @pytest.mark.engine
 def test_it_goes_on(run: Path) -> None:
     """Step 2 trains on the rollouts that are there, from the optimizer's state of step 1; step 3 is all new."""
