@@ -1,6 +1,7 @@
 """What `arl init --from` names, looked at without loading it: a local folder, or a name of a hub.
 
-    Checkpoint("openai/whisper-small").model_type       # "whisper"
+    Checkpoint("openai/whisper-small").model_type                                         # "whisper"
+    Checkpoint("microsoft/Phi-4-multimodal-instruct@refs/pr/70").model_type               # "phi4_multimodal"
 
 Of a hub's checkpoint only config.json is fetched, by the hub's own client: its cache and HF_HUB_OFFLINE hold.
 """
@@ -18,9 +19,15 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """source: as it was given."""
+    """source: as it was given; a hub's name may end in @REVISION."""
 
     source: str
+
+    @property
+    def on_hub(self) -> tuple[str, str | None]:
+        """(name, revision) of a hub's checkpoint."""
+        name, _, revision = self.source.partition("@")
+        return name, revision or None
 
     @property
     def folder(self) -> Path | None:
@@ -61,7 +68,8 @@ class Checkpoint:
         from transformers.utils import cached_file
 
         try:
-            found = cached_file(self.source, CONFIG)
+            name, revision = self.on_hub
+            found = cached_file(name, CONFIG, revision=revision)
         except (OSError, ValueError):  # no such name, no network, or not the form of a name
             return None
         return None if found is None else Path(found)

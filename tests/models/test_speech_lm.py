@@ -22,6 +22,7 @@ from arl.models.checkpoint import Checkpoint
 from arl.models.speech_lm.prompt import Ask, collapse
 from arl.models.speech_lm.source import Source
 from arl.policy import Policy, load_tokenizer
+from arl.runtime.budget import FailureBudget
 from arl.shards import columns
 from arl.shards.reader import read_shard
 from arl.shards.writer import write_shard
@@ -265,6 +266,36 @@ def test_encode_with_the_samples_language_and_keywords(cases: Any, tmp_path: Pat
     (sample,) = read_shard(tmp_path / "emb" / "000000.tar")
     said = load_tokenizer(policy.llm_dir).decode(sample.json(columns.PROMPT)["input_ids"], skip_special_tokens=False)
     assert "Eiche" in said and said.endswith("language German<asr_text>")
+
+
+def test_a_prompt_beyond_the_llms_context(cases: Any, tmp_path: Path) -> None:
+    case = cases("fun-asr-nano")
+    short = Policy(case.policy.path, {**case.policy.fields, "context": 20})
+    shards = write_clips(tmp_path / "data", {"a": 0.6})
+    encoder = case.family.encoder(short, torch.device("cpu"), False)
+    budget = FailureBudget(1)
+    ((_, members, _),) = encoder.encode(encoder.read(read_shard(Path(shards) / "000000.tar")), 0.0, budget)
+    assert b"positions, and the LLM 20: cut the recording" in members[columns.PROMPT]
+
+
+def test_a_name_of_the_hub_without_network(cases: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's cache is used, its offline switch honoured, and the revision recorded."""
+    from huggingface_hub import constants
+
+    place, commit = tmp_path / "hub" / "models--org--asr", "c0ffee" + "0" * 34
+    shutil.copytree(cases("qwen3-asr").checkpoint, place / "snapshots" / commit)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    for name in ("org/asr", f"org/asr@{commit}"):
+        checkpoint = Checkpoint(name)
+        policy = recognised(checkpoint).build(checkpoint, tmp_path / "policy", InitOptions())
+        assert policy.fields["source"] == name and policy.fields["revision"] == commit
+        assert policy.version == cases("qwen3-asr").policy.version
+    with pytest.raises(ArlError, match="nor on the hub"):
+        recognised(Checkpoint("org/other"))
 
 
 # ---- a LoRA beside the checkpoint ---------------------------------------------------------------------------------

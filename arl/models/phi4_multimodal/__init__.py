@@ -1,5 +1,5 @@
-"""Phi-4-multimodal as transformers has it (revision refs/pr/70 of `microsoft/Phi-4-multimodal-instruct`): conformer,
-Phi3; 12.5 embeddings a second.
+"""Phi-4-multimodal as transformers has it (`microsoft/Phi-4-multimodal-instruct@refs/pr/70`): conformer and Phi3,
+12.5 embeddings a second.
 
 Its LoRA for speech (`speech-lora/`) is merged into `llm/`, and `arl export` takes it out again.
 """

@@ -51,6 +51,7 @@ def build(family: "SpeechLm", checkpoint: Checkpoint, out: Path, options: InitOp
     fields = {
         "family": family.name, "source": source.name, "revision": source.revision, "step": 0, "text": "plain",
         "request": request, "transcript": dict(family.transcript), "embedding_dim": split.config.hidden_size,
+        "context": split.config.max_position_embeddings,
         "eos_token_id": end_ids(source, processor), "longest_s": family.longest_s(processor),
         **measure(family, source, processor, request),
     }  # fmt: skip

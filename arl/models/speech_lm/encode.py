@@ -85,6 +85,9 @@ class SpeechLmEncoding:
         ids = collapse(utterance.inputs["input_ids"][0].tolist(), self.policy.audio_token_id)
         seed = int.from_bytes(hashlib.sha256(utterance.key.encode()).digest()[:4], "little")
         embeddings = self.tower.encode(utterance.inputs, seed)
+        length, context = len(ids) - 1 + len(embeddings), self.policy.fields["context"]
+        if length >= context:
+            raise ArlError(f"its prompt has {length} positions, and the LLM {context}: cut the recording")
         return {
             columns.EMB: columns.save_tensor(columns.EMB_TENSOR, embeddings),
             columns.PROMPT: columns.dumps({"input_ids": ids}),

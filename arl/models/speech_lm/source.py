@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 
 from arl.errors import ArlError
 from arl.models.checkpoint import Checkpoint
@@ -78,12 +82,14 @@ def find(checkpoint: Checkpoint) -> Source:
     """The checkpoint on this disk; one of the hub is fetched into the hub's cache. ArlError when it cannot be."""
     if checkpoint.folder is not None:
         return Source(checkpoint.folder, checkpoint.source, "")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
+    name, revision = checkpoint.on_hub
+    wanted: dict[str, Any] = {"revision": revision, "ignore_patterns": list(OTHER_WEIGHTS)}
     try:
-        folder = Path(snapshot_download(checkpoint.source, ignore_patterns=list(OTHER_WEIGHTS)))
-    except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        try:
+            folder = Path(snapshot_download(name, **wanted))
+        except (OSError, HfHubHTTPError):  # no network, or told to use none
+            folder = Path(snapshot_download(name, **wanted, local_files_only=True))
+    except (OSError, ValueError, HfHubHTTPError) as error:
         raise ArlError(f"{checkpoint.source}: cannot be fetched from the hub ({str(error).splitlines()[0]})") from error
     return Source(folder, checkpoint.source, folder.name)
 
