@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from arl.audio.io import encode_flac
 from arl.cli.encode import encode
+from arl.cli.update import update
 from arl.errors import ArlError, UsageError
 from arl.models import InitOptions, families, recognised
 from arl.models.checkpoint import Checkpoint
@@ -27,6 +28,7 @@ from arl.shards import columns
 from arl.shards.reader import read_shard
 from arl.shards.writer import write_shard
 from tests.models.speech_checkpoints import BEYOND, END, EOS, MAKERS, make_checkpoint
+from tests.train.columns import make_rl_shards
 
 FAMILIES = list(MAKERS)
 SECONDS = 0.3, 3.7, 1.2
@@ -296,6 +298,23 @@ def test_a_name_of_the_hub_without_network(cases: Any, tmp_path: Path, monkeypat
         assert policy.version == cases("qwen3-asr").policy.version
     with pytest.raises(ArlError, match="nor on the hub"):
         recognised(Checkpoint("org/other"))
+
+
+# ---- an update ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["qwen3-asr", "qwen2-audio", "glm-asr", "phi-4-multimodal"])
+def test_an_update_that_changes_nothing_exports_the_same_bytes(name: str, tmp_path: Path) -> None:
+    """Of a bfloat16 checkpoint, for each architecture of LLM: embeddings, an update with --lr 0, export."""
+    checkpoint = make_checkpoint(name, tmp_path / "checkpoint", dtype="bfloat16")
+    policy = build(checkpoint, tmp_path / "policy")
+    one_end = Policy(policy.path, {**policy.fields, "eos_token_id": END})
+    shards = make_rl_shards(tmp_path / "rl", one_end, shards=1, utterances=2)
+    update(shards, policy.path, tmp_path / "next", lr=0.0, device="cpu", threads=1)
+    updated = Policy.open(tmp_path / "next")
+    assert updated.step == 1 and updated.fields["request"] == policy.fields["request"]
+    families()[name].export(updated, tmp_path / "back")
+    assert contents(tmp_path / "back") == contents(checkpoint)
 
 
 # ---- a LoRA beside the checkpoint ---------------------------------------------------------------------------------
