@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from arl.audio.io import encode_flac
 from arl.cli.encode import encode
 from arl.cli.update import update
+from arl.engine.generate import rollout_member
 from arl.errors import ArlError, UsageError
 from arl.models import InitOptions, families, recognised
 from arl.models.checkpoint import Checkpoint
@@ -234,6 +235,16 @@ def test_vibevoice_says_how_long_the_clip_is(cases: Any) -> None:
     assert "0.50 s: <bos><audio>" in shown(cases("vibevoice-asr"), Ask())
 
 
+def test_what_is_no_transcript_is_stripped_for_scoring_and_kept_for_training(cases: Any) -> None:
+    policy = cases("qwen3-asr").policy
+    words = load_tokenizer(policy.llm_dir)
+    tokens = words.encode("language English<asr_text>so it is", add_special_tokens=False).ids
+    hypothesis = SimpleNamespace(tokens=[*tokens, END], logprobs=[-1.0] * (len(tokens) + 1), finish="stop")
+    members = rollout_member([hypothesis], words, policy, 1.0)
+    (row,) = json.loads(members[columns.ROLLOUT])["hyps"]
+    assert row["text"] == "so it is" and row["tokens"] == [*tokens, END]
+
+
 # ---- a shard, by the commands -------------------------------------------------------------------------------------
 
 
@@ -417,6 +428,18 @@ def test_pickles(checkpoint: Path, tmp_path: Path) -> None:
     (checkpoint / "pytorch_model.bin").write_bytes(b"\x80\x04")
     with pytest.raises(ArlError, match="its weights are pickles, which can run code"):
         build(checkpoint, tmp_path / "policy")
+
+
+def test_the_same_weights_in_another_form_are_left_out(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / "consolidated.safetensors").write_bytes(b"")
+    (checkpoint / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    policy = build(checkpoint, tmp_path / "policy")
+    assert (
+        "left out, as weights in another form: consolidated.safetensors, pytorch_model.bin" in capsys.readouterr().err
+    )
+    assert not list(policy.frontend_dir.rglob("*.bin"))
 
 
 def test_flags_that_mean_nothing(cases: Any, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from arl.models.speech_lm.source import INDEX, SINGLE, Source, find, refuse_full
 from arl.models.speech_lm.tensors import Piece, Stored, read_header, write_tensors
 from arl.models.speech_lm.tokenizer import write_tokenizer
 from arl.policy import Policy, write_policy
+from arl.runtime.console import note
 from arl.shards.columns import DTYPES
 from arl.train.probe import make_probe
 
@@ -45,6 +46,8 @@ def build(family: "SpeechLm", checkpoint: Checkpoint, out: Path, options: InitOp
     source = find(checkpoint)
     split = layout.plan(family, source)
     adapter = find_adapter(family, source, split)
+    if left_out := source.left_out():
+        note(f"init: {source.name}: left out, as weights in another form: {', '.join(left_out)}")
     refuse_full_disk(out, sum(tensor.size for tensor in split.tensors))
     processor = family.load_processor(source.folder)
     request = {"instruction": options.instruction, "language": options.language, "hotwords": options.hotwords}

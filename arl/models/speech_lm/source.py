@@ -61,6 +61,12 @@ class Source:
             raise ArlError(f"{self.name}: a tensor lies in two shards")
         return found
 
+    def left_out(self) -> list[str]:
+        """Files with the same weights in another form: they would be those of before the training."""
+        shards = {shard.name for shard in self.shards}
+        names = sorted(file.name for file in self.folder.iterdir() if file.is_file() and file.name not in shards)
+        return [name for name in names if any(fnmatch(name, pattern) for pattern in OTHER_WEIGHTS)]
+
     def other_files(self) -> Iterator[Path]:
         """What is not weights, as paths in the folder: configuration, tokenizer, processor, adapters, readme."""
         shards = {shard.name for shard in self.shards}
