@@ -12,7 +12,8 @@ frame as that of many, so that batches save the overhead of calls and cost their
 import os
 from typing import Any
 
-from arl.models.decode_shard import batches
+from arl.audio.clips import length_batches
+from arl.models.decode_shard import STRETCH
 from benchmarks import measure
 from benchmarks.command import Result, main, number, table, target, with_spread
 
@@ -54,7 +55,7 @@ def measure_clips(decoder: Any, n_clips: int, longest_s: float, repeats: int) ->
     noises = [noise_of(str(i), 2 * len(row)) for i, row in enumerate(codes)]
     lengths = {f"{i:03d}": len(row) for i, row in enumerate(codes)}
     formed = {
-        "batched": [[int(name) for name in batch] for batch in batches(lengths, BATCH_S * rate)],
+        "batched": [[int(name) for name in batch] for batch in length_batches(lengths, BATCH_S * rate, STRETCH)],
         "one": [[i] for i in range(n_clips)],
     }
     waves: dict[str, dict[int, Any]] = {side: {} for side in formed}

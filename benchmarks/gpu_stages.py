@@ -38,7 +38,7 @@ def encode(lengths_s: Sequence[float], hidden: int, device: str, tiny: bool) -> 
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-    from arl.audio.clips import length_buckets
+    from arl.audio.clips import length_batches
     from arl.models.whisper_qwen2.frontend import Frontend, Projector
 
     width, layers = (32, 1) if tiny else (1280, 32)
@@ -50,7 +50,7 @@ def encode(lengths_s: Sequence[float], hidden: int, device: str, tiny: bool) -> 
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     frontend = Frontend(WhisperEncoder(config), Projector(width, hidden, 8)).to(device, dtype)
     waves = [np.zeros(int(16_000 * seconds), np.float32) for seconds in lengths_s]
-    buckets = list(length_buckets({str(i): len(wave) / 16_000 for i, wave in enumerate(waves)}, 240.0))
+    buckets = list(length_batches({str(i): len(wave) / 16_000 for i, wave in enumerate(waves)}, 240.0))
 
     def run(keys: Sequence[Sequence[str]]) -> None:
         for bucket in keys:

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from arl.engine import server
+from arl.engine.client import CompletionGroup as Rolled
 from arl.engine.client import Engine
-from arl.engine.client import Group as Rolled
 from arl.engine.generate import hypothesis_seeds
 from arl.engine.served_model import ServedModel
 from arl.engine.session import prove

@@ -1,6 +1,7 @@
 """Clips of a shard in memory: decoded ahead of the device, and batched by length."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from arl.shards.reader import Sample
 
 
 @dataclass(frozen=True)
-class Clip:
+class LoadedClip:
     """One utterance's samples [n] at the frontend's rate, or why there are none, and where it is."""
 
     key: str
@@ -20,7 +21,7 @@ class Clip:
     error: str = ""
 
 
-def load_shard(samples: Iterable[Sample], sample_rate: int) -> list[Clip]:
+def load_shard(samples: Iterable[Sample], sample_rate: int) -> list[LoadedClip]:
     """The decoded audio of a shard: work for the CPU, done ahead of the device's."""
     clips = []
     for sample in samples:
@@ -28,17 +29,21 @@ def load_shard(samples: Iterable[Sample], sample_rate: int) -> list[Clip]:
         try:
             if audio is None:
                 raise ArlError("no audio member (.wav, .flac or .mp3); these are not audio shards")
-            clips.append(Clip(sample.key, sample.where, load_audio(audio, sample_rate)))
+            clips.append(LoadedClip(sample.key, sample.where, load_audio(audio, sample_rate)))
         except ArlError as error:
-            clips.append(Clip(sample.key, sample.where, error=str(error)))
+            clips.append(LoadedClip(sample.key, sample.where, error=str(error)))
     return clips
 
 
-def length_buckets(seconds: dict[str, float], batch_s: float) -> Iterator[list[str]]:
-    """Keys of similar length, at most `batch_s` seconds a batch with padding counted; a longer clip goes alone."""
+def length_batches(lengths: Mapping[str, float], most: float, stretch: float = math.inf) -> Iterator[list[str]]:
+    """Keys by ascending length: at most `most` a batch with padding counted; a longer clip goes alone.
+
+    stretch: a batch's longest over its shortest is at most this, so clips of length 0 are by themselves.
+    """
     batch: list[str] = []
-    for key in sorted(seconds, key=lambda k: (seconds[k], k)):
-        if batch and seconds[key] * (len(batch) + 1) > batch_s:
+    for key in sorted(lengths, key=lambda key: (lengths[key], key)):
+        length = lengths[key]
+        if batch and (length * (len(batch) + 1) > most or length > stretch * lengths[batch[0]]):
             yield batch
             batch = []
         batch.append(key)

@@ -21,8 +21,9 @@ from arl.engine.queue import Metrics, Queue
 from arl.engine.served_model import STRUCTURE_FILE, ServedModel
 from arl.engine.state import EngineInfo, last_info, record_awake, record_served
 from arl.errors import ArlError
+from arl.shards.rows.rollout import Finish
 
-__all__ = ["Engine", "EngineGone", "Group", "GroupFailed", "Hypothesis", "Metrics"]
+__all__ = ["Engine", "EngineGone", "CompletionGroup", "GroupFailed", "Completion", "Metrics"]
 
 UNDEFINED = "undefined"  # the version of an engine whose last weight update broke off
 RETRY_AFTER_S = 0.5
@@ -34,23 +35,23 @@ class GroupFailed(ArlError):
 
 
 @dataclass(frozen=True)
-class Hypothesis:
+class Completion:
     """One sampled response. `tokens` ends with the stop token when `finish` is "stop" (else "length");
     `logprobs`, one per token, are of log_softmax(logits / temperature); the counts are the engine's own."""
 
     tokens: list[int]
     logprobs: list[float]
-    finish: str
+    finish: Finish
     prompt_tokens: int
     cached_tokens: int
 
 
 @dataclass(frozen=True)
-class Group:
+class CompletionGroup:
     """The hypotheses of one utterance in the order of the seeds. `prompt_tokens` is the prompt's length with its
     audio, `prefilled_tokens` how many prompt tokens were computed for all of them together."""
 
-    hypotheses: list[Hypothesis]
+    hypotheses: list[Completion]
     prompt_tokens: int
     prefilled_tokens: int
 
@@ -145,7 +146,7 @@ class Engine:
         top_p: float = 1.0,
         max_new_tokens: int = 128,
         greedy: bool = False,
-    ) -> Group:
+    ) -> CompletionGroup:
         """Sample one response per seed to the same prompt (`greedy`: one response, no seeds).
 
         `input_ids` has one `audio_token_id` per entry of `audio`: {"path", "offset" (bytes), "dtype", "shape":
@@ -167,9 +168,10 @@ class Engine:
             prefill = await self._generate({**prompt, "sampling_params": {"max_new_tokens": 0}})
             answers = await self._generate(_repeat(prompt, sampling, seeds))
             costs = prefill + answers
-        hypotheses = [self._hypothesis(answer) for answer in answers]
+        hypotheses = [self._completion(answer) for answer in answers]
         self._metrics.groups += 1
-        return Group(hypotheses, hypotheses[0].prompt_tokens, sum(_prefilled(answer["meta_info"]) for answer in costs))
+        prefilled = sum(_prefilled(answer["meta_info"]) for answer in costs)
+        return CompletionGroup(hypotheses, hypotheses[0].prompt_tokens, prefilled)
 
     async def score(
         self, input_ids: Sequence[int], audio: Sequence[dict[str, Any]], tokens: Sequence[int]
@@ -194,14 +196,14 @@ class Engine:
             prompt["audio_data"] = [_reference(clip) for clip in audio]
         return prompt
 
-    def _hypothesis(self, answer: dict[str, Any]) -> Hypothesis:
+    def _completion(self, answer: dict[str, Any]) -> Completion:
         meta = answer["meta_info"]
         tokens, logprobs = list(answer["output_ids"]), [entry[0] for entry in meta["output_token_logprobs"]]
         if len(tokens) != len(logprobs) or any(value is None or not math.isfinite(value) for value in logprobs):
             raise self._failed(f"{len(tokens)} tokens came with log-probabilities {logprobs[:3]}")
         self._metrics.generated_tokens += len(tokens)
         finish = meta["finish_reason"]["type"]
-        return Hypothesis(tokens, logprobs, finish, meta["prompt_tokens"], meta["cached_tokens"])
+        return Completion(tokens, logprobs, finish, meta["prompt_tokens"], meta["cached_tokens"])
 
     async def _generate(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         """POST /generate, tried again once unless the request itself is at fault; one answer per prompt."""

@@ -5,14 +5,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from arl.engine.client import Engine, Group, GroupFailed
+from arl.engine.client import Completion, CompletionGroup, Engine, GroupFailed
 from arl.engine.queue import watched
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import Progress
 from arl.shards import columns
 from arl.shards.reader import Sample
-from arl.shards.rows import failed_to_encode
+from arl.shards.rows import Hypothesis, Prompt, Rollout, failed_to_encode
 from arl.text.transcript import transcript
 
 
@@ -24,8 +24,8 @@ def hypothesis_seeds(seed: int, key: str, group: int) -> list[int]:
 
 def generate(
     client: Engine, policy: Policy, samples: Sequence[Sample], group: int, sampling: dict[str, Any], seed: int,
-    budget: FailureBudget, bar: Progress, done: Callable[[Sample, Group | None], None] | None = None,
-) -> list[Group | None]:  # fmt: skip
+    budget: FailureBudget, bar: Progress, done: Callable[[Sample, CompletionGroup | None], None] | None = None,
+) -> list[CompletionGroup | None]:  # fmt: skip
     """The group of each sample, all in flight at once; None for a sample whose requests failed twice, and, without a
     request, for one that `arl encode` has counted as failed.
 
@@ -34,7 +34,7 @@ def generate(
     """
     greedy, longest = sampling["temperature"] == 0, sampling["max_new_tokens"]
 
-    results: dict[int, Group | None] = {}
+    results: dict[int, CompletionGroup | None] = {}
     handed_out = 0
 
     async def answered(index: int) -> None:
@@ -44,16 +44,16 @@ def generate(
             done(samples[handed_out], results[handed_out])
             handed_out += 1
 
-    async def one(sample: Sample) -> Group | None:
+    async def one(sample: Sample) -> CompletionGroup | None:
         seeds = hypothesis_seeds(seed, sample.key, group)
         try:
             if failed_to_encode(sample):
                 return None
-            prompt = sample.json(columns.PROMPT)
+            prompt = Prompt.of(sample)
             kinds = [columns.EMB] if columns.EMB in sample.members or not policy.is_tts else []
             audio = [columns.tensor_reference(sample, kind, columns.EMB_TENSOR) for kind in kinds]
-            own = sampling | {"max_new_tokens": min(longest, prompt.get("max_new_tokens", longest))}
-            return await client.generate_group(prompt["input_ids"], audio, seeds=seeds, greedy=greedy, **own)
+            own = sampling | {"max_new_tokens": min(longest, prompt.max_new_tokens or longest)}
+            return await client.generate_group(prompt.input_ids, audio, seeds=seeds, greedy=greedy, **own)
         except GroupFailed as error:
             budget.spend(f"{sample.key}: {error}")
             return None
@@ -73,21 +73,20 @@ def text_of(tokens: list[int], tokenizer: Any, policy: Policy) -> str:
     return transcript(tokenizer.decode(tokens, skip_special_tokens=True), policy.fields.get("transcript", {}))
 
 
-def rollout_member(hypotheses: list[Any], tokenizer: Any, policy: Policy, temperature: float) -> dict[str, bytes]:
+def rollout_member(
+    completions: Sequence[Completion], tokenizer: Any, policy: Policy, temperature: float
+) -> dict[str, bytes]:
     """The `.rollout.json` of one utterance."""
-    rows = [
-        {
-            "text": text_of(hyp.tokens, tokenizer, policy),
-            "tokens": hyp.tokens,
-            "logprobs": [round(value, 7) for value in hyp.logprobs],
-            "finish": hyp.finish,
-        }
-        for hyp in hypotheses
+    hyps = [
+        Hypothesis(
+            text_of(one.tokens, tokenizer, policy), one.tokens, [round(value, 7) for value in one.logprobs], one.finish
+        )
+        for one in completions
     ]
-    return {columns.ROLLOUT: columns.dumps({"policy": policy.version, "temperature": temperature, "hyps": rows})}
+    return Rollout(policy.version, temperature, hyps).members()
 
 
-def figures(groups: list[Group], seconds: float) -> dict[str, Any]:
+def figures(groups: list[CompletionGroup], seconds: float) -> dict[str, Any]:
     """The engine's own counts for a shard; prefilled: prompt tokens computed, about one prompt per group."""
     hyps = [hyp for group in groups for hyp in group.hypotheses]
     generated = sum(len(hyp.tokens) for hyp in hyps)

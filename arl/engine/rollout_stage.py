@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from arl.engine.client import Engine, Group
+from arl.engine.client import CompletionGroup, Engine
 from arl.engine.generate import audio_seconds, figures, generate, rollout_member
 from arl.engine.session import awake, serving_engine
 from arl.errors import UsageError
@@ -97,7 +97,7 @@ class _Rollout:
     def fill(self, shard: OpenShard, name: str, samples: Sequence[Sample]) -> None:
         """Generates and writes the groups of one shard, and the figures of its record."""
 
-        def write(sample: Sample, group: Group | None) -> None:
+        def write(sample: Sample, group: CompletionGroup | None) -> None:
             hypotheses = group.hypotheses if group is not None else []  # a row without hypotheses keeps the join
             member = rollout_member(hypotheses, self.tokenizer, self.policy, self.sampling.temperature)
             shard.write(sample.key, member)

@@ -14,7 +14,7 @@ from arl.evaluation.options import EvalOptions, RecognitionOptions, SynthesisOpt
 from arl.evaluation.recognition.kind import RECOGNITION
 from arl.evaluation.synthesis.kind import SYNTHESIS
 from arl.policy import Policy
-from arl.rewards.read import WAVE
+from arl.rewards.reading import WAVE
 from arl.runtime.stage import policy_of_embeddings
 from arl.shards.columns import EMB, NO_WAVE, ROLLOUT
 from arl.shards.paths import joined_shards

@@ -4,7 +4,7 @@ Equal hypotheses of a group are decoded once. Left out: the models (each family'
 (decode_stage.py).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from arl.audio.clips import length_batches
 from arl.audio.io import encode_flac
 from arl.errors import ArlError
 from arl.models import Synthesiser
@@ -117,7 +118,8 @@ def decode_groups(
     rate, token_rate_hz = synthesiser.sample_rate, synthesiser.token_rate_hz
     silence = np.zeros(round(rate / token_rate_hz), dtype=np.float32)
     with ThreadPoolExecutor(2, thread_name_prefix="flac") as threads:
-        for batch in batches({name: len(clip.codes) for name, clip in clips.items()}, batch_s * token_rate_hz):
+        lengths = {name: len(clip.codes) for name, clip in clips.items()}
+        for batch in length_batches(lengths, batch_s * token_rate_hz, STRETCH):
             chosen = [clips[name] for name in batch]
             if chosen[0].codes:
                 noises = [f"{seed}/{clip.key}" for clip in chosen]
@@ -145,20 +147,6 @@ def distinct_clips(groups: Sequence[AcousticGroup], voices: Collection[str]) -> 
             clip = clips.setdefault((group.key, tuple(codes)), DistinctClip(group.key, group.voice, codes))
             clip.numbers.append(number)
     return {f"{clip.key}.{clip.numbers[0]:06d}": clip for clip in clips.values()}
-
-
-def batches(lengths: Mapping[str, int], most: float) -> Iterator[list[str]]:
-    """Names by ascending length: at most `most` a batch with padding counted, its longest at most STRETCH times its
-    shortest, those of length 0 by themselves; a longer clip goes alone."""
-    batch: list[str] = []
-    for name in sorted(lengths, key=lambda name: (lengths[name], name)):
-        length = lengths[name]
-        if batch and (length * (len(batch) + 1) > most or length > STRETCH * lengths[batch[0]]):
-            yield batch
-            batch = []
-        batch.append(name)
-    if batch:
-        yield batch
 
 
 def members_of(group: AcousticGroup, decoded: Decoded, budget: FailureBudget) -> dict[str, bytes]:

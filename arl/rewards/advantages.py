@@ -3,11 +3,11 @@
     advantages([1.0, 0.0], "std")  # [0.707…, -0.707…]
 
 std:  (R - mean) / (std + eps), the sample standard deviation (ddof 1). GRPO.
-mean: R - mean. Dr. GRPO: a group's weight does not grow as its spread shrinks.
+mean: R - mean. Dr. GRPO: a group's weight does not grow as its variance shrinks.
 rloo: R - mean of the others = n / (n - 1) * (R - mean). An unbiased baseline.
 
-A reward of None is excluded: it takes no part in the group's mean and has no advantage. A group without
-spread, or with one reward left, teaches nothing: its advantages are 0. Pure Python; nothing is clipped.
+A reward of None is excluded: it takes no part in the group's mean and has no advantage. A group with
+zero reward variance, or with one reward left, teaches nothing: its advantages are 0. Pure Python; nothing is clipped.
 """
 
 import math
@@ -31,7 +31,7 @@ def advantages(rewards: Sequence[float | None], kind: str = "std", eps: float = 
     if not eps > 0:
         raise UsageError(f"--eps {eps}: must be above 0")
     remaining = [reward for reward in rewards if reward is not None]
-    if not has_spread(rewards):
+    if not has_reward_variance(rewards):
         return [None if reward is None else 0.0 for reward in rewards]
     n = len(remaining)
     mean = math.fsum(remaining) / n
@@ -43,6 +43,6 @@ def advantages(rewards: Sequence[float | None], kind: str = "std", eps: float = 
     return [None if reward is None else (reward - mean) * scale for reward in rewards]
 
 
-def has_spread(rewards: Sequence[float | None]) -> bool:
+def has_reward_variance(rewards: Sequence[float | None]) -> bool:
     """Whether at least two different rewards remain, so that the group says which hypothesis is better."""
     return len({reward for reward in rewards if reward is not None}) > 1

@@ -6,28 +6,27 @@ counts; so the shards are the same bytes for any N, and only the order of the li
 out: programs with models, which live once, and batches of a few shards, which are done before a process has started.
 """
 
-import gc
 import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from multiprocessing import get_context, parent_process
 from typing import Any
 
 from arl.errors import ArlError, UsageError
 from arl.rewards.programs.compose import Panel
-from arl.rewards.read import Job
-from arl.rewards.score import Scoring, write_scores
-from arl.rewards.tally import Tally
+from arl.rewards.reading import RewardJob
+from arl.rewards.scoring import Scoring, write_scores
+from arl.rewards.tally import ScoreTally
 from arl.runtime.budget import FailureBudget
 from arl.runtime.stage import StageRun
 
 WORTH_BYTES = 16_000_000  # of rollouts: a second's work or two
 
 
-def jobs_for(asked: int, panel: Panel, jobs: Sequence[Job]) -> int:
+def jobs_for(asked: int, panel: Panel, jobs: Sequence[RewardJob]) -> int:
     """The number of processes: as many as asked for, and for 0 as many as are worth it. UsageError where it cannot be.
 
     A run of one shard, or of programs that are not pure, is one process; so is, unless asked for, a small one.
@@ -47,7 +46,9 @@ def jobs_for(asked: int, panel: Panel, jobs: Sequence[Job]) -> int:
     return min(asked or len(os.sched_getaffinity(0)), len(jobs))
 
 
-def score_in_processes(scoring: Scoring, n_jobs: int, jobs: Mapping[str, Job]) -> Iterator[tuple[Tally, int]]:
+def score_in_processes(
+    scoring: Scoring, n_jobs: int, jobs: Mapping[str, RewardJob]
+) -> Iterator[tuple[ScoreTally, int]]:
     """Yields (counts, bad samples) of each shard, in the shards' order, when it is written."""
     pool = ProcessPoolExecutor(n_jobs, get_context("spawn"), _begin, (scoring,))
     failed = 0
@@ -60,22 +61,6 @@ def score_in_processes(scoring: Scoring, n_jobs: int, jobs: Mapping[str, Job]) -
             yield tally, bad
     finally:  # after a failure: no more than the shards in hand
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def seldom_collecting() -> Iterator[None]:
-    """Python's collector of cycles runs a hundredth as often in the block, and not over what is there already.
-
-    Texts and numbers make no cycles, and it was 6 % of the time.
-    """
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(100_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 class _Process:
@@ -94,7 +79,6 @@ def _begin(scoring: Scoring) -> None:
     _Process.scoring = scoring
     _Process.run = StageRun("reward", scoring.out, scoring.arguments, sources=scoring.sources)
     _Process.programs = scoring.panel.open(_Process.stack)
-    _Process.stack.enter_context(seldom_collecting())
 
 
 def _end_with_parent() -> None:
@@ -104,7 +88,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _score(name: str, job: Job) -> tuple[Tally, int]:
+def _score(name: str, job: RewardJob) -> tuple[ScoreTally, int]:
     scoring, budget = _Process.scoring, FailureBudget(_Process.scoring.max_failed)
     (tally,) = write_scores(_Process.run, {name: job}, scoring, _Process.programs, budget)
     return tally, budget.count

@@ -1,6 +1,6 @@
 """What `arl reward` counts: groups, exclusions and means, for its record and its closing line.
 
-tally = Tally.of(rows); total += tally; note(summary(total.figures() | {"failed": 0}))
+tally = ScoreTally.of(rows); total += tally; note(summary(total.figures() | {"failed": 0}))
 """
 
 from collections import Counter
@@ -8,43 +8,47 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from arl.rewards.advantages import has_spread
+from arl.rewards.advantages import has_reward_variance
+from arl.shards.rows import Reward
 
 METRIC = "metric "  # no component's name has a space
 
 
 @dataclass
-class Tally:
+class ScoreTally:
     """Counts over groups, for `stage.jsonl` and the closing line. Tallies add up."""
 
     groups: int = 0
     hypotheses: int = 0
     excluded: int = 0
     zero_spread: int = 0
-    sums: Counter[str] = field(default_factory=Counter)  # by component; "": the reward; "metric ": then a metric's name
+    sums: dict[str, float] = field(
+        default_factory=dict
+    )  # by component; "": the reward; "metric ": then a metric's name
     counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, rows: Iterable[dict[str, Any]]) -> "Tally":
-        """Tallies the contents of `reward.json`."""
+    def of(cls, rows: Iterable[Reward]) -> "ScoreTally":
+        """Of the rows of a shard."""
         tally = cls()
         for row in rows:
             tally.groups += 1
-            tally.hypotheses += len(row["rewards"])
-            tally.excluded += row["rewards"].count(None)
-            tally.zero_spread += not has_spread(row["rewards"])
-            metrics = {METRIC + name: values for name, values in row.get("metrics", {}).items()}
-            for name, values in {**row["components"], "": row["rewards"], **metrics}.items():
-                there = [value for value in values if value is not None] if None in values else values
-                tally.sums[name] += sum(there)
+            tally.hypotheses += len(row.rewards)
+            tally.excluded += row.rewards.count(None)
+            tally.zero_spread += not has_reward_variance(row.rewards)
+            metrics = {METRIC + name: values for name, values in row.metrics.items()}
+            for name, values in {**row.components, "": row.rewards, **metrics}.items():
+                there = [value for value in values if value is not None]
+                tally.sums[name] = tally.sums.get(name, 0.0) + sum(there)
                 tally.counts[name] += len(there)
         return tally
 
-    def __add__(self, other: "Tally") -> "Tally":
-        sums, counts = Counter(self.sums), Counter(self.counts)
-        sums.update(other.sums)
+    def __add__(self, other: "ScoreTally") -> "ScoreTally":
+        names = [*self.sums, *(name for name in other.sums if name not in self.sums)]
+        sums = {name: self.sums.get(name, 0.0) + other.sums.get(name, 0.0) for name in names}
+        counts = Counter(self.counts)
         counts.update(other.counts)
-        return Tally(
+        return ScoreTally(
             self.groups + other.groups,
             self.hypotheses + other.hypotheses,
             self.excluded + other.excluded,
@@ -73,6 +77,6 @@ def summary(figures: dict[str, Any]) -> str:
     means = ", ".join(f"{name} {shown(mean)}" for name, mean in figures["component_means"].items())
     return (
         f"reward: {figures['groups']} groups, {figures['hypotheses']} hypotheses, "
-        f"mean reward {shown(figures['reward_mean'])} ({means}), {figures['zero_spread']} groups without spread, "
-        f"{figures['excluded']} hypotheses excluded"
+        f"mean reward {shown(figures['reward_mean'])} ({means}), "
+        f"{figures['zero_spread']} groups with zero reward variance, {figures['excluded']} hypotheses excluded"
     )

@@ -143,7 +143,8 @@ def _tensor_info(entry: Any, start: int, end: int) -> TensorInfo:
     return TensorInfo(dtype, shape, start + first, last - first)
 
 
-def _tensor(sample: Sample, extension: str, name: str) -> TensorInfo:
+def tensor_info(sample: Sample, extension: str, name: str) -> TensorInfo:
+    """One tensor of a safetensors member. ArlError where there is none of this name, as `tensor_headers` else."""
     tensors = tensor_headers(sample, extension)
     if name not in tensors:
         there = ", ".join(map(repr, tensors)) or "none"
@@ -156,7 +157,7 @@ def tensor_reference(sample: Sample, extension: str, name: str) -> dict[str, Any
 
     Raises ArlError when there is no such tensor, or when the shard came through a pipe (`spooled` makes it a file).
     """
-    tensor = _tensor(sample, extension, name)
+    tensor = tensor_info(sample, extension, name)
     if extension not in sample.offsets or str(sample.offsets[extension][0]) == STDIN:
         raise ArlError(f"{sample.where}: not in a file of its own, cannot be read in place; write it to a shard first")
     path, offset, _ = sample.offsets[extension]
@@ -171,7 +172,7 @@ def read_tensor(sample: Sample, extension: str, name: str) -> Any:
     """
     import numpy as np
 
-    tensor = _tensor(sample, extension, name)
+    tensor = tensor_info(sample, extension, name)
     data = sample.members[extension][tensor.start : tensor.start + tensor.size]
     if tensor.dtype == "bfloat16":  # the upper half of a float32
         return (np.frombuffer(data, dtype="<u2").astype("<u4") << 16).view("<f4").reshape(tensor.shape)

@@ -8,7 +8,7 @@ from arl.errors import ArlError
 
 
 @dataclass(frozen=True)
-class Clip:
+class AudioSlice:
     """An encoded audio file (.flac, .wav, .mp3) in place: `size` bytes at `offset` of `path`, a tar or a plain file."""
 
     path: str

@@ -15,6 +15,7 @@ from safetensors.torch import load as load_tensors
 from arl.errors import ArlError
 from arl.shards import columns
 from arl.shards.reader import Sample
+from arl.shards.rows import Codes, Meta, Prompt, Reward, Rollout
 from arl.train.groups import PromptGroup
 
 
@@ -28,9 +29,12 @@ class Batch:
 
 
 def read_clip(sample: Sample, member: str, name: str) -> torch.Tensor:
-    """The [T, H] tensor of a member. ArlError when it is missing."""
+    """The [T, H] tensor of a member. ArlError when it is missing or of another shape."""
     if member not in sample.members:
         raise ArlError(f"{sample.key}: no .{member}; join the shards that hold it with another --shards")
+    shape = list(columns.tensor_info(sample, member, name).shape)
+    if len(shape) != 2 or 0 in shape:
+        raise ArlError(f"{sample.where}: {member}: shape {shape} is not [T, H]; encode again")
     return load_tensors(sample.members[member])[name]
 
 
@@ -48,15 +52,15 @@ def rl_batch(
     """
     tally, groups = RewardTally(), []
     for sample in samples:
-        rollout, reward = sample.json(columns.ROLLOUT), sample.json(columns.REWARD)
-        is_stale = rollout["policy"] != version
+        rollout, reward = Rollout.of(sample), Reward.of(sample)
+        is_stale = rollout.policy != version
         if is_stale and not allow_stale:
-            raise ArlError(f"{sample.key}: rolled out by policy {rollout['policy']}, not by {version}: roll out again "
+            raise ArlError(f"{sample.key}: rolled out by policy {rollout.policy}, not by {version}: roll out again "
                            "after `arl sync`, or say --allow-stale")  # fmt: skip
-        advantages, hyps = reward["advantages"], rollout["hyps"]
+        advantages, hyps = reward.advantages, rollout.hyps
         if len(advantages) != len(hyps):
             raise ArlError(f"{sample.key}: {len(hyps)} hypotheses but {len(advantages)} advantages: score them again")
-        kept = [i for i, (hyp, a) in enumerate(zip(hyps, advantages, strict=True)) if a is not None and hyp["tokens"]]
+        kept = [i for i, (hyp, a) in enumerate(zip(hyps, advantages, strict=True)) if a is not None and hyp.tokens]
         tally.add(rollout, reward, kept, is_stale)
         if kept:
             group = make_group(sample, rollout, reward, kept, (is_stale or correct) and not risk, risk, with_clips)
@@ -88,16 +92,16 @@ class RewardTally:
     truncated: int = 0
     stale: int = 0
 
-    def add(self, rollout: dict[str, Any], reward: dict[str, Any], kept: Sequence[int], is_stale: bool) -> None:
+    def add(self, rollout: Rollout, reward: Reward, kept: Sequence[int], is_stale: bool) -> None:
         """One group; kept: the indices of its hypotheses that are trained on."""
-        hyps = rollout["hyps"]
-        self.temperatures.add(rollout["temperature"])
+        hyps = rollout.hyps
+        self.temperatures.add(rollout.temperature)
         self.excluded += len(hyps) - len(kept)
-        self.truncated += sum(hyps[i]["finish"] == "length" for i in kept)
-        self.rewards += [r for r in reward["rewards"] if r is not None]
-        for name, values in reward["components"].items():
+        self.truncated += sum(hyps[i].finish == "length" for i in kept)
+        self.rewards += [r for r in reward.rewards if r is not None]
+        for name, values in reward.components.items():
             self.components.setdefault(name, []).extend(v for v in values if v is not None)
-        self.zero_spread += bool(kept) and all(reward["advantages"][i] == 0 for i in kept)
+        self.zero_spread += bool(kept) and all(reward.advantages[i] == 0 for i in kept)
         self.stale += bool(kept) and is_stale
 
     def metrics(self) -> dict[str, float]:
@@ -111,39 +115,39 @@ class RewardTally:
 
 def read_text(sample: Sample) -> str:
     """What is to be spoken. ArlError when it is missing."""
-    text = sample.json(columns.META).get("text") if columns.META in sample.members else None
-    if not isinstance(text, str):
+    if columns.META not in sample.members:
         raise ArlError(f"{sample.key}: no text to speak: join the shards whose .json has it with another --shards")
-    return text
+    return Meta.of(sample).text
 
 
 def make_group(
-    sample: Sample, rollout: dict[str, Any], reward: dict[str, Any], kept: Sequence[int], with_sampled: bool, risk: str,
+    sample: Sample, rollout: Rollout, reward: Reward, kept: Sequence[int], with_sampled: bool, risk: str,
     with_clips: bool = True,
 ) -> PromptGroup:  # fmt: skip
     """The hypotheses at the indices `kept` of one utterance."""
-    hyps = [rollout["hyps"][i] for i in kept]
+    hyps = [rollout.hyps[i] for i in kept]
     return PromptGroup(
         key=sample.key,
-        prompt=torch.tensor(sample.json(columns.PROMPT)["input_ids"]),
+        prompt=torch.tensor(Prompt.of(sample).input_ids),
         clips=[read_clip(sample, columns.EMB, "emb")] if with_clips else [],
-        responses=[torch.tensor(hyp["tokens"]) for hyp in hyps],
-        advantages=[reward["advantages"][i] for i in kept],
-        sampled=[torch.tensor(hyp["logprobs"]) for hyp in hyps] if with_sampled else [],
+        responses=[torch.tensor(hyp.tokens) for hyp in hyps],
+        advantages=[advantage for i in kept if (advantage := reward.advantages[i]) is not None],
+        sampled=[torch.tensor(hyp.logprobs) for hyp in hyps] if with_sampled else [],
         errors=risks(sample.key, reward, kept, risk) if risk else [],
     )
 
 
-def risks(key: str, reward: dict[str, Any], kept: Sequence[int], kind: str) -> list[float]:
+def risks(key: str, reward: Reward, kept: Sequence[int], kind: str) -> list[float]:
     """What `mwer` minimises, per hypothesis: "errors", the word errors that the `wer` program counted, or "reward", the
     total reward negated. ArlError where the errors are not in the shard."""
     if kind == "reward":
-        return [-reward["rewards"][i] for i in kept]
-    counts = [reward.get("metrics", {}).get(f"wer.{name}") for name in ("substitutions", "deletions", "insertions")]
-    if any(count is None or any(count[i] is None for i in kept) for count in counts):
+        return [-total for i in kept if (total := reward.rewards[i]) is not None]
+    counts = [reward.metrics.get(f"wer.{name}") for name in ("substitutions", "deletions", "insertions")]
+    found = [[count for i in kept if each is not None and (count := each[i]) is not None] for each in counts]
+    if any(len(of_kept) < len(kept) for of_kept in found):
         raise ArlError(f"{key}: no word errors beside the rewards: score again with --with wer (=0 records them "
                        "without rewarding them), or say --risk reward")  # fmt: skip
-    return [float(sum(count[i] for count in counts)) for i in kept]
+    return [float(sum(each)) for each in zip(*found, strict=True)]
 
 
 def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: str, from_features: bool) -> Batch:
@@ -154,12 +158,11 @@ def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: st
     member, name = (columns.FEAT, "feat") if from_features else (columns.EMB, "emb")
     groups = []
     for sample in samples:
-        text = training_text(sample.json(columns.META)["text"], text_kind)
-        prompt = sample.json(columns.PROMPT)
-        if not text or "error" in prompt:
+        text, prompt = training_text(Meta.of(sample).text, text_kind), Prompt.of(sample)
+        if not text or prompt.error is not None:
             continue
         tokens = tokenizer.encode(text, add_special_tokens=False).ids + [eos]
-        ids = torch.tensor(prompt["input_ids"])
+        ids = torch.tensor(prompt.input_ids)
         groups.append(PromptGroup(sample.key, ids, [read_clip(sample, member, name)], [torch.tensor(tokens)], [0.0]))
     if not groups:
         raise ArlError("no sample of the batch has a transcript to train on")
@@ -174,11 +177,11 @@ def speech_batch(samples: Iterable[Sample], first: int, eos: int) -> Batch:
     """
     groups = []
     for sample in samples:
-        prompt = sample.json(columns.PROMPT)
-        if "error" in prompt or columns.CODES not in sample.members:
+        prompt = Prompt.of(sample)
+        if prompt.error is not None or columns.CODES not in sample.members:
             continue
-        tokens = torch.tensor([*(first + code for code in sample.json(columns.CODES)["codes"]), eos])
-        groups.append(PromptGroup(sample.key, torch.tensor(prompt["input_ids"]), [], [tokens], [0.0]))
+        tokens = torch.tensor([*(first + code for code in Codes.of(sample).codes), eos])
+        groups.append(PromptGroup(sample.key, torch.tensor(prompt.input_ids), [], [tokens], [0.0]))
     if not groups:
         raise ArlError("no sample of the batch has a recording to train on: encode shards that have audio and text")
     n_tokens = sum(group.n_tokens for group in groups)

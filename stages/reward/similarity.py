@@ -15,7 +15,7 @@ from arl import reward
 
 @functools.lru_cache(maxsize=10_000)
 def voice(source, device):
-    """The embedding of a reference, a Clip or the path of a file; None, with a line on stderr, where there is none."""
+    """The embedding of an AudioSlice or the file at a path; None, with a line on stderr, where there is none."""
     from pathlib import Path
 
     from arl.audio.io import load

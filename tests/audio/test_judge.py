@@ -4,8 +4,8 @@ import pytest
 
 from arl.audio.io import encode_flac
 from arl.rewards.programs.resolve import resolve
-from arl.rewards.programs.utterance import Hypothesis, Utterance
-from arl.shards.place import Clip
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
+from arl.shards.place import AudioSlice
 
 SAID = "please leave a message after the tone"
 
@@ -16,13 +16,13 @@ def test_the_reward_is_what_whisper_hears(tmp_path, capsys):
     from arl.audio.judge import Judge
     from arl.data.corpora.synthetic import clean_speech
 
-    def clip(name: str, content: bytes) -> Clip:
+    def clip(name: str, content: bytes) -> AudioSlice:
         (tmp_path / name).write_bytes(content)
-        return Clip(str(tmp_path / name), 0, len(content))
+        return AudioSlice(str(tmp_path / name), 0, len(content))
 
     wave = clean_speech(SAID, 1)
     said, cut, broken = clip("said", encode_flac(wave)), clip("cut", encode_flac(wave[:8000])), clip("broken", b"no")
-    hyps = [Hypothesis("", [7], wav=wav) for wav in (said, None, broken, cut)]
+    hyps = [RewardHypothesis("", [7], wav=wav) for wav in (said, None, broken, cut)]
     with resolve("asr").open() as program:
         program.send(Utterance("u", SAID, "en", hyps))
         found = program.receive()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load as load_tensors
 
-from arl.audio.clips import length_buckets
+from arl.audio.clips import length_batches
 from arl.audio.io import encode_flac
 from arl.cli.encode import encode
 from arl.engine.client import Metrics
@@ -118,9 +118,9 @@ def test_the_frontend_is_frozen_and_its_folder_whole(whisper, frontend, policy, 
 
 
 @given(st.lists(st.floats(0.01, 60), max_size=40), st.floats(0.1, 200))
-def test_length_buckets(lengths, batch_s):
+def test_length_batches(lengths, batch_s):
     seconds = {f"utt-{i}": length for i, length in enumerate(lengths)}
-    batches = list(length_buckets(seconds, batch_s))
+    batches = list(length_batches(seconds, batch_s))
     assert sorted(key for batch in batches for key in batch) == sorted(seconds)  # every clip once
     for batch in batches:
         assert len(batch) == 1 or max(seconds[key] for key in batch) * len(batch) <= batch_s

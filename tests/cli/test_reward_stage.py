@@ -94,7 +94,7 @@ def test_done_shards_are_skipped_until_something_changes(run, capfd):
 def test_a_sample_without_reference_is_excluded_or_fails(run, tmp_path):
     metas = [(f"{key}0", {"json": dumps({"text": text} if key != "a" else {})}) for key, text in TEXTS.items()]
     write_shard(tmp_path / "data" / "train" / "000000.tar", metas)
-    with pytest.raises(ArlError, match="sample 'a0'.*no text"):
+    with pytest.raises(ArlError, match="sample 'a0'.*'text' is missing"):
         invoke("--shards", run, "--with", "wer")
     assert not (run.parent / "reward" / "000000.tar").exists()
     figures = json.loads(invoke("--shards", run, "--with", "wer", "--max-failed", "1", "--json"))
@@ -105,8 +105,9 @@ def test_a_sample_without_reference_is_excluded_or_fails(run, tmp_path):
 
 
 def test_malformed_rollouts_are_an_error(run):
-    write_shard(run / "000000.tar", ((f"{k}0", {"rollout.json": dumps({"hyps": [{"text": "x"}]})}) for k in TEXTS))
-    with pytest.raises(ArlError, match="sample 'a0'.*malformed"):
+    row = {"policy": "0", "temperature": 1, "hyps": [{"text": "x"}]}
+    write_shard(run / "000000.tar", ((f"{k}0", {"rollout.json": dumps(row)}) for k in TEXTS))
+    with pytest.raises(ArlError, match="sample 'a0'.*rollout.json: hyps.0.: 'tokens' is not a list of token ids"):
         invoke("--shards", run, "--with", "wer")
 
 

@@ -9,7 +9,7 @@ import torch
 from engine_place import Place, hugging_face_logprobs
 
 from arl.engine import server
-from arl.engine.client import Engine, Group
+from arl.engine.client import CompletionGroup, Engine
 from arl.engine.served_model import ServedModel
 from arl.policy import Policy
 from tests.tiny import EOS, PROMPT, make_tiny_policy
@@ -17,19 +17,19 @@ from tests.tiny import EOS, PROMPT, make_tiny_policy
 pytestmark = pytest.mark.engine
 
 
-def generate(engine: Engine, *requests: dict[str, Any]) -> list[Group]:
-    async def all_at_once() -> list[Group]:
+def generate(engine: Engine, *requests: dict[str, Any]) -> list[CompletionGroup]:
+    async def all_at_once() -> list[CompletionGroup]:
         async with engine:
             return await asyncio.gather(*(engine.generate_group(PROMPT, **request) for request in requests))
 
     return asyncio.run(all_at_once())
 
 
-def tokens_of(group: Group) -> list[list[int]]:
+def tokens_of(group: CompletionGroup) -> list[list[int]]:
     return [hypothesis.tokens for hypothesis in group.hypotheses]
 
 
-def worst_difference(place: Place, llm_dir: Any, clip: dict, group: Group, temperature: float = 1.0) -> float:
+def worst_difference(place: Place, llm_dir: Any, clip: dict, group: CompletionGroup, temperature: float = 1.0) -> float:
     return max(
         (torch.tensor(h.logprobs) - hugging_face_logprobs(llm_dir, PROMPT, [clip], h.tokens, temperature)).abs().max()
         for h in group.hypotheses

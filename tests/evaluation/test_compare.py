@@ -12,6 +12,7 @@ from arl.evaluation.bootstrap import paired_relative
 from arl.evaluation.recognition.kind import RECOGNITION
 from arl.evaluation.recognition.score import score
 from arl.evaluation.significance import paired_p_value
+from arl.shards.rows import Meta
 
 most_changed = RECOGNITION.most_changed
 TEXT = "leave a message after the tone"
@@ -22,8 +23,7 @@ def compare(rows: list[dict[str, Any]], baseline: list[dict[str, Any]], seed: in
 
 
 def row(key: str, hypothesis: str, name: str = "", reference: str = TEXT) -> dict[str, Any]:
-    meta = {"text": reference, "lang": "en", "keywords": ["tone"]}
-    return score(name, key, meta, hypothesis, 3.0)
+    return score(name, key, Meta(reference, "en", keywords=["tone"]), hypothesis, 3.0)
 
 
 def drop(n: int) -> str:

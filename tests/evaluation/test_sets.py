@@ -11,6 +11,7 @@ from arl.evaluation.recognition.run import read_transcripts
 from arl.evaluation.recognition.score import score
 from arl.evaluation.sets import parse_sets, read_sets
 from arl.shards.columns import META, dumps
+from arl.shards.rows import Meta
 from arl.shards.writer import write_shard
 
 
@@ -60,7 +61,7 @@ def test_transcripts(tmp_path: Path):
 
 
 def test_a_folder_gives_back_the_rows(tmp_path: Path):
-    rows = [score("s", "a", {"text": "été \u2028 là", "lang": "fr"}, "été", None)]
+    rows = [score("s", "a", Meta("été \u2028 là", "fr"), "été", None)]
     write(tmp_path / "eval", rows, {"wer": 0.5})
     (back,) = read_rows(tmp_path / "eval", RECOGNITION)
     assert back == {**rows[0], "alignment": [list(step) for step in rows[0]["alignment"]]}

@@ -13,6 +13,7 @@ from arl.evaluation.recognition.kind import RECOGNITION
 from arl.evaluation.recognition.metrics import METRICS, RULE_METRICS
 from arl.evaluation.recognition.score import score
 from arl.evaluation.summary import summarise
+from arl.shards.rows import Meta
 from arl.text.hallucination import RULES
 from arl.text.keywords import KeywordCounts
 
@@ -21,7 +22,7 @@ LOOP = "thank you " * 8
 
 
 def row(name: str, key: str, reference: str, hypothesis: str, lang: str = "en", **meta: Any) -> dict[str, Any]:
-    return score(name, key, {"text": reference, "lang": lang, **meta}, hypothesis, meta.get("duration_s"))
+    return score(name, key, Meta(reference, lang, **meta), hypothesis, meta.get("duration_s"))
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from arl.audio.clips import length_batches
 from arl.cli.decode import decode
 from arl.cli.main import make_app
 from arl.errors import ArlError, UsageError
 from arl.evaluation.voices import Voices
 from arl.models.codes import codes_of
-from arl.models.decode_shard import STRETCH, batches
+from arl.models.decode_shard import STRETCH
 from arl.models.qwen2_flow import decoder
 from arl.models.qwen2_flow.prompts import load_voices
 from arl.policy import Policy
@@ -100,7 +101,7 @@ def test_options_change_the_sound_and_bytes_repeat(policy, tmp_path):
 @settings(deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=4), st.integers(0, 200), max_size=30), st.floats(1, 900))
 def test_batches(lengths, most):
-    found = list(batches(lengths, most))
+    found = list(length_batches(lengths, most, STRETCH))
     assert sorted(name for batch in found for name in batch) == sorted(lengths)
     for batch in found:
         sizes = [lengths[name] for name in batch]
@@ -115,9 +116,9 @@ def test_rows_without_waves_keep_the_join(policy, tmp_path, capsys):
     groups = groups_of({"a": [3], "b": [], "c": [4], "d": [2]})
     shards = write_columns(tmp_path, groups)
     rows = {sample.key: sample.members for sample in read_shard(tmp_path / "rollout" / "000000.tar")}
-    rows["c"] = {columns.ROLLOUT: b'{"hyps":[{"text":""}]}'}
+    rows["c"] = {columns.ROLLOUT: b'{"policy":"0","temperature":1,"hyps":[{"text":""}]}'}
     write_shard(tmp_path / "rollout" / "000000.tar", rows.items())
-    with pytest.raises(ArlError, match=r"sample 'c': rollout.json is malformed .*'tokens'.*--max-failed 0"):
+    with pytest.raises(ArlError, match=r"sample 'c': rollout.json: hyps\[0\]: 'tokens'.*--max-failed 0"):
         decode(shards=shards, policy=policy.path, **FAST)
     assert not (tmp_path / "wav" / "000000.tar").exists()
     decode(shards=shards, policy=policy.path, max_failed=1, **FAST)

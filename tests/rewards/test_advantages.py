@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arl.errors import UsageError
-from arl.rewards.advantages import KINDS, advantages, has_spread
+from arl.rewards.advantages import KINDS, advantages, has_reward_variance
 
 ROOT_HALF = math.sqrt(0.5)
 
@@ -31,7 +31,7 @@ def test_rloo_is_the_reward_minus_the_mean_of_the_others(rewards):
         if reward is None:
             assert advantage is None
         else:
-            expected = reward - sum(others) / len(others) if has_spread(rewards) else 0.0
+            expected = reward - sum(others) / len(others) if has_reward_variance(rewards) else 0.0
             assert advantage == pytest.approx(expected, abs=1e-9)
 
 
@@ -43,9 +43,9 @@ def test_excluded_rewards_leave_the_group(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rewards", [[], [0.7], [0.1 + 0.2] * 12, [None, 0.3, None], [None, None]])
-def test_groups_without_spread_teach_nothing(kind, rewards):
+def test_groups_with_zero_reward_variance_teach_nothing(kind, rewards):
     assert advantages(rewards, kind) == [None if r is None else 0.0 for r in rewards]
-    assert not has_spread(rewards)
+    assert not has_reward_variance(rewards)
 
 
 def test_unknown_kind_and_bad_eps_are_usage_errors():

@@ -17,7 +17,7 @@ from arl.cli.reward import reward
 from arl.errors import ArlError, UsageError
 from arl.rewards.jobs import WORTH_BYTES, jobs_for
 from arl.rewards.programs.compose import Panel
-from arl.rewards.read import Job
+from arl.rewards.reading import RewardJob
 from arl.shards.columns import dumps
 from arl.shards.record import read_record
 from arl.shards.writer import write_shard
@@ -48,7 +48,7 @@ def shards(tmp_path):
         hyps = {
             key: [{"text": t, "tokens": [1], "logprobs": [-0.5], "finish": "stop"} for t in texts[key]] for key in keys
         }
-        rows = ((key, {"rollout.json": dumps({"policy": "0", "hyps": hyps[key]})}) for key in keys)
+        rows = ((key, {"rollout.json": dumps({"policy": "0", "temperature": 1, "hyps": hyps[key]})}) for key in keys)
         write_shard(tmp_path / "rollout" / f"{number:06d}.tar", rows)
     return ["--shards", tmp_path / "rollout", "--shards", tmp_path / "data"]
 
@@ -116,7 +116,7 @@ def wait_for(condition, seconds=20.0):
 
 def test_one_process_for_little_text_and_for_programs_that_run_once(shards, tmp_path):
     (tmp_path / "plain.py").write_text(IMPURE)
-    small = [Job([tmp_path / "rollout" / f"{number:06d}.tar"], None) for number in range(5)]
+    small = [RewardJob([tmp_path / "rollout" / f"{number:06d}.tar"], None) for number in range(5)]
     pure, impure = Panel.parse(["wer"]), Panel.parse(["wer", str(tmp_path / "plain.py")])
     assert jobs_for(0, pure, small) == 1
     assert jobs_for(2, pure, small) == 2 and jobs_for(9, pure, small) == 5

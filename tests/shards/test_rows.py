@@ -17,7 +17,7 @@ from arl.shards.rows import ROWS, Codes, Hypothesis, Meta, NoWave, Prompt, Rewar
 
 HYP = Hypothesis("hällo", [3, 2**40], [-0.5, -1], "stop")
 GOOD: tuple[tuple[Row, dict[str, Any]], ...] = (
-    (Meta("a"), {"text": "a", "lang": ""}),
+    (Meta("a", "en"), {"text": "a", "lang": "en"}),
     (
         Meta("a b", "en", 1.5, "x", ["a"], ["u", "v"], ["a", "b"], {"more": {"deep": [1]}}),
         {
@@ -74,7 +74,7 @@ def test_a_row_is_written_as_before_and_read_back(row: Row, fields: dict[str, An
 
 
 def test_rows_of_older_shards_lack_optional_fields() -> None:
-    assert Meta.of(sample("json", {"text": "a", "lang": None, "keywords": None})) == Meta("a")
+    assert Meta.of(sample("json", {"text": "a", "speaker": None, "keywords": None})) == Meta("a")
     assert Reward.of(sample("reward.json", {"components": {}, "rewards": [1], "advantages": [0]})).metrics == {}
 
 

@@ -8,7 +8,7 @@ import torch
 from arl.errors import ArlError, UsageError
 from arl.models.token_asr import model as token_asr
 from arl.rewards.programs.resolve import resolve
-from arl.rewards.programs.utterance import Hypothesis, Utterance
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 from arl.text.wer import aligned
 
 CODES, FIRST, STOP = 12, 44, 56  # the stop token follows the codes, so it is none of them
@@ -44,7 +44,7 @@ def test_the_reward_is_what_the_recogniser_reads(folder):
     codes = speech()
     texts = token_asr.load(folder).transcribe(codes)
     assert len(set(texts)) == 3 and all(text.replace(" ", "") for text in texts)
-    hyps = [Hypothesis("", [FIRST + code for code in row] + [STOP]) for row in codes]
+    hyps = [RewardHypothesis("", [FIRST + code for code in row] + [STOP]) for row in codes]
     utterance = Utterance("u", texts[0], "und", hyps)
     found = answer(folder, utterance, "--unit char")
     said, *others = texts
@@ -56,7 +56,7 @@ def test_the_reward_is_what_the_recogniser_reads(folder):
 def test_it_hears_letters_so_numbers_stay_words(folder):
     codes = speech()[:1]
     (text,) = token_asr.load(folder).transcribe(codes)
-    hyps = [Hypothesis("", [FIRST + code for code in codes[0]])]
+    hyps = [RewardHypothesis("", [FIRST + code for code in codes[0]])]
     for said in ("three eight three", "Three, eight: THREE"):  # as digits most letters would be insertions
         found = answer(folder, Utterance("u", said, "en", hyps), "--unit char")
         assert found.rewards == pytest.approx([1 - aligned("three eight three", text, True).errors.rate])
@@ -68,13 +68,16 @@ def test_tokens_that_are_no_codes_are_dropped(folder):
     tokens = [FIRST + code for code in codes]
     strays = [0, *tokens[:9], FIRST - 1, STOP, *tokens[9:], STOP + 900]
     utterance = Utterance(
-        "u", text, "und", [Hypothesis("", tokens, "length"), Hypothesis("", strays), Hypothesis("", [STOP])]
+        "u",
+        text,
+        "und",
+        [RewardHypothesis("", tokens, "length"), RewardHypothesis("", strays), RewardHypothesis("", [STOP])],
     )
     assert answer(folder, utterance).rewards == [1.0, 1.0, 0.0]  # silence: all words deleted
 
 
 def test_what_is_missing_is_named(folder, tmp_path):
-    utterance = Utterance("u", "go", "en", [Hypothesis("", [FIRST])])
+    utterance = Utterance("u", "go", "en", [RewardHypothesis("", [FIRST])])
     with pytest.raises(ArlError, match=r"no config.json and model.safetensors"):
         answer(tmp_path / "nothing", utterance)
     with pytest.raises(UsageError, match="needs --model, the recogniser's folder, and --first"):

@@ -11,15 +11,15 @@ from arl.errors import ArlError, UsageError
 from arl.rewards.programs.checker import check_program
 from arl.rewards.programs.compose import Panel
 from arl.rewards.programs.resolve import resolve
-from arl.rewards.programs.utterance import Hypothesis, Utterance
-from arl.shards.place import Clip
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
+from arl.shards.place import AudioSlice
 from arl.text.hallucination import RULES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def utterance(ref, texts, lang="en", keywords=(), **meta):
-    return Utterance("u", ref, lang, [Hypothesis(text) for text in texts], list(keywords), meta)
+    return Utterance("u", ref, lang, [RewardHypothesis(text) for text in texts], list(keywords), meta)
 
 
 def answer(spec, what):
@@ -99,17 +99,17 @@ def test_rules_can_be_switched_off():
         answer("hallucination --off loops", group)
 
 
-def clip(path: Path, content: bytes) -> Clip:
+def clip(path: Path, content: bytes) -> AudioSlice:
     path.write_bytes(b"before" + content + b"behind")
-    return Clip(str(path), 6, len(content))
+    return AudioSlice(str(path), 6, len(content))
 
 
-def heard(audio: Clip | None, ref: str, texts: list[str]) -> Utterance:
-    return Utterance("u", ref, "en", [Hypothesis(text) for text in texts], audio=audio)
+def heard(audio: AudioSlice | None, ref: str, texts: list[str]) -> Utterance:
+    return Utterance("u", ref, "en", [RewardHypothesis(text) for text in texts], audio=audio)
 
 
 @pytest.fixture
-def quiet(tmp_path) -> Clip:
+def quiet(tmp_path) -> AudioSlice:
     noise = np.random.default_rng(0).normal(0, 1e-3, 3 * 16000)
     return clip(tmp_path / "quiet.tar", encode_flac(noise.astype(np.float32)))
 

@@ -10,8 +10,8 @@ from arl.audio.io import encode_flac
 from arl.errors import UsageError
 from arl.rewards.programs.checker import check_program
 from arl.rewards.programs.resolve import resolve
-from arl.rewards.programs.utterance import Hypothesis, Utterance
-from arl.shards.place import Clip
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
+from arl.shards.place import AudioSlice
 
 RATE = 16000
 
@@ -34,7 +34,7 @@ def both(spec, what):
 
 def group(*tokens, finish="stop", waves=(), ref="go", audio=None):
     waves = [*waves, *[None] * (len(tokens) - len(waves))]
-    hyps = [Hypothesis("", list(own), finish, wav=wave) for own, wave in zip(tokens, waves, strict=True)]
+    hyps = [RewardHypothesis("", list(own), finish, wav=wave) for own, wave in zip(tokens, waves, strict=True)]
     return Utterance("u", ref, "en", hyps, audio=audio)
 
 
@@ -46,7 +46,7 @@ def clip(tmp_path):
         content = samples if isinstance(samples, bytes) else encode_flac(samples)
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.tar"
         path.write_bytes(b"before" + content + b"behind")
-        return Clip(str(path), 6, len(content))
+        return AudioSlice(str(path), 6, len(content))
 
     return write
 

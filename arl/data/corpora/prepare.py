@@ -12,18 +12,17 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from arl.audio.io import SAMPLE_RATE, encode_flac, is_plain, load
 from arl.data.corpora.utterance import Bad, Utterance
 from arl.errors import ArlError
-from arl.shards.columns import META, dumps
+from arl.shards.rows import Meta
 
 SMALL = 64  # utterances that are prepared sooner than other processes would have started
 AHEAD = 8  # utterances in work or waiting, per job
@@ -53,7 +52,10 @@ class Prepared:
 def prepare(utterance: Utterance, limits: Limits) -> Prepared | Bad:
     """Load, convert and describe one utterance; what is wrong with it comes back as a `Bad`."""
     try:
-        meta: dict[str, Any] = {"text": utterance.text, "lang": utterance.lang}
+        meta = Meta(
+            utterance.text, utterance.lang, None, utterance.speaker, list(utterance.keywords),
+            [part.key for part in utterance.parts], [part.text for part in utterance.parts],
+        )  # fmt: skip
         audio, duration_s = {}, 0.0
         if utterance.audio is not None:
             content, samples = read(utterance)
@@ -62,15 +64,8 @@ def prepare(utterance: Utterance, limits: Limits) -> Prepared | Bad:
                 return Prepared(utterance.key, {}, duration_s)
             kind = is_plain(content) if content is not None else None
             audio = {kind: content} if kind and content is not None else {"flac": encode_flac(samples)}
-            meta["duration_s"] = round(duration_s, 4)
-        if utterance.speaker:
-            meta["speaker"] = utterance.speaker
-        if utterance.keywords:
-            meta["keywords"] = list(utterance.keywords)
-        if utterance.parts:
-            meta["concatenated"] = [part.key for part in utterance.parts]
-            meta["texts"] = [part.text for part in utterance.parts]
-        return Prepared(utterance.key, {**audio, META: dumps(meta)}, duration_s)
+            meta = replace(meta, duration_s=round(duration_s, 4))
+        return Prepared(utterance.key, {**audio, **meta.members()}, duration_s)
     except (ArlError, OSError) as error:
         return Bad(utterance.label, " ".join(str(error).split()))
 

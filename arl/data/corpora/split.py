@@ -8,13 +8,14 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from arl.data.corpora.utterance import Utterance
 from arl.errors import ArlError, UsageError
 from arl.shards.columns import META
 from arl.shards.paths import expand
 from arl.shards.reader import read_shard, scan_shard
+from arl.shards.rows import Meta
 from arl.text.normalise import normalise
 
 REST = "rest"
@@ -76,9 +77,9 @@ def deal(items: Sequence[T], shares: Mapping[str, float], text: Callable[[T], st
     return {name: [items[index] for index in sorted(indices)] for name, indices in chosen.items()}
 
 
-def texts_of(meta: Mapping[str, Any]) -> set[str]:
+def texts_of(meta: Meta) -> set[str]:
     """The normalised text of a sample, and those of the clips that it was joined from."""
-    return {same_text(text, meta.get("lang", "")) for text in [meta["text"], *meta.get("texts", [])]}
+    return {same_text(text, meta.lang) for text in [meta.text, *meta.texts]}
 
 
 def texts_in(specs: Iterable[str | Path]) -> set[str]:
@@ -86,8 +87,7 @@ def texts_in(specs: Iterable[str | Path]) -> set[str]:
     texts = set()
     for shard in expand(list(specs)):
         for sample in scan_shard(shard, lambda extension: extension == META):
-            meta = sample.json(META)
-            texts.update(texts_of(meta))
+            texts.update(texts_of(Meta.of(sample)))
     return texts
 
 
@@ -96,8 +96,7 @@ def read_back(shards: Sequence[Path]) -> tuple[int, set[str]]:
     texts, n_samples = set(), 0
     for shard in shards:
         for sample in read_shard(shard):
-            meta = sample.json(META)
-            texts.update(texts_of(meta))
+            texts.update(texts_of(Meta.of(sample)))
             n_samples += 1
     return n_samples, texts
 

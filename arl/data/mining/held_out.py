@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from arl.audio.digest import clip_digest
 from arl.data.corpora.split import check_disjoint, texts_of
-from arl.data.mining.pool import Candidate, audio_shard, require_meta
-from arl.shards.columns import AUDIO, META
+from arl.data.mining.pool import Candidate, audio_shard
+from arl.shards.columns import AUDIO
 from arl.shards.paths import expand
 from arl.shards.reader import Sample, read_shard
+from arl.shards.rows import Meta
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,10 @@ class Held:
 
     def add(self, sample: Sample) -> None:
         """Raises ArlError for a sample without text, whose text could not be compared."""
-        meta = sample.json(META)
-        require_meta(sample, meta)
+        meta = Meta.of(sample)
         self.texts.update(texts_of(meta))
         self.keys.add(sample.key)
-        self.sources.update(meta.get("concatenated", []))
+        self.sources.update(meta.concatenated)
         for name in AUDIO:
             if name in sample.members:
                 self.clips.add(clip_digest(sample.members[name], f"{sample.where}: {name}"))

@@ -15,7 +15,7 @@ from arl.data.corpora.split import same_text
 from arl.data.corpora.utterance import Utterance
 from arl.data.mining.pool import Candidate
 from arl.shards.columns import AUDIO
-from arl.shards.place import Clip
+from arl.shards.place import AudioSlice
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
 JOINS = (AUTO, ALWAYS, NEVER)  # auto: when no utterance is long enough, or fewer than the size asked
@@ -68,11 +68,11 @@ def _utterance(candidate: Candidate) -> Utterance:
     return Utterance(
         candidate.key,
         candidate.text,
-        Clip(str(path), offset, size).read,
+        AudioSlice(str(path), offset, size).read,
         candidate.lang,
-        candidate.meta.get("speaker") or "",
+        candidate.meta.speaker,
         name=f"{candidate.shard}: sample {candidate.key}",
-        keywords=tuple(candidate.meta.get("keywords") or ()),
+        keywords=tuple(candidate.meta.keywords),
         parts=candidate.parts,
     )
 

@@ -9,7 +9,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from arl.data.corpora.utterance import Bad, Utterance
 from arl.data.mining.pool import Candidate, Place, read_members
 from arl.errors import ArlError
 from arl.runtime.stage import OpenShard, StageRun
-from arl.shards.columns import META, dumps
+from arl.shards.columns import META
 from arl.shards.marker import read_marker
 from arl.shards.record import read_record
 from arl.shards.writer import ShardWriter
@@ -47,8 +47,8 @@ def row_of(candidate: Candidate, reason: Mapping[str, Any], keywords: Sequence[s
     def members() -> Members:
         found = candidate.members()
         if keywords:
-            words = list(dict.fromkeys([*(candidate.meta.get("keywords") or []), *keywords]))
-            found[META] = dumps({**candidate.meta, "keywords": words})
+            words = list(dict.fromkeys([*candidate.meta.keywords, *keywords]))
+            found |= replace(candidate.meta, keywords=words).members()
         return found
 
     return Row(candidate.key, members, reason, str(candidate.shard), candidate.embeddings)

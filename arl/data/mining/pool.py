@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from arl.audio.digest import clip_digest
 from arl.data.corpora.split import same_text
@@ -21,9 +20,9 @@ from arl.runtime.budget import FailureBudget
 from arl.shards.columns import AUDIO, EMB, META, PROMPT
 from arl.shards.lineage import find_column
 from arl.shards.paths import expand
-from arl.shards.place import Clip
+from arl.shards.place import AudioSlice
 from arl.shards.reader import Sample, read_shard
-from arl.shards.rows import failed_to_encode, is_number
+from arl.shards.rows import Meta, failed_to_encode
 
 Place = tuple[Path, int, int]  # shard, byte offset, bytes
 
@@ -33,11 +32,11 @@ class Candidate:
     """One utterance of the pool.
 
     clip: the digest of its audio (`arl.audio.digest`). audio, embeddings: extension to place, of all members of its
-    audio sample, and of its `.emb.safetensors` and `.prompt.json` where embeddings were given. meta: its `.json`.
+    audio sample, and of its `.emb.safetensors` and `.prompt.json` where embeddings were given.
     """
 
     key: str
-    meta: Mapping[str, Any]
+    meta: Meta
     clip: str
     shard: Path
     audio: Mapping[str, Place]
@@ -45,20 +44,20 @@ class Candidate:
 
     @property
     def text(self) -> str:
-        return self.meta["text"]
+        return self.meta.text
 
     @property
     def lang(self) -> str:
-        return self.meta.get("lang") or ""
+        return self.meta.lang
 
     @property
     def duration_s(self) -> float:
-        return self.meta["duration_s"]
+        return self.meta.duration_s or 0.0
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """What it was joined from (`arl.data.corpora.concatenate`); () for most."""
-        pairs = zip(self.meta.get("concatenated", []), self.meta.get("texts", []), strict=True)
+        pairs = zip(self.meta.concatenated, self.meta.texts, strict=True)
         return tuple(Part(key, text) for key, text in pairs)
 
     @cached_property
@@ -73,7 +72,7 @@ class Candidate:
 
 def read_members(places: Mapping[str, Place]) -> dict[str, bytes]:
     """The members that lie at these places."""
-    return {name: Clip(str(path), offset, size).read() for name, (path, offset, size) in places.items()}
+    return {name: AudioSlice(str(path), offset, size).read() for name, (path, offset, size) in places.items()}
 
 
 def audio_shard(shard: Path) -> Path:
@@ -101,16 +100,6 @@ def read_pool(specs: Sequence[str], budget: FailureBudget, counts: Counter[str])
                 continue
             clips.add(candidate.clip)
             yield candidate
-
-
-def require_meta(sample: Sample, meta: Any) -> None:
-    """Raises ArlError unless the sample's `.json` has a text, a language if any, and as many keys as texts of parts."""
-    if not isinstance(meta, dict) or not isinstance(meta.get("text"), str) or not isinstance(meta.get("lang", ""), str):
-        raise ArlError(f"{sample.where}: {META} has no text, or a 'lang' that is none")
-    keys, texts = meta.get("concatenated", []), meta.get("texts", [])
-    lists = isinstance(keys, list) and isinstance(texts, list) and len(keys) == len(texts)
-    if not lists or not all(isinstance(word, str) for word in [*keys, *texts]):
-        raise ArlError(f"{sample.where}: {META}: 'concatenated' and 'texts' must name the same clips, in lists")
 
 
 def _candidates(shard: Path, budget: FailureBudget, counts: Counter[str]) -> Iterator[Candidate]:
@@ -143,14 +132,13 @@ def _encoded(shard: Path) -> dict[str, dict[str, Place]]:
 
 def _candidate(sample: Sample, audio: Path, embeddings: Mapping[str, Place]) -> Candidate:
     """Raises ArlError when the sample lacks what every utterance has."""
-    meta = sample.json(META)
+    meta = Meta.of(sample)
     kind = next((name for name in AUDIO if name in sample.members), None)
     if kind is None:
         raise ArlError(f"{sample.where}: no audio member (.{', .'.join(AUDIO)}), only {', '.join(sample.members)}")
-    require_meta(sample, meta)
-    if not meta["text"].strip():
+    if not meta.text.strip():
         raise ArlError(f"{sample.where}: {META} has no text")
-    if not is_number(meta.get("duration_s")):
+    if meta.duration_s is None:
         raise ArlError(f"{sample.where}: {META} has no duration_s")
     clip = clip_digest(sample.members[kind], f"{sample.where}: {kind}")
     return Candidate(sample.key, meta, clip, audio, sample.offsets, embeddings)

@@ -14,8 +14,9 @@ from arl.data.corpora.split import check_disjoint, same_text
 from arl.data.mining.held_out import Held
 from arl.data.mining.output import Row
 from arl.errors import ArlError
-from arl.shards.columns import META, dumps
+from arl.shards.columns import dumps
 from arl.shards.reader import read_shard
+from arl.shards.rows import Meta
 from arl.text.normalise import normalise
 from arl.text.wer import units
 
@@ -28,7 +29,7 @@ class ReadBack:
 
     rows: Sequence[Row]
     held: Held
-    metas: Mapping[str, Mapping[str, Any]]
+    metas: Mapping[str, Meta]
     shards: Mapping[str, str]
 
     @classmethod
@@ -38,7 +39,7 @@ class ReadBack:
         for path in sorted(folder.glob("*.tar")):
             for sample in read_shard(path):
                 held.add(sample)
-                metas[sample.key] = sample.json(META)
+                metas[sample.key] = Meta.of(sample)
                 shards[sample.key] = path.name
         if list(metas) != [row.key for row in rows]:
             raise ArlError(f"{folder.name}: other samples read back than chosen: nothing written; report this as a bug")
@@ -46,14 +47,14 @@ class ReadBack:
 
     def figures(self) -> dict[str, Any]:
         """For the summary. words: characters where `counts_characters`; concatenated: samples joined from others."""
-        texts = [(meta["text"], meta.get("lang") or "") for meta in self.metas.values()]
+        texts = [(meta.text, meta.lang) for meta in self.metas.values()]
         return {
             "utterances": len(self.metas),
             "texts": len({same_text(*text) for text in texts}),
             "words": sum(len(units(normalise(text, lang), lang)) for text, lang in texts),
-            "hours": round(sum(meta["duration_s"] for meta in self.metas.values()) / 3600, 6),
-            "concatenated": sum("concatenated" in meta for meta in self.metas.values()),
-            "with_keywords": sum(bool(meta.get("keywords")) for meta in self.metas.values()),
+            "hours": round(sum(meta.duration_s or 0.0 for meta in self.metas.values()) / 3600, 6),
+            "concatenated": sum(bool(meta.concatenated) for meta in self.metas.values()),
+            "with_keywords": sum(bool(meta.keywords) for meta in self.metas.values()),
             "shards": len(set(self.shards.values())),
         }
 
@@ -78,8 +79,10 @@ def write_manifest(
     lines: dict[str, dict[str, Any]] = {}
     for name, each in written.items():
         for row in each.rows:
-            meta = each.metas[row.key]
-            shown = {field: meta[field] for field in ("text", "lang", "duration_s", "concatenated") if field in meta}
+            meta = each.metas[row.key].to_json()
+            shown: dict[str, Any] = {
+                field: meta[field] for field in ("text", "lang", "duration_s", "concatenated") if field in meta
+            }
             shown |= {"source": os.path.relpath(row.source, out)} if row.source else {}
             line = lines.setdefault(row.key, {"key": row.key, "sets": {}, "reasons": {}, **shown})
             line["sets"][name] = f"{name}/{each.shards[row.key]}"

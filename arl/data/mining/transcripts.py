@@ -15,6 +15,7 @@ from arl.errors import ArlError, UsageError
 from arl.shards.columns import ROLLOUT
 from arl.shards.paths import SUFFIX, expand
 from arl.shards.reader import scan_shard
+from arl.shards.rows import Rollout
 
 FIRST, ALL = "first", "all"
 HYPS = (FIRST, ALL)
@@ -70,10 +71,6 @@ def _table(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
 def _rollouts(name: str, where: str, hyps: str) -> Iterator[tuple[str, str, Sequence[str]]]:
     for shard in expand([where]):
         for sample in scan_shard(shard, lambda extension: extension == ROLLOUT):
-            rollout = sample.json(ROLLOUT)
-            try:
-                texts = [str(hyp["text"]) for hyp in rollout["hyps"]]
-            except (KeyError, TypeError) as error:
-                raise ArlError(f"{sample.where}: {ROLLOUT} is malformed ({error!r}); `arl check` says more") from error
+            texts = [hyp.text for hyp in Rollout.of(sample).hyps]
             if texts:  # a row without hypotheses is an utterance that failed
                 yield sample.where, sample.key, texts if hyps == ALL else texts[:1]

@@ -20,7 +20,7 @@ from arl.policy import Policy, load_tokenizer
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import progress
 from arl.runtime.stage import policy_of_embeddings
-from arl.shards.columns import META
+from arl.shards.rows import Meta
 
 Rows = list[dict[str, Any]]
 
@@ -53,8 +53,8 @@ def decode(
     for (name, sample), group in zip(named, groups, strict=True):
         if group is not None:
             text = text_of(group.hypotheses[0].tokens, tokenizer, policy)
-            meta = sample.json(META)
-            duration_s = duration_of(meta) or audio_seconds([sample], policy) or None
+            meta = Meta.of(sample)
+            duration_s = meta.duration_s or audio_seconds([sample], policy) or None
             rows.append(score(name, sample.key, meta, text, duration_s))
     audio_s = audio_seconds(samples, policy)
     timing = {"failed": len(samples) - len(rows), "seconds": round(seconds, 2), "audio_s": round(audio_s, 1)}
@@ -71,15 +71,9 @@ def transcribed(
         if text is None:
             budget.spend(f"{sample.key}: no transcript of this utterance")
         else:
-            meta = sample.json(META)
-            rows.append(score(name, sample.key, meta, text, duration_of(meta)))
+            meta = Meta.of(sample)
+            rows.append(score(name, sample.key, meta, text, meta.duration_s or None))
     return rows, {"failed": budget.count}
-
-
-def duration_of(meta: Mapping[str, Any]) -> float | None:
-    """Seconds of audio as the corpus states them; None where it does not."""
-    value = meta.get("duration_s")
-    return float(value) if isinstance(value, int | float) and value > 0 else None
 
 
 def read_transcripts(path: Path) -> dict[str, str]:

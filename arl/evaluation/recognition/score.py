@@ -1,6 +1,6 @@
 """One utterance's row of `utterances.jsonl`: both texts, error counts, keyword counts, the rules that fired, alignment.
 
-    row = score("short", "a-17", {"text": "press two", "lang": "en", "keywords": ["two"]}, "press two two", 1.2)
+    row = score("short", "a-17", Meta("press two", "en", keywords=["two"]), "press two two", 1.2)
 
 Text that the hypothesis alone has in brackets counts, as in the rewards. Left out: rules that need the audio itself
 (`arl.text.hallucination` reads texts and the duration).
@@ -9,6 +9,7 @@ Text that the hypothesis alone has in brackets counts, as in the rewards. Left o
 from collections.abc import Mapping
 from typing import Any
 
+from arl.shards.rows import Meta
 from arl.text.hallucination import fired
 from arl.text.keywords import keyword_counts
 from arl.text.normalise import open_brackets
@@ -18,10 +19,9 @@ ERRORS = ("substitutions", "deletions", "insertions", "hits")
 KEYWORDS = ("matched", "in_reference", "in_hypothesis")  # fields of KeywordCounts; in a row "keywords_matched", ...
 
 
-def score(name: str, key: str, meta: Mapping[str, Any], hypothesis: str, duration_s: float | None) -> dict[str, Any]:
-    """The row of utterance `key` of set `name`. meta: its `.json`; duration_s: None where nobody knows it."""
-    reference, lang = meta["text"], meta.get("lang", "en")
-    keywords = list(meta.get("keywords") or [])
+def score(name: str, key: str, meta: Meta, hypothesis: str, duration_s: float | None) -> dict[str, Any]:
+    """The row of utterance `key` of set `name`. meta: what is known of it; duration_s: None where nobody knows it."""
+    reference, lang, keywords = meta.text, meta.lang or "en", list(meta.keywords)
     heard = open_brackets(hypothesis, reference)
     errors = word_errors(reference, heard, lang)
     found = keyword_counts(keywords, reference, hypothesis, lang)

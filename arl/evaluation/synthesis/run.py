@@ -11,9 +11,10 @@ from arl.evaluation.options import EvalOptions, Measured
 from arl.evaluation.sets import read_sets
 from arl.evaluation.synthesis.measure import row_of
 from arl.rewards.programs.utterance import Utterance
-from arl.rewards.read import hypotheses_of, utterance_of
+from arl.rewards.reading import hypotheses_of, utterance_of
 from arl.runtime.device import pick_device
 from arl.shards.columns import PROMPT
+from arl.shards.rows import Prompt
 
 SAMPLES = "samples"
 
@@ -38,8 +39,8 @@ def read_utterances(sets: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Ut
     """(set, utterance) of the joined shards with its hypotheses; meta has "voice" where a prompt names it."""
     for name, sample in read_sets(sets):
         utterance = utterance_of(sample, hypotheses_of(sample))
-        if PROMPT in sample.members and "voice" in (prompt := sample.json(PROMPT)):
-            utterance = replace(utterance, meta={**utterance.meta, "voice": prompt["voice"]})
+        if PROMPT in sample.members and (voice := Prompt.of(sample).voice) is not None:
+            utterance = replace(utterance, meta={**utterance.meta, "voice": voice})
         yield name, utterance
 
 

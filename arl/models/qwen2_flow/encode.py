@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from arl.audio.clips import Clip, length_buckets, load_shard
+from arl.audio.clips import LoadedClip, length_batches, load_shard
 from arl.errors import ArlError
 from arl.models import resident
 from arl.models.qwen2_flow import codec
@@ -33,7 +33,7 @@ class Texts:
     """A shard: its samples, and the clips of those that have a recording, by key."""
 
     samples: list[Sample]
-    clips: dict[str, Clip]
+    clips: dict[str, LoadedClip]
 
 
 class TextEncoding:
@@ -65,7 +65,7 @@ class TextEncoding:
     def codes(self, waves: Mapping[str, Any], batch_s: float) -> dict[str, list[int]]:
         """By key the codes of recordings float32 [n], in batches of similar lengths."""
         found: dict[str, list[int]] = {}
-        for batch in length_buckets({key: len(wave) / self.sample_rate for key, wave in waves.items()}, batch_s):
+        for batch in length_batches({key: len(wave) / self.sample_rate for key, wave in waves.items()}, batch_s):
             mels = [log_mel(torch.from_numpy(waves[key])) for key in batch]
             found |= {key: row.tolist() for key, row in zip(batch, self.tokenizer().encode(mels), strict=True)}
         return found

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from arl.audio.clips import Clip, load_shard
+from arl.audio.clips import LoadedClip, load_shard
 from arl.errors import ArlError
 from arl.models import resident
 from arl.models.speech_lm import tower
@@ -66,7 +66,7 @@ class SpeechLmEncoding:
     def sleep(self) -> None:
         resident.sleep(self.tower, self.policy.frontend_dir)
 
-    def _prepare(self, clip: Clip, sample: Sample) -> Utterance:
+    def _prepare(self, clip: LoadedClip, sample: Sample) -> Utterance:
         if clip.error:
             return Utterance(clip.key, clip.where, error=clip.error)
         duration_s = len(clip.wave) / self.policy.fields["sample_rate"]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from arl.audio.clips import Clip, length_buckets, load_shard
+from arl.audio.clips import LoadedClip, length_batches, load_shard
 from arl.models import resident
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
@@ -23,11 +23,11 @@ class ProjectedEncoding:
         self.policy, self.features = policy, features
         self.frontend = resident.wake(policy.frontend_dir, load, device)
 
-    def read(self, samples: Iterable[Sample]) -> list[Clip]:
+    def read(self, samples: Iterable[Sample]) -> list[LoadedClip]:
         return load_shard(samples, self.frontend.sample_rate)
 
     def encode(
-        self, clips: Sequence[Clip], batch_s: float, budget: FailureBudget
+        self, clips: Sequence[LoadedClip], batch_s: float, budget: FailureBudget
     ) -> Iterator[tuple[str, dict[str, bytes], float]]:
         return encode_shard(clips, self.frontend, self.policy.prompt, self.features, batch_s, budget)
 
@@ -36,7 +36,7 @@ class ProjectedEncoding:
 
 
 def encode_shard(
-    clips: Sequence[Clip], frontend: Any, prompt: list[int], features: bool, batch_s: float, budget: FailureBudget
+    clips: Sequence[LoadedClip], frontend: Any, prompt: list[int], features: bool, batch_s: float, budget: FailureBudget
 ) -> Iterator[tuple[str, dict[str, bytes], float]]:
     """Yields (key, members, seconds) in the clips' order; batches are formed over the shard by length."""
     for clip in clips:
@@ -44,7 +44,7 @@ def encode_shard(
             budget.spend(f"{clip.where}: {clip.error}")
     waves = {clip.key: clip.wave for clip in clips if not clip.error}
     encoded: dict[str, Any] = {}
-    for batch in length_buckets({key: len(wave) / frontend.sample_rate for key, wave in waves.items()}, batch_s):
+    for batch in length_batches({key: len(wave) / frontend.sample_rate for key, wave in waves.items()}, batch_s):
         outputs = frontend.features([waves[key] for key in batch])
         if not features:
             outputs = frontend.project(outputs)

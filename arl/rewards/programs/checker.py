@@ -18,9 +18,9 @@ from pathlib import Path
 from arl.errors import ArlError
 from arl.rewards.programs.contract import Answer
 from arl.rewards.programs.resolve import ProgramSpec, resolve
-from arl.rewards.programs.utterance import Hypothesis, Utterance
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 from arl.runtime.console import note
-from arl.shards.place import Clip
+from arl.shards.place import AudioSlice
 
 WAV_RATE, WAV_S = 16000, 1.0
 FLUSH_MARGIN_S = 2.0  # a first answer later than a whole run plus this was waiting for the end of the input
@@ -85,15 +85,15 @@ def sample_utterances() -> Iterator[list[Utterance]]:
     with tempfile.TemporaryDirectory(prefix="arl-check-") as folder:
         path = Path(folder) / "tone.wav"
         _write_tone(path)
-        clip = Clip(str(path), 0, path.stat().st_size)
+        clip = AudioSlice(str(path), 0, path.stat().st_size)
         yield [_utterance(clip, *case) for case in _CASES]
 
 
-def _utterance(clip: Clip, key: str, ref: str, lang: str, texts: list[str]) -> Utterance:
+def _utterance(clip: AudioSlice, key: str, ref: str, lang: str, texts: list[str]) -> Utterance:
     hyps = []
     for text in texts:
         finish = "length" if len(text) > 200 else "stop"
-        hyps.append(Hypothesis(text, list(range(10, 10 + len(text))), finish, -0.5 * len(text), clip))
+        hyps.append(RewardHypothesis(text, list(range(10, 10 + len(text))), finish, -0.5 * len(text), clip))
     return Utterance(key, ref, lang, hyps, ref.split()[-1:], {"duration_s": WAV_S, "speaker": "sample"}, clip)
 
 

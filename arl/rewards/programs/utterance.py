@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arl.errors import ArlError
-from arl.shards.place import Clip
+from arl.shards.place import AudioSlice
 
 
 @dataclass(frozen=True)
-class Hypothesis:
+class RewardHypothesis:
     """One sample of the policy.
 
     text: as decoded (empty when the policy stopped at once). tokens: its token ids, without the prompt.
@@ -26,7 +26,7 @@ class Hypothesis:
     tokens: list[int] = field(default_factory=list)
     finish: str = "stop"
     logprob: float | None = None
-    wav: Clip | None = None
+    wav: AudioSlice | None = None
 
     def to_json(self) -> dict[str, Any]:
         line: dict[str, Any] = {
@@ -49,10 +49,10 @@ class Utterance:
     key: str
     ref: str
     lang: str
-    hyps: list[Hypothesis]
+    hyps: list[RewardHypothesis]
     keywords: list[str] = field(default_factory=list)
     meta: dict[str, Any] = field(default_factory=dict)
-    audio: Clip | None = None
+    audio: AudioSlice | None = None
 
     @property
     def duration_s(self) -> float | None:
@@ -82,8 +82,8 @@ class Utterance:
         )
 
 
-def _hypothesis(line: Any, where: str) -> Hypothesis:
-    return Hypothesis(
+def _hypothesis(line: Any, where: str) -> RewardHypothesis:
+    return RewardHypothesis(
         text=_get(line, "text", str, where),
         tokens=_get(line, "tokens", list, where),
         finish=_get(line, "finish", str, where),
@@ -92,10 +92,10 @@ def _hypothesis(line: Any, where: str) -> Hypothesis:
     )
 
 
-def _clip(line: Any, name: str, where: str) -> Clip | None:
+def _clip(line: Any, name: str, where: str) -> AudioSlice | None:
     """The audio file in a field that may be missing."""
     clip = line.get(name) if isinstance(line, dict) else None
-    return None if clip is None else Clip(*(_get(clip, k, t, where) for k, t in _CLIP_FIELDS))
+    return None if clip is None else AudioSlice(*(_get(clip, k, t, where) for k, t in _CLIP_FIELDS))
 
 
 _CLIP_FIELDS: tuple[tuple[str, type], ...] = (("path", str), ("offset", int), ("size", int))

@@ -35,9 +35,10 @@ class Meta(Row):
     def field_problems(cls, fields: dict[str, Any]) -> Iterator[str]:
         if not is_text(fields.get("text")):
             yield "'text' is missing, or is not a text"
-        for name in ("lang", "speaker"):
-            if fields.get(name) is not None and not is_text(fields[name]):
-                yield f"{name!r} is not a text"
+        if not is_text(fields.get("lang", "")):
+            yield "'lang' is not a text"
+        if fields.get("speaker") is not None and not is_text(fields["speaker"]):
+            yield "'speaker' is not a text"
         duration = fields.get("duration_s")
         if duration is not None and not (is_number(duration) and duration >= 0):
             yield f"'duration_s' is {shown(duration)}, not a number of seconds"
@@ -61,7 +62,12 @@ class Meta(Row):
     def to_json(self) -> dict[str, Any]:
         known = {name: getattr(self, name) for name in self.OPTIONAL}
         given = {name: value for name, value in known.items() if value is not None and value != [] and value != ""}
-        return {"lang": self.lang, **self.rest, **given, "text": self.text}
+        return {**self.rest, **given, "text": self.text}
+
+    def others(self) -> dict[str, Any]:
+        """What reward programs see as `meta`: the fields without text, lang and keywords."""
+        fields = self.to_json()
+        return {name: fields[name] for name in sorted(fields) if name not in ("text", "lang", "keywords")}
 
 
 def _or_empty(value: Any) -> Any:

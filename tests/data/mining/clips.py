@@ -9,6 +9,7 @@ import numpy as np
 from arl.audio.io import encode_flac
 from arl.data.mining.pool import Candidate
 from arl.shards.columns import dumps
+from arl.shards.rows import Meta
 from arl.shards.writer import write_shard
 
 
@@ -55,4 +56,4 @@ def rollouts(folder: Path, of: Path, texts: Mapping[str, Sequence[str]]) -> Path
 
 def candidate(key: str, text: str = "", lang: str = "en", duration_s: float = 2.0, **meta) -> Candidate:
     """One without audio, for the rules that look at its text."""
-    return Candidate(key, {"text": text or key, "lang": lang, "duration_s": duration_s, **meta}, key, Path("x.tar"), {})
+    return Candidate(key, Meta(text or key, lang, duration_s, **meta), key, Path("x.tar"), {})

@@ -14,6 +14,7 @@ from arl.data.mining.pool import Candidate, read_pool
 from arl.errors import ArlError, UsageError
 from arl.runtime.budget import FailureBudget
 from arl.shards.columns import dumps
+from arl.shards.rows import Meta
 from arl.shards.writer import write_shard
 from tests.data.mining.clips import audio_shards, candidate, clip, column, rollouts
 
@@ -29,7 +30,7 @@ def test_pool_of_audio(tmp_path: Path) -> None:
     found, counts = pool_of(audio_shards(tmp_path / "data", METAS))
     assert [each.key for each in found] == list(METAS) and not counts
     assert found[5].shard == tmp_path / "data" / "000001.tar"
-    assert found[5].members() == {"flac": clip(5), "json": dumps(found[5].meta)}
+    assert found[5].members() == {"flac": clip(5), **found[5].meta.members()}
     assert (found[5].text, found[5].lang, found[5].duration_s, found[5].parts) == ("text 5", "en", 0.1, ())
     assert not found[5].embeddings
 
@@ -65,7 +66,7 @@ def test_keys_are_unique_over_all_sources(tmp_path: Path) -> None:
         ({"json": dumps({"text": "a", "lang": "en", "duration_s": 1})}, "no audio member"),
         ({"flac": clip(0), "json": dumps({"text": " ", "duration_s": 1})}, "has no text"),
         ({"flac": clip(0), "json": dumps({"text": "a", "lang": "en"})}, "has no duration_s"),
-        ({"flac": clip(0), "json": dumps({"text": "a", "lang": None, "duration_s": 1})}, "'lang' that is none"),
+        ({"flac": clip(0), "json": dumps({"text": "a", "lang": None, "duration_s": 1})}, "'lang' is not a text"),
         (
             {"flac": clip(0), "json": dumps({"text": "a", "duration_s": 1, "concatenated": ["b"]})},
             "'concatenated' and 'texts'",
@@ -150,9 +151,7 @@ def test_held_out_by_text_clip_and_source_clip(tmp_path: Path) -> None:
 
 
 def some(key: str, text: str, clip: str, parts: list[tuple[str, str]]) -> Candidate:
-    meta = {"text": text, "lang": "en", "duration_s": 1.0}
-    if parts:
-        meta |= {"concatenated": [part for part, _ in parts], "texts": [said for _, said in parts]}
+    meta = Meta(text, "en", 1.0, concatenated=[part for part, _ in parts], texts=[said for _, said in parts])
     return Candidate(key, meta, clip, Path("x.tar"), {})
 
 

@@ -22,7 +22,7 @@ from arl.evaluation.synthesis.kind import SYNTHESIS
 from arl.evaluation.synthesis.measure import Listeners, row_of
 from arl.evaluation.synthesis.metrics import METRICS
 from arl.evaluation.synthesis.show import page as markdown
-from arl.rewards.programs.utterance import Hypothesis, Utterance
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 from arl.shards.columns import PROMPT, ROLLOUT, dumps
 from arl.shards.writer import write_shard
 
@@ -45,7 +45,7 @@ def voice(hz, seconds):
 
 
 def utterance(key, text, hyps):
-    return Utterance(key, text, "en", [Hypothesis("", tokens, finish) for tokens, finish in hyps])
+    return Utterance(key, text, "en", [RewardHypothesis("", tokens, finish) for tokens, finish in hyps])
 
 
 def listeners(heard):

@@ -9,7 +9,7 @@ import pytest
 from arl.errors import ArlError
 from arl.rewards.programs.child import ChildProgram
 from arl.rewards.programs.stream import answer_stream
-from arl.rewards.programs.utterance import Hypothesis, Utterance
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 
 HEAD = """
 import json, os, sys, time
@@ -21,7 +21,7 @@ ECHO = "for line in sys.stdin: answer(line)"
 
 
 def utterance(number: int, size: int = 1) -> Utterance:
-    return Utterance(f"u{number}", "r", "en", [Hypothesis("x" * number, list(range(size)))])
+    return Utterance(f"u{number}", "r", "en", [RewardHypothesis("x" * number, list(range(size)))])
 
 
 @contextmanager
@@ -59,7 +59,9 @@ def test_twenty_thousand_lines_do_not_deadlock(body):
 
     def work():
         with child(body) as program:
-            rows = ((i, Utterance(f"u{i}", "r", "en", [Hypothesis("abc", list(range(30)))])) for i in range(20_000))
+            rows = (
+                (i, Utterance(f"u{i}", "r", "en", [RewardHypothesis("abc", list(range(30)))])) for i in range(20_000)
+            )
             done.append(sum(answers[0].rewards == [3.0] for _, _, answers in answer_stream([program], rows)))
 
     thread = threading.Thread(target=work, daemon=True)

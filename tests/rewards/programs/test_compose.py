@@ -8,7 +8,7 @@ from arl.errors import ArlError, UsageError
 from arl.rewards.programs.compose import Panel
 from arl.rewards.programs.contract import Answer
 from arl.rewards.programs.stream import answer_stream
-from arl.rewards.programs.utterance import Hypothesis, Utterance
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 
 
 def panel(weights, gates=()) -> Panel:
@@ -71,7 +71,7 @@ def test_wrong_flags(components, gates, says):
 def test_programs_answer_in_step_and_bad_rows_pass_through():
     rows = [
         ("bad", None),
-        ("good", Utterance("u", "a b", "en", [Hypothesis("a b"), Hypothesis("a")])),
+        ("good", Utterance("u", "a b", "en", [RewardHypothesis("a b"), RewardHypothesis("a")])),
         ("bad again", None),
     ]
     with ExitStack() as stack:

@@ -17,10 +17,10 @@ from arl.rewards.programs.contract import (
     parse_utterance,
     utterance_line,
 )
-from arl.rewards.programs.utterance import Hypothesis, Utterance
-from arl.shards.place import Clip
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
+from arl.shards.place import AudioSlice
 
-TWO = Utterance("u", "a b", "en", [Hypothesis("a"), Hypothesis("b")])
+TWO = Utterance("u", "a b", "en", [RewardHypothesis("a"), RewardHypothesis("b")])
 
 
 def answered(line) -> Answer:
@@ -69,7 +69,7 @@ def test_violations_name_program_line_and_key(line, says):
 
 def test_nan_in_the_data_is_not_sent():
     with pytest.raises(ArlError, match="cannot be written"):
-        utterance_line(Utterance("u", "", "", [Hypothesis("a", logprob=math.nan)]))
+        utterance_line(Utterance("u", "", "", [RewardHypothesis("a", logprob=math.nan)]))
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_bad_input_lines(line, says):
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-clips = st.builds(Clip, texts, st.integers(0, 2**40), st.integers(0, 2**40))
+clips = st.builds(AudioSlice, texts, st.integers(0, 2**40), st.integers(0, 2**40))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 hypotheses = st.builds(
-    Hypothesis, texts, st.lists(st.integers(0, 200000), max_size=5), st.sampled_from(["stop", "length"]),
+    RewardHypothesis, texts, st.lists(st.integers(0, 200000), max_size=5), st.sampled_from(["stop", "length"]),
     st.none() | numbers, st.none() | clips,
 )  # fmt: skip
 utterances = st.builds(

@@ -8,9 +8,9 @@ import pytest
 from arl import reward
 from arl.errors import ArlError, UsageError
 from arl.rewards.programs.contract import utterance_line
-from arl.rewards.programs.utterance import Hypothesis, Utterance
+from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 
-TWO = Utterance("u", "a b", "en", [Hypothesis("a"), Hypothesis("bb")])
+TWO = Utterance("u", "a b", "en", [RewardHypothesis("a"), RewardHypothesis("bb")])
 
 PROGRAM = '''
 import sys

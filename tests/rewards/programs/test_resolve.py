@@ -137,10 +137,10 @@ def test_wer_floor():
 
 def test_words_hidden_in_brackets_count():
     from arl.rewards.programs.inprocess import load_reward
-    from arl.rewards.programs.utterance import Hypothesis, Utterance
+    from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 
     wer = load_reward(shipped_dir() / "reward" / "wer.py")
-    hidden = [Hypothesis("hello (and much more)"), Hypothesis("hello"), Hypothesis("<noise> hello")]
+    hidden = [RewardHypothesis("hello (and much more)"), RewardHypothesis("hello"), RewardHypothesis("<noise> hello")]
     assert wer.answer(Utterance("u", "hello", "en", hidden), "").rewards == [-2.0, 1.0, 0.0]
     assert wer.answer(Utterance("u", "<noise> hello", "en", hidden), "").rewards == [1.0, 1.0, 1.0]
 
