@@ -126,7 +126,6 @@ def test_a_failing_program_publishes_nothing_of_its_shard(run, tmp_path):
     ("words", "says"),
     [
         ([], "--with is missing"),
-        (["--with", "wer", "--advantage", "zscore"], "std, mean, rloo"),
         (["--with", "wer", "--eps", "0"], "--eps"),
         (["--with", "wer", "--gate", "wer"], "--gate wer=-1"),
     ],
@@ -134,6 +133,12 @@ def test_a_failing_program_publishes_nothing_of_its_shard(run, tmp_path):
 def test_wrong_flags_are_usage_errors(run, words, says):
     with pytest.raises(UsageError, match=says):
         invoke("--shards", run, *words)
+    assert not (run.parent / "reward").exists()
+
+
+def test_an_unknown_advantage_is_refused_with_the_choices(run):
+    with pytest.raises(AssertionError, match="'zscore' is not one of 'std'"):
+        invoke("--shards", run, "--with", "wer", "--advantage", "zscore")
     assert not (run.parent / "reward").exists()
 
 

@@ -148,7 +148,8 @@ def test_two_finished_evaluations_by_set(tmp_path, monkeypatch):
 @pytest.fixture
 def shards(tmp_path):
     """texts, rollout and wav of two utterances with two hypotheses; the prompts name voices."""
-    rollouts = {"hyps": [{"text": "", "tokens": [5, 6, 9], "logprobs": [-1.0] * 3, "finish": "stop"}] * 2}
+    hyp = {"text": "", "tokens": [5, 6, 9], "logprobs": [-1.0] * 3, "finish": "stop"}
+    rollouts = {"policy": "000000-abc", "temperature": 1.0, "hyps": [hyp] * 2}
     columns = {
         "texts": lambda key: {"json": dumps({"text": "please hold on", "lang": "en"}),
                               PROMPT: dumps({"input_ids": [1], "max_new_tokens": 9, "voice": f"voice-{key}"})},
