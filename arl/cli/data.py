@@ -12,17 +12,13 @@ joined ones also have "concatenated" (keys) and "texts". One shard is one traini
 detection, segmentation, text normalisation.
 """
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from arl.cli import options
-from arl.errors import UsageError
-
-if TYPE_CHECKING:
-    from arl.data.corpora.utterance import Corpus
+from arl.shards.columns import dumps
 
 SOURCES = "Where from (one of)"
 CHOICE = "Which utterances"
@@ -100,77 +96,13 @@ def data(
 
     Example: arl data --asterisk --split test=0.4,train=0.6 -o data
     """
-    from arl.data.corpora.build import Options, build
-    from arl.data.corpora.concatenate import parse as parse_seconds
-    from arl.data.corpora.prepare import Limits
-    from arl.data.corpora.split import parse
-    from arl.runtime.console import note
-    from arl.shards.columns import dumps
+    from arl.data.corpora.data_stage import Selection, make_shards
+    from arl.data.corpora.utterance import SourceOptions
 
-    given = {"--folder": folder, "--kaldi": kaldi, "--manifest": manifest, "--shards": shards,
-             "--asterisk": asterisk, "--synthetic": synthetic, "--texts": texts}  # fmt: skip
-    chosen = [flag for flag, value in given.items() if value]
-    if len(chosen) != 1:
-        raise UsageError(f"arl data takes one of {', '.join(given)}; given: {', '.join(chosen) or 'none'}")
-    _refuse_stray(chosen[0], audio_root, allow_pipes)
-    if texts and (min_s is not None or max_s is not None or concatenate):
-        raise UsageError("--min-s, --max-s and --concatenate are of recordings; --texts has none")
-    if min_s is not None and max_s is not None and min_s > max_s:
-        raise UsageError(f"--min-s {min_s} is above --max-s {max_s}")
-    wanted = Options(
-        lang, batch, shuffle, seed, Limits(min_s, max_s), parse(split) if split else {}, against or (),
-        parse_seconds(concatenate) if concatenate else None,
-    )  # fmt: skip
-    source = _corpus(folder, kaldi, manifest, shards, synthetic, texts, audio_root, allow_pipes, seed)
-    record = build(source, out, wanted, jobs or len(os.sched_getaffinity(0)), max_failed, force)
+    sources = {"folder": folder, "kaldi": kaldi, "manifest": manifest, "shards": shards, "asterisk": asterisk,
+               "synthetic": synthetic, "texts": texts}  # fmt: skip
+    selection = Selection(lang, batch, shuffle, seed, min_s, max_s, split, against or (), concatenate)
+    source = SourceOptions(audio_root, allow_pipes, seed)
+    record = make_shards(sources, out, selection, source, jobs, max_failed, force)
     if json:
-        print(dumps({"out": str(out), **record}).decode())
-    for name, figures in record["splits"].items():
-        minutes = figures["seconds"] / 60
-        note(f"data: {out}: {name}: {figures['utterances']} utterances, {figures['texts']} texts, {minutes:.1f} min, "
-             f"{figures['shards']} shard(s)")  # fmt: skip
-    outside = "too short or long" + (", or without neighbours" if concatenate else "")
-    left_out = {"bad": record["failed"], outside: record["outside"], "in --against": record["excluded"]}
-    if any(left_out.values()):
-        note(f"data: {out}: left out: " + ", ".join(f"{count} {why}" for why, count in left_out.items() if count))
-    if record["up_to_date"]:
-        note(f"data: {out}: up to date (-f redoes it)")
-
-
-def _refuse_stray(source: str, audio_root: Path | None, allow_pipes: bool) -> None:
-    if audio_root and source not in ("--kaldi", "--manifest"):
-        raise UsageError(f"--audio-root goes with --kaldi or --manifest, not with {source}")
-    if allow_pipes and source != "--kaldi":
-        raise UsageError(f"--allow-pipes goes with --kaldi, not with {source}")
-
-
-def _corpus(
-    folder: Path | None,
-    kaldi: Path | None,
-    manifest: Path | None,
-    shards: list[str] | None,
-    synthetic: str | None,
-    texts: Path | None,
-    audio_root: Path | None,
-    allow_pipes: bool,
-    seed: int,
-) -> "Corpus":
-    from arl.data.corpora import asterisk as asterisk_prompts
-    from arl.data.corpora import folder as folder_of_files
-    from arl.data.corpora import foreign
-    from arl.data.corpora import kaldi as kaldi_folder
-    from arl.data.corpora import manifest as manifest_file
-    from arl.data.corpora import synthetic as synthetic_speech
-    from arl.data.corpora import texts as texts_to_speak
-
-    if folder:
-        return folder_of_files.corpus(folder)
-    if kaldi:
-        return kaldi_folder.corpus(kaldi, audio_root, allow_pipes)
-    if manifest:
-        return manifest_file.corpus(manifest, audio_root)
-    if shards:
-        return foreign.corpus(shards)
-    if texts:
-        return texts_to_speak.corpus(texts)
-    return synthetic_speech.corpus(synthetic, seed) if synthetic else asterisk_prompts.corpus()
+        print(dumps(record).decode())

@@ -217,13 +217,14 @@ def test_usage_errors(place: Path) -> None:
         ["--sets", "D1"],
         ["--sets", "D0", "--size", 2, system],
         ["--sets", "D0", "--size", 2, "--keywords", place / "list"],
-        ["--sets", "D1", system, "--hyps", "some"],
         ["--sets", "D1", system, "--rule", "nope"],
         ["--sets", "D1", system, "--rule", "none", "--rule", "ngram_loop"],
-        ["--sets", "D2", "--join", "perhaps"],
         ["--sets", "D2", "--longer-s", 30],
     ):
         run(*train, *arguments, fails=UsageError)
+    for arguments in (["--sets", "D1", system, "--hyps", "some"], ["--sets", "D2", "--join", "perhaps"]):
+        result = run(*train, *arguments, fails=SystemExit)  # by the command line itself, which names the choices
+        assert result.exit_code == 2 and "is not one of" in result.output
     assert not (place / "out").exists()
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from arl.shards.reader import read_shard
+from arl.shards.rows import Meta
 from arl.shards.writer import write_shard
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,3 +178,23 @@ def test_a_panel_of_the_report(house: Path) -> None:
     (folder / "stage.jsonl").write_text(json.dumps(line) + "\n")
     done = run(house, "report", "--run", "run", "--plot", "curve.svg")
     assert "toy rate" in (house / "curve.svg").read_text(), done.stderr
+
+
+SOURCE = """
+from arl.data.corpora.utterance import DEFAULTS, Corpus, CorpusUtterance, SourceOptions
+
+
+def corpus(word: str, options: SourceOptions = DEFAULTS) -> Corpus:
+    return Corpus("toys", lambda scratch: [CorpusUtterance("t", word, None)], identity=word)
+"""
+
+
+def test_a_data_source(house: Path) -> None:
+    command = house / "arl/cli/data.py"
+    change(command, "    audio_root: Annotated[", "    toy: str | None = None,\n    audio_root: Annotated[")
+    change(command, '"synthetic": synthetic, ', '"synthetic": synthetic, "toy": toy, ')
+    add(house, "a data source", {"arl/data/corpora/toy.py": SOURCE})
+    done = run(house, "data", "--toy", "hello there", "-o", "texts")
+    assert "1 utterances, 1 texts" in done.stderr, done.stderr
+    (sample,) = read_shard(house / "texts" / "000000.tar")
+    assert Meta.of(sample).text == "hello there"

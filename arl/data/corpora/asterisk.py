@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from arl.data.corpora.utterance import Corpus, Utterance
+from arl.data.corpora.utterance import DEFAULTS, Corpus, CorpusUtterance, SourceOptions
 from arl.errors import ArlError
 from arl.runtime.packages import debian
 
@@ -55,12 +55,12 @@ CORRECTIONS = {
 DOUBTFUL = frozenset({"spy-iax", "spy-iax2"})  # "IAX" said as one word: no spelling is the right one
 
 
-def corpus() -> Corpus:
+def corpus(wanted: bool = True, options: SourceOptions = DEFAULTS) -> Corpus:
     """The clips as a source of `arl data`."""
     return Corpus(NAME, lambda scratch: utterances(), identity=[SOUNDS, TEXTS, CORRECTIONS], licence=LICENCE)
 
 
-def utterances() -> Iterator[Utterance]:
+def utterances() -> Iterator[CorpusUtterance]:
     """The 549 clips in the order of their names. Raises ArlError when a package cannot be fetched."""
     sounds = debian(*SOUNDS) / "usr/share/asterisk/sounds/en_US_f_Allison"
     listing = debian(*TEXTS) / "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
@@ -71,7 +71,7 @@ def utterances() -> Iterator[Utterance]:
         text = spoken(written)
         if text and name not in DOUBTFUL and (sounds / f"{name}.g722").is_file():
             found += 1
-            yield Utterance(name, text, sounds / f"{name}.g722", lang="en", speaker=SPEAKER)
+            yield CorpusUtterance(name, text, sounds / f"{name}.g722", lang="en", speaker=SPEAKER)
     if found != N_UTTERANCES:
         raise ArlError(f"{sounds}: {found} clips with speech, {N_UTTERANCES} expected: the package has changed")
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from arl.data.corpora import publish, split
 from arl.data.corpora.concatenate import concatenate, duration_s
-from arl.data.corpora.prepare import Limits, Prepared, prepare_all
-from arl.data.corpora.utterance import Bad, Corpus, Utterance, unique
+from arl.data.corpora.prepare import DurationLimits, Prepared, prepare_all
+from arl.data.corpora.utterance import Bad, Corpus, CorpusUtterance, unique
 from arl.errors import ArlError
 from arl.runtime.console import progress, warn
 from arl.runtime.stage import OpenShard, StageRun
@@ -31,7 +31,7 @@ FIGURES = ("utterances", "texts", "seconds", "shards")
 
 
 @dataclass(frozen=True)
-class Options:
+class CorpusOptions:
     """What shapes the output. batch: utterances a shard. against: shards whose texts must not come up again.
     concatenate: join neighbours into clips of so many seconds; `limits` are then those of what is joined."""
 
@@ -39,7 +39,7 @@ class Options:
     batch: int = 32
     shuffle: bool = False
     seed: int = 1
-    limits: Limits = field(default_factory=Limits)
+    limits: DurationLimits = field(default_factory=DurationLimits)
     split: Mapping[str, float] = field(default_factory=dict)
     against: Sequence[str] = ()
     concatenate: tuple[float, float] | None = None
@@ -67,7 +67,7 @@ class Counts:
 
 
 def build(
-    corpus: Corpus, out: Path, options: Options, jobs: int = 1, max_failed: int = 0, force: bool = False
+    corpus: Corpus, out: Path, options: CorpusOptions, jobs: int = 1, max_failed: int = 0, force: bool = False
 ) -> dict[str, Any]:
     """Write the corpus to `out` unless it is there already. Returns the record kept in `out`/data.json, with
     `up_to_date` added. Raises ArlError as the module says."""
@@ -86,7 +86,7 @@ def build(
         utterances, banned = _listed(corpus, scratch, options, counts)
         seconds = {}
         parts = _parts(utterances, options, counts)
-        limits = Limits() if options.concatenate else options.limits
+        limits = DurationLimits() if options.concatenate else options.limits
         with progress("data", sum(map(len, parts.values()))) as bar:
             for name, part in parts.items():
                 run = StageRun("data", fresh / folders[name], arguments)
@@ -106,7 +106,7 @@ def build(
     return {**record, "up_to_date": False}
 
 
-def corpus_fingerprint(corpus: Corpus, options: Options) -> str:
+def corpus_fingerprint(corpus: Corpus, options: CorpusOptions) -> str:
     """Names the result: the arguments, and the paths, sizes and times of all input files."""
     against = expand(list(options.against)) if options.against else []
     what = [
@@ -127,10 +127,12 @@ def _state(path: Path) -> tuple[str, int, int]:
     return str(path), status.st_size, status.st_mtime_ns
 
 
-def _listed(corpus: Corpus, scratch: Path, options: Options, counts: Counts) -> tuple[list[Utterance], set[str]]:
+def _listed(
+    corpus: Corpus, scratch: Path, options: CorpusOptions, counts: Counts
+) -> tuple[list[CorpusUtterance], set[str]]:
     """The utterances to use, with safe unique keys; and the texts in --against, which they do not have."""
     banned = split.texts_in(options.against) if options.against else set()
-    listed: list[Utterance] = []
+    listed: list[CorpusUtterance] = []
     for entry in corpus.entries(scratch):
         if isinstance(entry, Bad):
             counts.fail(entry)
@@ -144,7 +146,9 @@ def _listed(corpus: Corpus, scratch: Path, options: Options, counts: Counts) -> 
     return list(unique(kept)), banned
 
 
-def _parts(utterances: list[Utterance], options: Options, counts: Counts) -> dict[str, list[Utterance]]:
+def _parts(
+    utterances: list[CorpusUtterance], options: CorpusOptions, counts: Counts
+) -> dict[str, list[CorpusUtterance]]:
     parts = {WHOLE: utterances}
     if options.split:
         parts = split.deal(utterances, options.split, split.normalised, options.seed)
@@ -156,7 +160,7 @@ def _parts(utterances: list[Utterance], options: Options, counts: Counts) -> dic
     return parts
 
 
-def _joined(utterances: list[Utterance], options: Options, counts: Counts) -> list[Utterance]:
+def _joined(utterances: list[CorpusUtterance], options: CorpusOptions, counts: Counts) -> list[CorpusUtterance]:
     """Long clips; utterances outside the limits, or in none of them, are counted."""
     assert options.concatenate is not None
     sources = [utterance for utterance in utterances if _allowed(utterance, options.limits)]
@@ -165,8 +169,8 @@ def _joined(utterances: list[Utterance], options: Options, counts: Counts) -> li
     return joined
 
 
-def _allowed(utterance: Utterance, limits: Limits) -> bool:
-    if limits == Limits():
+def _allowed(utterance: CorpusUtterance, limits: DurationLimits) -> bool:
+    if limits == DurationLimits():
         return True
     with suppress(ArlError, OSError):  # what cannot be read is a bad sample, found when it is prepared
         return limits.allow(duration_s(utterance))
@@ -224,7 +228,7 @@ def _checked(
     return summary
 
 
-def _write_notices(fresh: Path, corpus: Corpus, options: Options, summary: Mapping[str, Any]) -> None:
+def _write_notices(fresh: Path, corpus: Corpus, options: CorpusOptions, summary: Mapping[str, Any]) -> None:
     if corpus.licence:
         (fresh / "LICENSE.txt").write_text(corpus.licence)
     if options.split:

@@ -17,7 +17,7 @@ import numpy as np
 
 from arl.audio.io import SAMPLE_RATE, duration
 from arl.data.corpora.prepare import read
-from arl.data.corpora.utterance import Part, Utterance
+from arl.data.corpora.utterance import CorpusUtterance, Part
 from arl.errors import ArlError, UsageError
 
 GAP_S = 0.3
@@ -36,8 +36,8 @@ def parse(spec: str) -> tuple[float, float]:
 
 
 def concatenate(
-    utterances: Iterable[Utterance], low_s: float, high_s: float, gap_s: float = GAP_S, seed: int = 1
-) -> Iterator[Utterance]:
+    utterances: Iterable[CorpusUtterance], low_s: float, high_s: float, gap_s: float = GAP_S, seed: int = 1
+) -> Iterator[CorpusUtterance]:
     """Clips of `low_s` to `high_s` seconds; an utterance that already is one comes as it is, a longer one not at all.
 
     Utterances that find too few neighbours are left out. One whose audio cannot be read comes alone, unchanged, so
@@ -70,7 +70,7 @@ class _Clip:
 
     def __init__(self, gap_s: float, target_s: float) -> None:
         self.gap_s, self.target_s = gap_s, target_s
-        self.parts: list[tuple[Utterance, float]] = []
+        self.parts: list[tuple[CorpusUtterance, float]] = []
 
     @property
     def length_s(self) -> float:
@@ -79,20 +79,20 @@ class _Clip:
     def with_one_more(self, length_s: float) -> float:
         return self.length_s + (self.gap_s if self.parts else 0.0) + length_s
 
-    def add(self, utterance: Utterance, length_s: float, high_s: float) -> None:
+    def add(self, utterance: CorpusUtterance, length_s: float, high_s: float) -> None:
         """Adds it; the earliest parts go where they and it are too long together and too short without it."""
         while self.parts and self.with_one_more(length_s) > high_s:
             del self.parts[0]
         self.parts.append((utterance, length_s))
 
-    def close(self, target_s: float) -> Utterance:
+    def close(self, target_s: float) -> CorpusUtterance:
         """The clip; an empty one for `target_s` seconds is left."""
         joined = join([utterance for utterance, _ in self.parts], self.gap_s)
         self.parts, self.target_s = [], target_s
         return joined
 
 
-def join(utterances: list[Utterance], gap_s: float = GAP_S) -> Utterance:
+def join(utterances: list[CorpusUtterance], gap_s: float = GAP_S) -> CorpusUtterance:
     """One utterance of several: texts in order, keywords united; its audio is made when it is asked for."""
     first = utterances[0]
     if len(utterances) == 1:
@@ -111,7 +111,7 @@ def join(utterances: list[Utterance], gap_s: float = GAP_S) -> Utterance:
     )
 
 
-def samples(utterances: tuple[Utterance, ...], gap_s: float) -> np.ndarray:
+def samples(utterances: tuple[CorpusUtterance, ...], gap_s: float) -> np.ndarray:
     """float32 [n] at 16 kHz: the clips with `gap_s` seconds of silence between. Raises ArlError as reading does."""
     waves = [read(utterance)[1] for utterance in utterances]
     pieces = [waves[0]]
@@ -133,7 +133,7 @@ def silence(before: np.ndarray, after: np.ndarray, n_samples: int) -> np.ndarray
     return np.resize(there_and_back, n_samples)
 
 
-def duration_s(utterance: Utterance) -> float:
+def duration_s(utterance: CorpusUtterance) -> float:
     """Seconds of audio, from the file's header where that will do. Raises ArlError and OSError as reading does."""
     if utterance.end_s is not None:
         return utterance.end_s - utterance.start_s

@@ -12,7 +12,7 @@ before the first "-" is the speaker, as in LibriSpeech. A recording without a tr
 from collections.abc import Iterator
 from pathlib import Path
 
-from arl.data.corpora.utterance import Bad, Corpus, Entry, Utterance, one_line
+from arl.data.corpora.utterance import DEFAULTS, Bad, Corpus, CorpusUtterance, Entry, SourceOptions, one_line
 from arl.errors import ArlError
 
 AUDIO_SUFFIXES = frozenset(
@@ -23,7 +23,7 @@ TEXT_SUFFIXES = (".txt", ".lab")
 LISTS = "*.trans.txt"
 
 
-def corpus(folder: Path) -> Corpus:
+def corpus(folder: Path, options: SourceOptions = DEFAULTS) -> Corpus:
     """Raises ArlError when there is no such folder, or no recording in it."""
     if not folder.is_dir():
         raise ArlError(f"{folder}: no such folder")
@@ -42,7 +42,7 @@ def _entries(folder: Path, recordings: list[Path]) -> Iterator[Entry]:
             lists[path.parent] = _read_lists(path.parent)
         listed = lists[path.parent]
         if path.stem in listed:
-            yield Utterance(path.stem, listed[path.stem], path, speaker=path.stem.split("-")[0])
+            yield CorpusUtterance(path.stem, listed[path.stem], path, speaker=path.stem.split("-")[0])
             continue
         file = next((path.with_suffix(s) for s in TEXT_SUFFIXES if path.with_suffix(s).is_file()), None)
         if file is None:
@@ -53,7 +53,7 @@ def _entries(folder: Path, recordings: list[Path]) -> Iterator[Entry]:
         except UnicodeDecodeError:
             yield Bad(str(file), "not UTF-8 text")
             continue
-        yield Utterance(path.relative_to(folder).with_suffix("").as_posix(), text, path)
+        yield CorpusUtterance(path.relative_to(folder).with_suffix("").as_posix(), text, path)
 
 
 def _read_lists(folder: Path) -> dict[str, str]:

@@ -13,12 +13,12 @@ from typing import Any
 
 from arl.data.corpora.folder import AUDIO_SUFFIXES
 from arl.data.corpora.manifest import LANG, SPEAKER, TEXT, keywords, pick
-from arl.data.corpora.utterance import Bad, Corpus, Entry, Part, Utterance, one_line
+from arl.data.corpora.utterance import DEFAULTS, Bad, Corpus, CorpusUtterance, Entry, Part, SourceOptions, one_line
 from arl.shards.foreign import read_foreign  # imports webdataset, which takes seconds
 from arl.shards.paths import expand
 
 
-def corpus(specs: list[str]) -> Corpus:
+def corpus(specs: list[str], options: SourceOptions = DEFAULTS) -> Corpus:
     """specs: the path grammar of `arl.shards.paths`. Raises ArlError when a tar is missing."""
     paths = expand(specs)
     files = [path for path in paths if str(path) != "-"]
@@ -40,7 +40,7 @@ def _entries(paths: list[Path], scratch: Path) -> Iterator[Entry]:
             else:
                 audio = scratch / f"{number:09d}.{extension.rpartition('.')[2]}"
                 audio.write_bytes(sample.members[extension])
-                yield Utterance(
+                yield CorpusUtterance(
                     sample.key,
                     one_line(str(pick(fields, TEXT))),
                     audio,

@@ -17,20 +17,20 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from arl.data.corpora.utterance import Audio, Bad, Corpus, Entry, Utterance, one_line
+from arl.data.corpora.utterance import DEFAULTS, Audio, Bad, Corpus, CorpusUtterance, Entry, SourceOptions, one_line
 from arl.errors import ArlError
 
 LISTS = ("wav.scp", "text", "segments", "utt2spk", "utt2lang")
 
 
-def corpus(folder: Path, audio_root: Path | None = None, allow_pipes: bool = False) -> Corpus:
+def corpus(folder: Path, options: SourceOptions = DEFAULTS) -> Corpus:
     """Raises ArlError when wav.scp or text is missing or has a line that cannot be read."""
     tables = {name: _read_table(folder / name, name in ("wav.scp", "text")) for name in LISTS}
-    roots = [audio_root] if audio_root else [Path(), folder]
+    roots = [options.audio_root] if options.audio_root else [Path(), folder]
     recordings = {name: _locate(where, roots) for name, where in tables["wav.scp"].items()}
     files = [folder / name for name in LISTS if (folder / name).is_file()]
     files += [path for path in recordings.values() if isinstance(path, Path)]
-    return Corpus(str(folder), lambda scratch: _entries(folder, tables, recordings, allow_pipes), files=files)
+    return Corpus(str(folder), lambda scratch: _entries(folder, tables, recordings, options.allow_pipes), files=files)
 
 
 def _entries(
@@ -52,7 +52,7 @@ def _entries(
             yield Bad(where, f"segments: {line!r} is not a recording, a start and an end in seconds")
         else:
             audio: Audio = functools.partial(_run, source) if isinstance(source, str) else source
-            yield Utterance(
+            yield CorpusUtterance(
                 key,
                 one_line(tables["text"][key]),
                 audio,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from arl.data.corpora.utterance import Bad, Corpus, Entry, Utterance, one_line
+from arl.data.corpora.utterance import DEFAULTS, Bad, Corpus, CorpusUtterance, Entry, SourceOptions, one_line
 from arl.errors import ArlError
 
 AUDIO = ("audio_filepath", "path", "audio", "wav", "audio_path", "wav_path", "file", "filename", "wav_filename")
@@ -26,15 +26,17 @@ LANG = ("lang", "locale", "language")
 TABLES = {".tsv": "\t", ".csv": ","}
 
 
-def corpus(manifest: Path, audio_root: Path | None = None) -> Corpus:
+def corpus(manifest: Path, options: SourceOptions = DEFAULTS) -> Corpus:
     """Raises ArlError when the file is missing, is not UTF-8, or has no audio or no text column."""
     if not manifest.is_file():
         raise ArlError(f"{manifest}: no such manifest")
-    roots = [audio_root] if audio_root else [manifest.parent, manifest.parent / "clips"]
+    roots = [options.audio_root] if options.audio_root else [manifest.parent, manifest.parent / "clips"]
     entries = [_entry(where, row, roots) for where, row in _rows(manifest)]
     if not entries:
         raise ArlError(f"{manifest}: no lines in it")
-    recordings = [entry.audio for entry in entries if isinstance(entry, Utterance) and isinstance(entry.audio, Path)]
+    recordings = [
+        entry.audio for entry in entries if isinstance(entry, CorpusUtterance) and isinstance(entry.audio, Path)
+    ]
     return Corpus(str(manifest), lambda scratch: entries, files=[manifest, *dict.fromkeys(recordings)])
 
 
@@ -65,7 +67,7 @@ def _entry(where: str, row: dict[str, Any] | str, roots: list[Path]) -> Entry:
     places = [root / path for root in roots]
     audio = next((place for place in places if place.is_file()), places[0])
     key = str(pick(row, KEY)) or Path(path).stem
-    return Utterance(
+    return CorpusUtterance(
         key,
         one_line(str(text)),
         audio,

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from arl.audio.io import SAMPLE_RATE, encode_flac, is_plain, load
-from arl.data.corpora.utterance import Bad, Utterance
+from arl.data.corpora.utterance import Bad, CorpusUtterance
 from arl.errors import ArlError
 from arl.shards.rows import Meta
 
@@ -29,7 +29,7 @@ AHEAD = 8  # utterances in work or waiting, per job
 
 
 @dataclass(frozen=True)
-class Limits:
+class DurationLimits:
     """Clips outside are left out: seconds, both ends included; None: no limit."""
 
     min_s: float | None = None
@@ -49,7 +49,7 @@ class Prepared:
     duration_s: float
 
 
-def prepare(utterance: Utterance, limits: Limits) -> Prepared | Bad:
+def prepare(utterance: CorpusUtterance, limits: DurationLimits) -> Prepared | Bad:
     """Load, convert and describe one utterance; what is wrong with it comes back as a `Bad`."""
     try:
         meta = Meta(
@@ -70,7 +70,7 @@ def prepare(utterance: Utterance, limits: Limits) -> Prepared | Bad:
         return Bad(utterance.label, " ".join(str(error).split()))
 
 
-def prepare_all(utterances: list[Utterance], limits: Limits, jobs: int) -> Iterator[Prepared | Bad]:
+def prepare_all(utterances: list[CorpusUtterance], limits: DurationLimits, jobs: int) -> Iterator[Prepared | Bad]:
     """`prepare` for each utterance, in order, by `jobs` processes."""
     if jobs <= 1 or len(utterances) < SMALL:
         yield from (prepare(utterance, limits) for utterance in utterances)
@@ -78,7 +78,7 @@ def prepare_all(utterances: list[Utterance], limits: Limits, jobs: int) -> Itera
     # spawn: this process may have threads (a progress bar, an imported library), which a fork would break
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=_start_job) as pool:
-        todo: Iterable[Utterance] = iter(utterances)
+        todo: Iterable[CorpusUtterance] = iter(utterances)
         waiting: deque[Future[Prepared | Bad]] = deque()
         try:
             while True:
@@ -107,7 +107,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def read(utterance: Utterance) -> tuple[bytes | None, np.ndarray]:
+def read(utterance: CorpusUtterance) -> tuple[bytes | None, np.ndarray]:
     """The file's content if it may be kept as it is, and its samples: float32 [n] at 16 kHz."""
     audio = utterance.audio() if callable(utterance.audio) else utterance.audio
     if isinstance(audio, np.ndarray):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from arl.data.corpora.utterance import Utterance
+from arl.data.corpora.utterance import CorpusUtterance
 from arl.errors import ArlError, UsageError
 from arl.shards.columns import META
 from arl.shards.paths import expand
@@ -48,7 +48,7 @@ def parse(spec: str) -> dict[str, float]:
     return {name: 1 - given if share is None else share for name, share in shares.items()}
 
 
-def normalised(utterance: Utterance) -> str:
+def normalised(utterance: CorpusUtterance) -> str:
     """The text by which two utterances are the same."""
     return same_text(utterance.text, utterance.lang)
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from arl.data.corpora.telephone import prompt
-from arl.data.corpora.utterance import Corpus, Utterance
+from arl.data.corpora.utterance import DEFAULTS, Corpus, CorpusUtterance, SourceOptions
 from arl.errors import ArlError, UsageError
 from arl.runtime.packages import debian
 
@@ -39,7 +39,7 @@ https://wordnet.princeton.edu/license-and-commercial-use
 """
 
 
-def corpus(spec: str, seed: int = 1) -> Corpus:
+def corpus(spec: str, options: SourceOptions = DEFAULTS) -> Corpus:
     """spec: 'EXAMPLES,TELEPHONE,WORDS', how many texts of each kind; ',clean' behind it: not varied.
 
     Raises UsageError, and ArlError without hibari.
@@ -54,10 +54,16 @@ def corpus(spec: str, seed: int = 1) -> Corpus:
         raise UsageError(
             f"--synthetic {spec}: three counts, as in 14000,3500,1500 (sentences, prompts, words)"
         ) from error
-    identity = [WORDNET, spec, seed, _hibari_version(), *(importlib.metadata.version(p) for p in ("inflect", "scipy"))]
+    identity = [
+        WORDNET,
+        spec,
+        options.seed,
+        _hibari_version(),
+        *(importlib.metadata.version(p) for p in ("inflect", "scipy")),
+    ]
     return Corpus(
         NAME,
-        lambda scratch: utterances(seed, n_examples, n_telephone, n_words, say),
+        lambda scratch: utterances(options.seed, n_examples, n_telephone, n_words, say),
         identity=identity,
         licence=LICENCE,
     )
@@ -65,10 +71,10 @@ def corpus(spec: str, seed: int = 1) -> Corpus:
 
 def utterances(
     seed: int, n_examples: int, n_telephone: int, n_words: int, say: Callable[[str, int], np.ndarray]
-) -> Iterator[Utterance]:
+) -> Iterator[CorpusUtterance]:
     """The texts, each with the speech made when it is asked for; utterance i has seed i."""
     for index, text in enumerate(texts(seed, n_examples, n_telephone, n_words)):
-        yield Utterance(f"synthetic-{index:06d}", text, functools.partial(say, text, index), "en", SPEAKER)
+        yield CorpusUtterance(f"synthetic-{index:06d}", text, functools.partial(say, text, index), "en", SPEAKER)
 
 
 def texts(seed: int, n_examples: int, n_telephone: int, n_lemmas: int) -> list[str]:

@@ -8,11 +8,11 @@ Empty lines are passed over. A text without a key is named by its file and line.
 from collections.abc import Iterator
 from pathlib import Path
 
-from arl.data.corpora.utterance import Bad, Corpus, Entry, Utterance, one_line
+from arl.data.corpora.utterance import DEFAULTS, Bad, Corpus, CorpusUtterance, Entry, SourceOptions, one_line
 from arl.errors import ArlError
 
 
-def corpus(file: Path) -> Corpus:
+def corpus(file: Path, options: SourceOptions = DEFAULTS) -> Corpus:
     """Raises ArlError when there is no such file, or no text in it."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -33,4 +33,4 @@ def _entries(file: Path, lines: list[str]) -> Iterator[Entry]:
         if tab and not (key.strip() and text.strip()):
             yield Bad(f"{file}:{number}", "a key, a tab and a text are expected, or a text alone")
         elif text.strip():
-            yield Utterance(key, one_line(text), None)
+            yield CorpusUtterance(key, one_line(text), None)

@@ -24,7 +24,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Utterance:
+class CorpusUtterance:
     """One clip and its reference transcript.
 
     audio: a file, a file's content, samples (float32 [n] at 16 kHz), or a function that makes one of the two latter
@@ -60,7 +60,20 @@ class Bad:
     reason: str
 
 
-Entry = Utterance | Bad
+Entry = CorpusUtterance | Bad
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Flags of the sources. audio_root: where relative paths of lists start. allow_pipes: run the commands in a list.
+    seed: of speech that is made."""
+
+    audio_root: Path | None = None
+    allow_pipes: bool = False
+    seed: int = 1
+
+
+DEFAULTS = SourceOptions()
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,7 @@ def safe_key(key: str) -> str:
     return re.sub(r"[^\w-]+", "-", key)[:200].strip("-_") or "utterance"
 
 
-def unique(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
+def unique(utterances: Iterable[CorpusUtterance]) -> Iterator[CorpusUtterance]:
     """The same utterances with safe keys; a key met before gets -2, -3, … in the order given."""
     taken: set[str] = set()
     last_number: dict[str, int] = {}

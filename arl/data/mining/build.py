@@ -15,10 +15,10 @@ from typing import Any
 
 from arl.data.corpora import publish
 from arl.data.mining import hard, long, transcripts
-from arl.data.mining.choose import HARD, LONG, RANDOM, SETS, WORDS, Plan, choose, order
+from arl.data.mining.choose import HARD, LONG, RANDOM, SETS, WORDS, SetPlan, choose, order
 from arl.data.mining.held_out import Held
 from arl.data.mining.keywords import Entries, Rarity
-from arl.data.mining.output import Row, policy_of, row_of, row_of_joined, write_embeddings, write_set
+from arl.data.mining.output import SetRow, policy_of, row_of, row_of_joined, write_embeddings, write_set
 from arl.data.mining.pool import Candidate, audio_shard, read_pool
 from arl.data.mining.readback import MANIFEST, ReadBack, check, write_manifest
 from arl.errors import ArlError
@@ -34,16 +34,16 @@ Reasons = dict[str, dict[str, dict[str, Any]]]  # set to key to reason
 
 
 @dataclass(frozen=True)
-class Options:
+class MiningOptions:
     """What shapes the sets; the flags of `arl mine` say what each means. systems: name to folder or table."""
 
-    plan: Plan = field(default_factory=Plan)
+    plan: SetPlan = field(default_factory=SetPlan)
     systems: Mapping[str, str] = field(default_factory=dict)
-    hyps: str = transcripts.FIRST
+    hyps: transcripts.Hyps = transcripts.FIRST
     disagree: float = 0.3
     rules: Sequence[str] = RULES
     longer_s: float = 20.0
-    join: str = long.AUTO
+    join: long.Join = long.AUTO
     join_up_to_s: float = 28.0
     keywords: Path | None = None
     rare: int = 1
@@ -58,7 +58,7 @@ class Options:
 
 
 def build(
-    shards: Sequence[str], out: Path, options: Options, max_failed: int = 0, force: bool = False
+    shards: Sequence[str], out: Path, options: MiningOptions, max_failed: int = 0, force: bool = False
 ) -> dict[str, Any]:
     """Write the sets to `out` unless they are there already. Returns the record kept in `out`/mine.json, with
     `up_to_date` added. Raises ArlError as the module says."""
@@ -99,7 +99,7 @@ def build(
     return {**record, "up_to_date": False}
 
 
-def mining_fingerprint(shards: Sequence[str], options: Options) -> str:
+def mining_fingerprint(shards: Sequence[str], options: MiningOptions) -> str:
     """Names the result: the arguments, and the contents of all inputs, wherever they lie."""
     pool, test = expand(shards), expand(options.against) if options.against else []
     heard = [_table_digest(Path(where)) if transcripts.is_table(where) else shard_digests(expand([where]))
@@ -131,7 +131,7 @@ def _pool(shards: Sequence[str], test: Held, budget: FailureBudget, left_out: Co
     return pool
 
 
-def qualifying(candidates: Sequence[Candidate], options: Options, budget: FailureBudget) -> Reasons:
+def qualifying(candidates: Sequence[Candidate], options: MiningOptions, budget: FailureBudget) -> Reasons:
     """What may go to D1, D2 and D3, as far as they are asked for, and why. Raises ArlError for a set that stays
     empty, naming the threshold that would give some."""
     found: Reasons = {}
@@ -143,20 +143,22 @@ def qualifying(candidates: Sequence[Candidate], options: Options, budget: Failur
     return found
 
 
-def _hard(candidates: Sequence[Candidate], options: Options, budget: FailureBudget) -> tuple[dict[str, Any], str]:
+def _hard(candidates: Sequence[Candidate], options: MiningOptions, budget: FailureBudget) -> tuple[dict[str, Any], str]:
     systems = {name: transcripts.read(name, where, options.hyps) for name, where in options.systems.items()}
     measured = hard.measure(candidates, systems, options.rules, budget)
     found = hard.hard(measured, options.disagree)
     return found, "" if found else hard.advice(measured, options.disagree)
 
 
-def _long(candidates: Sequence[Candidate], options: Options, budget: FailureBudget) -> tuple[dict[str, Any], str]:
+def _long(candidates: Sequence[Candidate], options: MiningOptions, budget: FailureBudget) -> tuple[dict[str, Any], str]:
     found = long.long(candidates, options.longer_s)
     can_join = options.join != long.NEVER
     return found, "" if found or can_join else long.advice(candidates, options.longer_s, options.join)
 
 
-def _words(candidates: Sequence[Candidate], options: Options, budget: FailureBudget) -> tuple[dict[str, Any], str]:
+def _words(
+    candidates: Sequence[Candidate], options: MiningOptions, budget: FailureBudget
+) -> tuple[dict[str, Any], str]:
     found: dict[str, Any]
     if options.keywords is not None:
         entries = Entries.read(options.keywords)
@@ -176,8 +178,12 @@ def _words(candidates: Sequence[Candidate], options: Options, budget: FailureBud
 
 
 def _rows(
-    pool: Mapping[str, Candidate], chosen: Mapping[str, Sequence[str]], reasons: Reasons, options: Options, test: Held
-) -> dict[str, list[Row]]:
+    pool: Mapping[str, Candidate],
+    chosen: Mapping[str, Sequence[str]],
+    reasons: Reasons,
+    options: MiningOptions,
+    test: Held,
+) -> dict[str, list[SetRow]]:  # fmt: skip
     """The samples of each set in their seeded order. Raises ArlError for a set that has none."""
     rows = {}
     for name in SETS:
@@ -200,14 +206,14 @@ def _rows(
     return rows
 
 
-def _in_order(rows: Sequence[Row], name: str, seed: int) -> list[Row]:
+def _in_order(rows: Sequence[SetRow], name: str, seed: int) -> list[SetRow]:
     by_key = {row.key: row for row in rows}
     return [by_key[key] for key in order(by_key, name, seed)]
 
 
 def _joined(
-    pool: Mapping[str, Candidate], chosen: Mapping[str, Sequence[str]], options: Options, test: Held
-) -> list[Row]:
+    pool: Mapping[str, Candidate], chosen: Mapping[str, Sequence[str]], options: MiningOptions, test: Held
+) -> list[SetRow]:
     """New clips of the utterances that no set has; with --overlap of all."""
     taken = {key for keys in chosen.values() for key in keys} if not options.plan.overlap else set()
     rest = [candidate for key, candidate in pool.items() if key not in taken]
@@ -215,7 +221,7 @@ def _joined(
     return [row_of_joined(clip) for clip in clips if not test.texts & long.texts(clip)]
 
 
-def _emptied(name: str, candidates: Sequence[Candidate], options: Options, n_qualified: int) -> str:
+def _emptied(name: str, candidates: Sequence[Candidate], options: MiningOptions, n_qualified: int) -> str:
     if name == LONG and not n_qualified:
         return f"{name}: {long.advice(candidates, options.longer_s, options.join)}"
     if name == RANDOM:
@@ -224,11 +230,11 @@ def _emptied(name: str, candidates: Sequence[Candidate], options: Options, n_qua
 
 
 def _write(
-    rows: Mapping[str, Sequence[Row]],
+    rows: Mapping[str, Sequence[SetRow]],
     known: Sequence[Candidate],
     fresh: Path,
     out: Path,
-    options: Options,
+    options: MiningOptions,
     fingerprint: str,
 ) -> list[str]:
     """All shards. known: the pool's utterances with embeddings. Returns the sets whose embeddings are there too."""

@@ -21,7 +21,7 @@ PRECEDENCE = (LONG, HARD, WORDS)
 
 
 @dataclass(frozen=True)
-class Plan:
+class SetPlan:
     """sets: which to make. unions: of these, as "D0+D2". sizes: the most utterances of a set. control: the set whose
     size D0 gets when it has none of its own."""
 
@@ -33,7 +33,7 @@ class Plan:
     unions: Collection[str] = ()
 
 
-def parse(sets: str, size: str, control: str, overlap: bool, seed: int) -> Plan:
+def parse(sets: str, size: str, control: str, overlap: bool, seed: int) -> SetPlan:
     """sets: "D0,D1"; "D0+D2" is D0, D2 and their union. size: "200" for each of them, or "D0=200,D2=40". control: ""
     for the first of D1, D3, D2. Raises UsageError.
     """
@@ -50,7 +50,7 @@ def parse(sets: str, size: str, control: str, overlap: bool, seed: int) -> Plan:
         raise UsageError(f"{RANDOM} needs a size: --size {RANDOM}=N, or a set to be the control of: --control {HARD}")
     made = [name for name in SETS if name in names]
     unions = tuple("+".join(name for name in made if name in word.split("+")) for word in words if "+" in word)
-    return Plan(made, sizes, control, overlap, seed, tuple(dict.fromkeys(unions)))
+    return SetPlan(made, sizes, control, overlap, seed, tuple(dict.fromkeys(unions)))
 
 
 def _sizes(size: str, names: Sequence[str]) -> dict[str, int]:
@@ -69,7 +69,7 @@ def order(keys: Iterable[str], name: str, seed: int) -> list[str]:
     return sorted(keys, key=lambda key: (hashlib.sha256(f"{seed}/{name}/{key}".encode()).digest(), key))
 
 
-def choose(pool: Collection[str], qualified: Mapping[str, Collection[str]], plan: Plan) -> dict[str, list[str]]:
+def choose(pool: Collection[str], qualified: Mapping[str, Collection[str]], plan: SetPlan) -> dict[str, list[str]]:
     """Set to its keys, in its seeded order. qualified: the keys that may go to D1, D2, D3."""
     orders = {name: order(qualified[name], name, plan.seed) for name in PRECEDENCE if name in qualified}
     if RANDOM not in plan.sets:
@@ -87,7 +87,7 @@ def choose(pool: Collection[str], qualified: Mapping[str, Collection[str]], plan
     return {RANDOM: drawn[:size], **others}
 
 
-def _dealt(orders: Mapping[str, list[str]], drawn: Collection[str], plan: Plan) -> dict[str, list[str]]:
+def _dealt(orders: Mapping[str, list[str]], drawn: Collection[str], plan: SetPlan) -> dict[str, list[str]]:
     taken = set() if plan.overlap else set(drawn)
     dealt = {}
     for name, keys in orders.items():
@@ -97,7 +97,7 @@ def _dealt(orders: Mapping[str, list[str]], drawn: Collection[str], plan: Plan) 
     return dealt
 
 
-def _matching(drawn: list[str], orders: Mapping[str, list[str]], plan: Plan) -> int:
+def _matching(drawn: list[str], orders: Mapping[str, list[str]], plan: SetPlan) -> int:
     """The largest size of D0 that leaves its control set as many utterances: what D0 takes, the others cannot have."""
     low, high = 0, len(drawn)
     while low < high:

@@ -8,17 +8,20 @@ What is joined is what no other set has taken, in the pool's order, by `arl.data
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from arl.data.corpora.concatenate import concatenate
 from arl.data.corpora.split import same_text
-from arl.data.corpora.utterance import Utterance
+from arl.data.corpora.utterance import CorpusUtterance
 from arl.data.mining.pool import Candidate
 from arl.shards.columns import AUDIO
 from arl.shards.place import AudioSlice
 
+Join = Literal["auto", "always", "never"]  # auto: when no utterance is long enough, or fewer than the size asked
+AUTO: Join
+ALWAYS: Join
+NEVER: Join
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
-JOINS = (AUTO, ALWAYS, NEVER)  # auto: when no utterance is long enough, or fewer than the size asked
 ABOVE_S = 0.01  # joined clips are longer than the limit, also once rounded
 
 
@@ -40,7 +43,7 @@ def wants_joined(join: str, n_qualified: int, n_chosen: int, size: int | None) -
 
 def joined(
     candidates: Iterable[Candidate], longer_s: float, up_to_s: float, seed: int, taken: Collection[str]
-) -> list[Utterance]:
+) -> list[CorpusUtterance]:
     """Clips of `longer_s` to `up_to_s` seconds from the candidates that are shorter, each used once.
 
     taken: keys that the new ones must not have. A candidate that cannot be read is in none.
@@ -57,15 +60,15 @@ def joined(
     return clips
 
 
-def texts(clip: Utterance) -> set[str]:
+def texts(clip: CorpusUtterance) -> set[str]:
     """The normalised texts of a joined clip: its own, and those of its parts."""
     return {same_text(text, clip.lang) for text in (clip.text, *(part.text for part in clip.parts))}
 
 
-def _utterance(candidate: Candidate) -> Utterance:
+def _utterance(candidate: Candidate) -> CorpusUtterance:
     kind = next(name for name in AUDIO if name in candidate.audio)
     path, offset, size = candidate.audio[kind]
-    return Utterance(
+    return CorpusUtterance(
         candidate.key,
         candidate.text,
         AudioSlice(str(path), offset, size).read,

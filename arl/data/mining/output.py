@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from arl.data.corpora.prepare import Limits, prepare
-from arl.data.corpora.utterance import Bad, Utterance
+from arl.data.corpora.prepare import DurationLimits, prepare
+from arl.data.corpora.utterance import Bad, CorpusUtterance
 from arl.data.mining.pool import Candidate, Place, read_members
 from arl.errors import ArlError
 from arl.runtime.stage import OpenShard, StageRun
@@ -27,7 +27,7 @@ Members = dict[str, bytes]
 
 
 @dataclass(frozen=True)
-class Row:
+class SetRow:
     """One sample of a set.
 
     members: makes its audio sample. reason: for the manifest. source: the shard it is copied from, "" for a new one.
@@ -41,7 +41,7 @@ class Row:
     embeddings: Mapping[str, Place] = field(default_factory=dict)
 
 
-def row_of(candidate: Candidate, reason: Mapping[str, Any], keywords: Sequence[str] = ()) -> Row:
+def row_of(candidate: Candidate, reason: Mapping[str, Any], keywords: Sequence[str] = ()) -> SetRow:
     """keywords: become those of the sample, after the ones that it has."""
 
     def members() -> Members:
@@ -51,23 +51,23 @@ def row_of(candidate: Candidate, reason: Mapping[str, Any], keywords: Sequence[s
             found |= replace(candidate.meta, keywords=words).members()
         return found
 
-    return Row(candidate.key, members, reason, str(candidate.shard), candidate.embeddings)
+    return SetRow(candidate.key, members, reason, str(candidate.shard), candidate.embeddings)
 
 
-def row_of_joined(utterance: Utterance) -> Row:
+def row_of_joined(utterance: CorpusUtterance) -> SetRow:
     def members() -> Members:
-        made = prepare(utterance, Limits())
+        made = prepare(utterance, DurationLimits())
         if isinstance(made, Bad):
             raise ArlError(f"{made.where}: {made.reason}")
         return made.members
 
-    return Row(utterance.key, members, {"concatenated": [part.key for part in utterance.parts]})
+    return SetRow(utterance.key, members, {"concatenated": [part.key for part in utterance.parts]})
 
 
-def write_set(rows: Sequence[Row], run: StageRun, fingerprint: str, batch: int) -> None:
+def write_set(rows: Sequence[SetRow], run: StageRun, fingerprint: str, batch: int) -> None:
     """Shards of the audio column."""
 
-    def fill(shard: OpenShard, row: Row) -> None:
+    def fill(shard: OpenShard, row: SetRow) -> None:
         with run.phase("run"):
             members = row.members()
         shard.write(row.key, members)
@@ -76,10 +76,10 @@ def write_set(rows: Sequence[Row], run: StageRun, fingerprint: str, batch: int) 
     _write(rows, run, fingerprint, batch, fill)
 
 
-def write_embeddings(rows: Sequence[Row], run: StageRun, fingerprint: str, batch: int, policy: Path | None) -> None:
+def write_embeddings(rows: Sequence[SetRow], run: StageRun, fingerprint: str, batch: int, policy: Path | None) -> None:
     """The same rows as `write_set`, with the embeddings' members. policy: whose they are, for `arl rollout`."""
 
-    def fill(shard: OpenShard, row: Row) -> None:
+    def fill(shard: OpenShard, row: SetRow) -> None:
         shard.write(row.key, read_members(row.embeddings))
         if policy is not None:
             shard.figures["policy_path"] = str(policy)
@@ -88,7 +88,7 @@ def write_embeddings(rows: Sequence[Row], run: StageRun, fingerprint: str, batch
 
 
 def _write(
-    rows: Sequence[Row], run: StageRun, fingerprint: str, batch: int, fill: Callable[[OpenShard, Row], None]
+    rows: Sequence[SetRow], run: StageRun, fingerprint: str, batch: int, fill: Callable[[OpenShard, SetRow], None]
 ) -> None:
     """Shards 000000, 000001, …; those that an interrupted run has finished stay."""
     for start in range(0, len(rows), batch):

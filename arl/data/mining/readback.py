@@ -12,7 +12,7 @@ from typing import Any
 
 from arl.data.corpora.split import check_disjoint, same_text
 from arl.data.mining.held_out import Held
-from arl.data.mining.output import Row
+from arl.data.mining.output import SetRow
 from arl.errors import ArlError
 from arl.shards.columns import dumps
 from arl.shards.reader import read_shard
@@ -27,13 +27,13 @@ MANIFEST = "manifest.jsonl"
 class ReadBack:
     """One set. metas: each sample's `.json` by key, in order; shards: the name of its shard."""
 
-    rows: Sequence[Row]
+    rows: Sequence[SetRow]
     held: Held
     metas: Mapping[str, Meta]
     shards: Mapping[str, str]
 
     @classmethod
-    def of(cls, folder: Path, rows: Sequence[Row]) -> "ReadBack":
+    def of(cls, folder: Path, rows: Sequence[SetRow]) -> "ReadBack":
         """Every byte is checked. Raises ArlError when the samples are not those of `rows`."""
         held, metas, shards = Held(), {}, {}
         for path in sorted(folder.glob("*.tar")):

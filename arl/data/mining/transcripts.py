@@ -10,6 +10,7 @@ utterance without one. Keys of other utterances are passed over.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from arl.errors import ArlError, UsageError
 from arl.shards.columns import ROLLOUT
@@ -17,8 +18,10 @@ from arl.shards.paths import SUFFIX, expand
 from arl.shards.reader import scan_shard
 from arl.shards.rows import Rollout
 
+Hyps = Literal["first", "all"]
+FIRST: Hyps
+ALL: Hyps
 FIRST, ALL = "first", "all"
-HYPS = (FIRST, ALL)
 Transcripts = Mapping[str, Sequence[str]]  # key to the texts of one system, at least one
 
 
@@ -40,7 +43,7 @@ def is_table(where: str) -> bool:
     return not Path(where).is_dir() and not where.endswith((SUFFIX, "}"))
 
 
-def read(name: str, where: str, hyps: str = FIRST) -> dict[str, Sequence[str]]:
+def read(name: str, where: str, hyps: Hyps = FIRST) -> dict[str, Sequence[str]]:
     """The transcripts of one system. Raises ArlError naming the file and line, or the shard and sample."""
     pairs = _table(Path(where)) if is_table(where) else _rollouts(name, where, hyps)
     found: dict[str, Sequence[str]] = {}
@@ -68,7 +71,7 @@ def _table(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
         yield f"{path}:{number}", key.strip(), (text.strip(),)
 
 
-def _rollouts(name: str, where: str, hyps: str) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _rollouts(name: str, where: str, hyps: Hyps) -> Iterator[tuple[str, str, Sequence[str]]]:
     for shard in expand([where]):
         for sample in scan_shard(shard, lambda extension: extension == ROLLOUT):
             texts = [hyp.text for hyp in Rollout.of(sample).hyps]

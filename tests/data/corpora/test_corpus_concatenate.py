@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 
 from arl.audio.io import encode_flac, load
 from arl.data.corpora.concatenate import concatenate, duration_s, join, parse, silence
-from arl.data.corpora.prepare import Limits, Prepared, prepare
-from arl.data.corpora.utterance import Bad, Utterance
+from arl.data.corpora.prepare import DurationLimits, Prepared, prepare
+from arl.data.corpora.utterance import Bad, CorpusUtterance
 from arl.errors import UsageError
 
 RNG = np.random.default_rng(0)
 
 
-def clip(number: int, seconds: float, speaker: str = "ann", lang: str = "en") -> Utterance:
+def clip(number: int, seconds: float, speaker: str = "ann", lang: str = "en") -> CorpusUtterance:
     wave = np.full(round(seconds * 16000), 0.001 * (number + 1), np.float32)
-    return Utterance(f"u{number}", f"Text {number}.", wave, lang, speaker, keywords=(f"Text {number}", "Text"))
+    return CorpusUtterance(f"u{number}", f"Text {number}.", wave, lang, speaker, keywords=(f"Text {number}", "Text"))
 
 
-def keys(utterance: Utterance) -> list[str]:
+def keys(utterance: CorpusUtterance) -> list[str]:
     return [part.key for part in utterance.parts] or [utterance.key]
 
 
@@ -62,7 +62,7 @@ def test_what_is_already_long_comes_as_it_is() -> None:
 
 def test_joined_audio_text_and_metadata() -> None:
     source = [clip(0, 1.0), clip(1, 0.5), clip(2, 2.0)]
-    sample = prepare(join(source, 0.25), Limits())
+    sample = prepare(join(source, 0.25), DurationLimits())
     assert isinstance(sample, Prepared)
     assert json.loads(sample.members["json"]) == {
         "text": "Text 0. Text 1. Text 2.", "lang": "en", "speaker": "ann", "duration_s": 4.0,
@@ -90,17 +90,17 @@ def test_silence_is_the_quietest_stretch_around_the_seam() -> None:
 
 def test_files_are_measured_without_being_read_whole(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(24000, np.float32), 8000)
-    assert duration_s(Utterance("a", "t", tmp_path / "a.wav")) == 3.0
-    assert duration_s(Utterance("a", "t", tmp_path / "a.wav", start_s=1.0)) == 2.0
-    assert duration_s(Utterance("a", "t", tmp_path / "a.wav", start_s=0.5, end_s=1.0)) == 0.5
-    assert duration_s(Utterance("a", "t", encode_flac(np.zeros(8000, np.float32)))) == 0.5
+    assert duration_s(CorpusUtterance("a", "t", tmp_path / "a.wav")) == 3.0
+    assert duration_s(CorpusUtterance("a", "t", tmp_path / "a.wav", start_s=1.0)) == 2.0
+    assert duration_s(CorpusUtterance("a", "t", tmp_path / "a.wav", start_s=0.5, end_s=1.0)) == 0.5
+    assert duration_s(CorpusUtterance("a", "t", encode_flac(np.zeros(8000, np.float32)))) == 0.5
 
 
 def test_an_unreadable_one_comes_alone_for_its_reader(tmp_path: Path) -> None:
-    broken = Utterance("broken", "t", tmp_path / "missing.wav", "en", "ann")
+    broken = CorpusUtterance("broken", "t", tmp_path / "missing.wav", "en", "ann")
     long = list(concatenate([clip(0, 3.0), broken, clip(1, 3.0)], 5, 7))
     assert [keys(utterance) for utterance in long] == [["broken"], ["u0", "u1"]]
-    assert isinstance(prepare(long[0], Limits()), Bad)
+    assert isinstance(prepare(long[0], DurationLimits()), Bad)
 
 
 def test_parse() -> None:

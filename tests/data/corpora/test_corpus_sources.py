@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from arl.data.corpora import folder, foreign, kaldi, manifest
-from arl.data.corpora.utterance import Bad, Corpus, Utterance, safe_key, unique
+from arl.data.corpora.utterance import Bad, Corpus, CorpusUtterance, SourceOptions, safe_key, unique
 from arl.errors import ArlError
 
 
@@ -21,12 +21,12 @@ def write_wav(path: Path, seconds: float = 0.5, rate: int = 16000) -> Path:
     return path
 
 
-def listed(corpus: Corpus, scratch: Path) -> tuple[list[Utterance], list[Bad]]:
+def listed(corpus: Corpus, scratch: Path) -> tuple[list[CorpusUtterance], list[Bad]]:
     entries = list(corpus.entries(scratch))
-    return [e for e in entries if isinstance(e, Utterance)], [e for e in entries if isinstance(e, Bad)]
+    return [e for e in entries if isinstance(e, CorpusUtterance)], [e for e in entries if isinstance(e, Bad)]
 
 
-def rows(utterances: Iterable[Utterance]) -> list[tuple[str, str]]:
+def rows(utterances: Iterable[CorpusUtterance]) -> list[tuple[str, str]]:
     return [(utterance.key, utterance.text) for utterance in utterances]
 
 
@@ -91,7 +91,7 @@ def test_kaldi_pipes_are_refused_unless_allowed(tmp_path: Path) -> None:
     data = kaldi_folder(tmp_path, wav_scp=f"u1 cat {wav} |\nu2 false |\n", text="u1 hello\nu2 bye\n")
     good, bad = listed(kaldi.corpus(data), tmp_path)
     assert not good and all("--allow-pipes" in b.reason for b in bad) and len(bad) == 2
-    good, bad = listed(kaldi.corpus(data, allow_pipes=True), tmp_path)
+    good, bad = listed(kaldi.corpus(data, SourceOptions(allow_pipes=True)), tmp_path)
     assert not bad and callable(good[0].audio) and good[0].audio() == wav.read_bytes()
     with pytest.raises(ArlError, match="ended with code 1"):
         good[1].audio()  # type: ignore[operator]
@@ -101,7 +101,7 @@ def test_kaldi_relative_paths_and_missing_lists(tmp_path: Path) -> None:
     data = kaldi_folder(tmp_path, wav_scp="u1 clips/1.wav\n", text="u1 hello\n")
     in_data, in_root = write_wav(data / "clips" / "1.wav"), write_wav(tmp_path / "root" / "clips" / "1.wav")
     assert listed(kaldi.corpus(data), tmp_path)[0][0].audio == in_data
-    assert listed(kaldi.corpus(data, tmp_path / "root"), tmp_path)[0][0].audio == in_root
+    assert listed(kaldi.corpus(data, SourceOptions(tmp_path / "root")), tmp_path)[0][0].audio == in_root
     (data / "text").write_text("u1 a\nu1 b\n")
     with pytest.raises(ArlError, match="text:2: u1 comes twice"):
         kaldi.corpus(data)
@@ -138,7 +138,7 @@ def test_nemo_json_lines(tmp_path: Path) -> None:
 
 def test_csv_with_other_names_and_quotes(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text('utt_id,wav,transcription,spk,keywords\nu1,x/1.wav,"well, yes",s1,well; yes\n')
-    good, _ = listed(manifest.corpus(tmp_path / "m.csv", tmp_path / "root"), tmp_path)
+    good, _ = listed(manifest.corpus(tmp_path / "m.csv", SourceOptions(tmp_path / "root")), tmp_path)
     assert rows(good) == [("u1", "well, yes")]
     assert good[0].audio == tmp_path / "root" / "x" / "1.wav" and good[0].keywords == ("well", "yes")
     (tmp_path / "m.csv").write_text("a,b\n1,2\n")
@@ -177,5 +177,5 @@ def test_keys_are_safe_and_unique() -> None:
         "größe-1",
         "utterance",
     ]
-    keys = [u.key for u in unique(Utterance(key, "", b"") for key in ["a.b", "a-b", "a-b-2", "a/b", "a b"])]
+    keys = [u.key for u in unique(CorpusUtterance(key, "", b"") for key in ["a.b", "a-b", "a-b-2", "a/b", "a b"])]
     assert keys == ["a-b", "a-b-2", "a-b-2-2", "a-b-3", "a-b-4"] and len(set(keys)) == 5

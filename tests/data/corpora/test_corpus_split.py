@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arl.data.corpora.split import check_disjoint, deal, normalised, parse
-from arl.data.corpora.utterance import Utterance
+from arl.data.corpora.utterance import CorpusUtterance
 from arl.errors import ArlError, UsageError
 
 
@@ -41,7 +41,9 @@ def test_shares_are_met_and_seeds_differ() -> None:
 
 
 def test_texts_are_compared_normalised() -> None:
-    first, second = (Utterance("k", text, b"", "en") for text in ("To lock, or unlock...", "...to lock or unlock."))
+    first, second = (
+        CorpusUtterance("k", text, b"", "en") for text in ("To lock, or unlock...", "...to lock or unlock.")
+    )
     assert normalised(first) == normalised(second)
 
 

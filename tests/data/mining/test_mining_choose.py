@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arl.data.mining.choose import Plan, choose, order, parse
+from arl.data.mining.choose import SetPlan, choose, order, parse
 from arl.errors import ArlError, UsageError
 
 POOLS = st.lists(st.text("abcdef", min_size=1, max_size=4), min_size=1, max_size=40, unique=True)
@@ -23,7 +23,7 @@ def pools(draw) -> tuple[list[str], dict[str, list[str]]]:
 @given(pools(), st.integers(0, 3), st.booleans(), st.randoms(use_true_random=False))
 def test_the_order_of_the_pool_does_not_matter(given_, seed: int, overlap: bool, shuffler: random.Random) -> None:
     pool, qualified = given_
-    plan = Plan(seed=seed, overlap=overlap)
+    plan = SetPlan(seed=seed, overlap=overlap)
     chosen = choose(pool, qualified, plan)
     shuffled = shuffler.sample(pool, len(pool))
     mixed = {name: shuffler.sample(keys, len(keys)) for name, keys in qualified.items()}
@@ -33,7 +33,7 @@ def test_the_order_of_the_pool_does_not_matter(given_, seed: int, overlap: bool,
 @given(pools(), st.integers(0, 3))
 def test_sets_are_disjoint_and_complete(given_, seed: int) -> None:
     pool, qualified = given_
-    chosen = choose(pool, qualified, Plan(sizes={"D0": len(pool) // 3}, seed=seed))
+    chosen = choose(pool, qualified, SetPlan(sizes={"D0": len(pool) // 3}, seed=seed))
     for first, second in combinations(chosen.values(), 2):
         assert not set(first) & set(second)
     for name, keys in qualified.items():
@@ -46,19 +46,19 @@ def test_sets_are_disjoint_and_complete(given_, seed: int) -> None:
 @given(pools(), st.integers(0, 3), st.sampled_from(["D1", "D2", "D3"]), st.booleans())
 def test_the_control_has_the_size_of_its_set(given_, seed: int, control: str, overlap: bool) -> None:
     pool, qualified = given_
-    chosen = choose(pool, qualified, Plan(control=control, seed=seed, overlap=overlap))
+    chosen = choose(pool, qualified, SetPlan(control=control, seed=seed, overlap=overlap))
     assert len(chosen["D0"]) == len(chosen[control])
     if overlap:
         assert set(chosen[control]) == set(qualified[control])
     else:  # one more for the control would leave its set smaller
-        larger = choose(pool, qualified, Plan(sizes={"D0": min(len(pool), len(chosen["D0"]) + 1)}, seed=seed))
+        larger = choose(pool, qualified, SetPlan(sizes={"D0": min(len(pool), len(chosen["D0"]) + 1)}, seed=seed))
         assert len(larger[control]) <= len(chosen["D0"]) or len(chosen["D0"]) == len(pool)
 
 
 @given(POOLS, st.integers(1, 50), st.integers(0, 3))
 def test_sizes_cut_the_same_order(pool: list[str], size: int, seed: int) -> None:
-    whole = choose(pool, {"D1": pool}, Plan(["D1"], seed=seed))["D1"]
-    assert choose(pool, {"D1": pool}, Plan(["D1"], {"D1": size}, seed=seed))["D1"] == whole[:size]
+    whole = choose(pool, {"D1": pool}, SetPlan(["D1"], seed=seed))["D1"]
+    assert choose(pool, {"D1": pool}, SetPlan(["D1"], {"D1": size}, seed=seed))["D1"] == whole[:size]
 
 
 @given(POOLS, st.integers(0, 3))
@@ -70,7 +70,7 @@ def test_one_more_utterance_leaves_the_others_in_their_order(pool: list[str], se
 def test_the_control_is_drawn_from_all_not_from_what_is_left() -> None:
     """Hard ones are in it as often as in the pool: 40 % here, give or take four standard errors over 50 seeds."""
     pool, hard = [f"u{n}" for n in range(100)], {f"u{n}" for n in range(40)}
-    draws = [choose(pool, {"D1": hard}, Plan(["D0", "D1"], {"D0": 20}, seed=seed)) for seed in range(50)]
+    draws = [choose(pool, {"D1": hard}, SetPlan(["D0", "D1"], {"D0": 20}, seed=seed)) for seed in range(50)]
     share = sum(len(hard & set(chosen["D0"])) for chosen in draws) / (50 * 20)
     assert abs(share - 0.4) < 4 * (0.4 * 0.6 / 1000) ** 0.5
     assert len({tuple(chosen["D0"]) for chosen in draws}) == 50
@@ -78,24 +78,26 @@ def test_the_control_is_drawn_from_all_not_from_what_is_left() -> None:
 
 def test_matching_by_hand() -> None:
     pool = [f"u{n}" for n in range(100)]
-    chosen = choose(pool, {"D1": pool}, Plan(["D0", "D1"]))
+    chosen = choose(pool, {"D1": pool}, SetPlan(["D0", "D1"]))
     assert (len(chosen["D0"]), len(chosen["D1"])) == (50, 50)
-    chosen = choose(pool, {"D1": pool}, Plan(["D0", "D1"], {"D1": 10}))
+    chosen = choose(pool, {"D1": pool}, SetPlan(["D0", "D1"], {"D1": 10}))
     assert (len(chosen["D0"]), len(chosen["D1"])) == (10, 10)
 
 
 def test_more_than_there_are_is_an_error() -> None:
     with pytest.raises(ArlError, match="--size D0=2 at most"):
-        choose(["a", "b"], {}, Plan(["D0"], {"D0": 3}))
+        choose(["a", "b"], {}, SetPlan(["D0"], {"D0": 3}))
 
 
 def test_parse() -> None:
-    assert parse("D3,D1,D0", "", "", False, 7) == Plan(["D0", "D1", "D3"], {}, "D1", False, 7)
+    assert parse("D3,D1,D0", "", "", False, 7) == SetPlan(["D0", "D1", "D3"], {}, "D1", False, 7)
     assert parse("D0,D2", "20", "", False, 0).sizes == {"D0": 20, "D2": 20}
-    assert parse("D0,D1,D2", "D0=3, D2=4", "", True, 0) == Plan(["D0", "D1", "D2"], {"D0": 3, "D2": 4}, "D1", True, 0)
+    assert parse("D0,D1,D2", "D0=3, D2=4", "", True, 0) == SetPlan(
+        ["D0", "D1", "D2"], {"D0": 3, "D2": 4}, "D1", True, 0
+    )
     assert parse("D0,D1,D2", "", "D2", False, 0).control == "D2"
     both = parse("D2+D0, D1+D2,D0+D2", "", "", False, 0)
-    assert both == Plan(["D0", "D1", "D2"], {}, "D1", unions=("D0+D2", "D1+D2"))
+    assert both == SetPlan(["D0", "D1", "D2"], {}, "D1", unions=("D0+D2", "D1+D2"))
 
 
 @pytest.mark.parametrize(
