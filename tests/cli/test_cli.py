@@ -11,7 +11,7 @@ import typer
 
 from arl.cli.main import make_app
 
-HEAVY = {"torch", "transformers", "sglang", "scipy", "jiwer", "soundfile"}
+HEAVY = {"torch", "transformers", "sglang", "scipy", "numpy", "jiwer", "rapidfuzz", "soundfile", "httpx", "matplotlib"}
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
