@@ -23,7 +23,6 @@ BY_TYPE = {
     "parakeet_rnnt": TRANSDUCER, "canary": ENCODER_DECODER, "cohere_asr": ENCODER_DECODER, "csm": SYNTHESIS,
     "dia": SYNTHESIS, "higgs_audio_v2": SYNTHESIS, "vibevoice": SYNTHESIS,
     "phi4mm": "Phi-4-multimodal with code of its own; take the revision for transformers (NAME@refs/pr/70)",
-    "qwen3_omni_moe": "Qwen3-Omni is not supported: its thinker is a mixture of experts",
 }  # fmt: skip
 PICKLES = {  # a file that a layout without config.json has
     "model.pt": "its weights are a pickle, which can run code when it is read; take its layout for transformers",

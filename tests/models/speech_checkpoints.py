@@ -102,6 +102,24 @@ def qwen25_omni() -> tuple[Any, Any]:
     return config, Qwen2_5OmniProcessor(*parts, chat_template=CHAT)
 
 
+def qwen3_omni() -> tuple[Any, Any]:
+    """Its experts lie one by one on the disk, and in one tensor in the class."""
+    from transformers import Qwen3OmniMoeProcessor, Qwen3OmniMoeThinkerConfig
+
+    _, processor = qwen25_omni()
+    audio = {"num_mel_bins": 16, **WHISPER, "output_dim": 64, "downsample_hidden_size": 8, "n_window_infer": 200}
+    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 64,
+              "deepstack_visual_indexes": [0], "num_position_embeddings": 16}  # fmt: skip
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3], "mrope_interleaved": True}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16}
+    config = Qwen3OmniMoeThinkerConfig(
+        audio_config=audio, vision_config=vision, text_config={**TEXT, **experts, "rope_parameters": rope},
+        audio_token_id=AUDIO, image_token_id=8, video_token_id=9, audio_start_token_id=6, vision_start_token_id=10,
+    )  # fmt: skip
+    parts = processor.image_processor, processor.video_processor, whisper_features(seconds=60), processor.tokenizer
+    return config, Qwen3OmniMoeProcessor(*parts, chat_template=CHAT)
+
+
 def fun_asr_nano() -> tuple[Any, Any]:
     from transformers import FunAsrNanoConfig, FunAsrNanoFeatureExtractor, FunAsrNanoProcessor
 
@@ -235,13 +253,13 @@ MAKERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     "qwen3-asr": qwen3_asr, "qwen2.5-omni": qwen25_omni, "qwen2-audio": qwen2_audio, "fun-asr-nano": fun_asr_nano,
     "granite-speech": granite, "granite-speech-plus": granite_plus, "glm-asr": glm_asr, "audio-flamingo-3": flamingo,
     "music-flamingo": music_flamingo, "vibevoice-asr": vibevoice, "phi-4-multimodal": phi4,
-    "voxtral": voxtral, "qwen3-asr-original": qwen3_asr,
+    "voxtral": voxtral, "qwen3-asr-original": qwen3_asr, "qwen3-omni": qwen3_omni,
 }  # fmt: skip
 OLD = [("model.language_model.", "language_model.model."), ("lm_head.", "language_model.lm_head."), ("model.", "")]
 ON_DISK: dict[str, list[tuple[str, str]]] = {  # (beginning of a name in the class, on the disk), first match
     **dict.fromkeys(("qwen2-audio", "audio-flamingo-3", "music-flamingo", "glm-asr", "voxtral", "vibevoice-asr"), OLD),
     **dict.fromkeys(("granite-speech", "granite-speech-plus"), OLD),
-    "qwen2.5-omni": [("", "thinker.")],
+    **dict.fromkeys(("qwen2.5-omni", "qwen3-omni"), [("", "thinker.")]),
     "qwen3-asr-original": [
         ("model.language_model.", "thinker.model."),
         ("lm_head.", "thinker.lm_head."),
@@ -287,13 +305,15 @@ def make_checkpoint(family: str, folder: Path, *, seed: int = 0, dtype: str = "f
 
 
 def save_config(model: Any, folder: Path) -> None:
-    from transformers import Qwen2_5OmniConfig
+    from transformers import Qwen2_5OmniConfig, Qwen3OmniMoeConfig
 
     config = model.config
     config.architectures = [type(model).__name__]
     config.dtype = next(model.parameters()).dtype
     if config.model_type == "qwen2_5_omni_thinker":
         config = Qwen2_5OmniConfig(thinker_config=config.to_dict())
+    if config.model_type == "qwen3_omni_moe_thinker":
+        config = Qwen3OmniMoeConfig(thinker_config=config.to_dict())
     config.save_pretrained(folder)
 
 
@@ -308,8 +328,12 @@ def as_qwen_has_it(folder: Path) -> None:
 
 
 def state_on_disk(model: Any) -> dict[str, Any]:
-    """A tied head is not stored."""
-    return {name: tensor for name, tensor in model.state_dict().items() if name not in model.all_tied_weights_keys}
+    """A tied head is not stored, experts are stored one by one."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    state = {name: tensor for name, tensor in model.state_dict().items() if name not in model.all_tied_weights_keys}
+    is_mixture = any("experts" in name for name in state)
+    return revert_weight_conversion(model, state) if is_mixture else state
 
 
 def on_disk(family: str, name: str) -> str:

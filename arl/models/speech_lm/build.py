@@ -90,11 +90,9 @@ def find_adapter(family: "SpeechLm", source: Source, split: Layout) -> Adapter |
     config = family.config(source.folder)
     with torch.device("meta"):
         model = family.model_class(config)
-    plain = layout.plain_names(family, model)
 
-    def named(names: Any) -> dict[str, str]:
-        found = layout.class_names(family, model, names)
-        return {name: plain[one] for name, one in found.items() if one in plain}
+    def named(names: Iterable[str]) -> dict[str, str]:
+        return layout.llm_names(family, model, layout.class_names(family, model, names))
 
     return load_adapter(source.folder / family.adapter, named)
 

@@ -123,11 +123,12 @@ class SpeechLm(Family):
         if not self.text_type:
             return type(own).from_dict(fields)
         plain = self.transformers.CONFIG_MAPPING[self.text_type]
-        known = plain().to_dict().keys() - {"model_type", "architectures"}
+        known = {*plain().to_dict(), *plain.attribute_map} - {"model_type", "architectures"}
         rope = fields.get("rope_parameters") or {}
         if rope.pop("mrope_section", None):  # positions of three rows, equal where there is no picture
             rope["rope_type"] = "default"
             rope.pop("type", None)
+            rope.pop("mrope_interleaved", None)
         return plain(**{name: value for name, value in fields.items() if name in known})
 
     def load_processor(self, folder: Path) -> Any:

@@ -57,10 +57,10 @@ def plan(family: "SpeechLm", source: Source) -> Layout:
     except (ValueError, TypeError, RuntimeError, AssertionError, KeyError) as error:
         raise ArlError(f"{source.name}: config.json describes no {family.model} ({_first_line(error)})") from error
     tensors = source.tensors()
-    names = class_names(family, model, [tensor.name for tensor in tensors])
-    _check_shapes(source, model, tensors, names)
-    plain = plain_names(family, model)
-    llm = {name: plain[found] for name, found in names.items() if found in plain}
+    on_disk = [tensor.name for tensor in tensors]
+    names, whole = class_names(family, model, on_disk), class_names(family, model, on_disk, merged=True)
+    _check_shapes(source, model, tensors, names, whole)
+    llm = llm_names(family, model, names)
     text = family.text_config(config)
     text.tie_word_embeddings = _is_tied(llm, tensors)
     if text.tie_word_embeddings:
@@ -69,15 +69,22 @@ def plan(family: "SpeechLm", source: Source) -> Layout:
     return Layout(tensors, text, names, llm)
 
 
-def class_names(family: "SpeechLm", model: Any, on_disk: Iterable[str]) -> dict[str, str]:
-    """Name on the disk → name in the class, of those that begin with the family's prefix."""
+def class_names(family: "SpeechLm", model: Any, on_disk: Iterable[str], merged: bool = False) -> dict[str, str]:
+    """Name on the disk → name in the class, of those that begin with the family's prefix. merged: of the class's
+    tensor that it becomes a part of, where the class has one of several (a layer's experts)."""
+    short = {name: family.renamed(name) for name in on_disk if name.startswith(family.prefix)}
+    return converted(model, short, merged)
+
+
+def converted(model: Any, names: Mapping[str, str], merged: bool) -> dict[str, str]:
+    """The values of `names` by the rules of the class."""
     rules = get_model_conversion_mapping(model)
     renamings = [rule for rule in rules if isinstance(rule, WeightRenaming)]
-    converters = [rule for rule in rules if isinstance(rule, WeightConverter)]
+    converters = [rule for rule in rules if isinstance(rule, WeightConverter)] if merged else []
     state = model.state_dict()
     return {
-        name: rename_source_key(family.renamed(name), renamings, converters, model.base_model_prefix, state)[0]
-        for name in on_disk if name.startswith(family.prefix)
+        name: rename_source_key(short, renamings, converters, model.base_model_prefix, state)[0]
+        for name, short in names.items()
     }  # fmt: skip
 
 
@@ -87,28 +94,31 @@ def decoder_path(model: Any) -> str:
     return next(name for name, module in model.named_modules() if module is decoder)
 
 
-def plain_names(family: "SpeechLm", model: Any) -> dict[str, str]:
-    """Name in the class → name in the plain causal LM, of the decoder's parameters and the head's."""
+def llm_names(family: "SpeechLm", model: Any, names: Mapping[str, str]) -> dict[str, str]:
+    """Of `names` (any name → name in the class) those of the LLM: → name in the plain causal LM."""
     path = decoder_path(model)
-    state = model.state_dict()
-    own = {name for name in state if name.startswith(path + ".") and not name.startswith(family.not_text)}
-    heads = {name: name for name in state if name.startswith("lm_head.")}
-    return {name: "model" + name.removeprefix(path) for name in own} | heads
+    own = {
+        name: "model" + found.removeprefix(path) for name, found in names.items()
+        if found.startswith(path + ".") and not found.startswith(family.not_text)
+    }  # fmt: skip
+    return own | {name: found for name, found in names.items() if found.startswith("lm_head.")}
 
 
-def _check_shapes(source: Source, model: Any, tensors: list[Stored], names: Mapping[str, str]) -> None:
+def _check_shapes(
+    source: Source, model: Any, tensors: list[Stored], names: Mapping[str, str], whole: Mapping[str, str]
+) -> None:
     """Every tensor is one of the class's and has its shape; none is missing."""
     state = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for tensor in tensors:
-        found = names.get(tensor.name)
+        found = whole.get(tensor.name)
         if found is None:
             continue
         if found not in state:
             raise ArlError(f"{source.name}: tensor {tensor.name} is none of {type(model).__name__}'s")
-        if state[found] != tensor.shape:
+        if found == names[tensor.name] and state[found] != tensor.shape:
             raise ArlError(f"{source.name}: tensor {tensor.name} is {list(tensor.shape)}, and config.json makes it "
                            f"{list(state[found])}")  # fmt: skip
-    there = set(names.values())
+    there = set(whole.values())
     tied = {one for one, other in model.all_tied_weights_keys.items() if other in there}
     missing = sorted(name for name in state.keys() - there - tied if not name.endswith(COUNTERS))
     if missing:
@@ -132,9 +142,14 @@ def _check_plain(source: Source, config: Any, tensors: list[Stored], llm: Mappin
     state = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if config.tie_word_embeddings:
         state.pop(HEAD)
-    shapes = {llm[tensor.name]: tensor.shape for tensor in tensors if tensor.name in llm}
-    if odd := sorted(state.items() ^ shapes.items()):
-        raise ArlError(f"{source.name}: its LLM is no plain {type(model).__name__}, first at tensor {odd[0][0]}")
+    plain = {tensor.name: llm[tensor.name] for tensor in tensors if tensor.name in llm}
+    whole = converted(model, plain, merged=True)
+    shapes = {
+        whole[tensor.name]: tensor.shape if whole[tensor.name] == plain[tensor.name] else state.get(whole[tensor.name])
+        for tensor in tensors if tensor.name in plain
+    }  # fmt: skip
+    if odd := sorted(name for name in state.keys() | shapes.keys() if state.get(name) != shapes.get(name)):
+        raise ArlError(f"{source.name}: its LLM is no plain {type(model).__name__}, first at tensor {odd[0]}")
 
 
 def _first_line(error: Exception) -> str:

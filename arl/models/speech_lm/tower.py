@@ -95,13 +95,13 @@ def load_tower(family: "SpeechLm", frontend: Path) -> Tower:
     with torch.device("meta"):
         shell = family.model_class(config)
     wanted = shell.state_dict().keys()
-    names = layout.class_names(family, shell, stored)
-    weights = {found: load(stored[name]) for name, found in names.items() if found in wanted}
+    names, whole = (layout.class_names(family, shell, stored, merged) for merged in (False, True))
+    weights = {found: load(stored[name]) for name, found in names.items() if whole[name] in wanted}
     dtypes = [tensor.dtype for tensor in weights.values() if tensor.is_floating_point()]
     model, info = family.model_class.from_pretrained(
         None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
     )
-    text = layout.plain_names(family, shell).keys()
+    text = layout.llm_names(family, shell, {name: name for name in wanted}).keys()
     if lost := sorted(name for name in info["missing_keys"] - text if not name.endswith(layout.COUNTERS)):
         raise ArlError(f"{folder}: tensor {lost[0]} of the audio tower is missing")
     decoder = model.get_decoder()
