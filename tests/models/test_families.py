@@ -167,17 +167,17 @@ def test_of_a_hub_the_configuration_alone_is_fetched(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text('{"model_type": "whisper"}')
     asked = []
 
-    def cached_file(name: str, file: str) -> str:
-        asked.append((name, file))
+    def cached_file(name: str, file: str, revision: str | None) -> str:
+        asked.append((name, file, revision))
         if name == "nobody/none":
             raise OSError("offline")
         return str(tmp_path / file)
 
     monkeypatch.setattr("transformers.utils.cached_file", cached_file)
-    assert recognised(Checkpoint("openai/whisper-small")).name == "whisper-qwen2"
+    assert recognised(Checkpoint("openai/whisper-small@v2")).name == "whisper-qwen2"
     with pytest.raises(ArlError, match="nobody/none: .*nor on the hub.* Whisper"):
         recognised(Checkpoint("nobody/none"))
-    assert asked == [("openai/whisper-small", "config.json"), ("nobody/none", "config.json")]
+    assert asked == [("openai/whisper-small", "config.json", "v2"), ("nobody/none", "config.json", None)]
 
 
 def test_flags_that_mean_nothing_to_a_slim_policy_are_refused(policies, tmp_path):

@@ -7,7 +7,8 @@ Of a CTC or encoder-decoder model the encoder is taken and the head or decoder l
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from arl.errors import UsageError
 from arl.models import Checkpoint, Encoder, Family, InitOptions
@@ -32,25 +33,26 @@ class AudioEncoder(Family):
         return checkpoint.model_type in TYPES
 
     def build(self, checkpoint: Checkpoint, out: Path, options: InitOptions) -> Policy:
-        from arl.models.audio_encoder import build
-
         if options.llm is None:
             raise UsageError(f"{checkpoint.source}: a {checkpoint.model_type} has an encoder, and no LLM to train: "
                              "name one with --llm")  # fmt: skip
         if options.asks:
             raise UsageError(f"{checkpoint.source}: fixed prompt: leave out --instruction, --language and --hotwords")
-        return build.build(checkpoint.source, options.llm, options.stack or 2, out, options.seed)
+        return self.computing.build.build(checkpoint.source, options.llm, options.stack or 2, out, options.seed)
 
     def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:
-        from arl.models.audio_encoder import frontend
-        from arl.models.whisper_qwen2.encode import ProjectedEncoding
-
-        return ProjectedEncoding(policy, device, features, frontend.load)
+        return self.computing.encode.ProjectedEncoding(policy, device, features, self.computing.frontend.load)
 
     def load_frontend(self, folder: Path) -> "Frontend":
-        from arl.models.audio_encoder import frontend
+        return self.computing.frontend.load(folder)
 
-        return frontend.load(folder)
+    @property
+    def computing(self) -> Any:
+        """The modules that import torch, by their names."""
+        from arl.models.audio_encoder import build, frontend
+        from arl.models.whisper_qwen2 import encode
+
+        return SimpleNamespace(build=build, frontend=frontend, encode=encode)
 
 
 FAMILY: Family = AudioEncoder()

@@ -5,7 +5,8 @@ Its parts are trained by examples/tts/; no checkpoint of others becomes a policy
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from arl.models import DecodeSettings, Dtype, Encoder, Family, Synthesiser
 from arl.policy import Policy
@@ -23,35 +24,29 @@ class Qwen2Flow(Family):
     files = {"decoder": "decoder.json", "voices": "voices.json", "tokenizer": "codec.safetensors"}
 
     def restore(self, slim: Policy, out: Path) -> Policy:
-        from arl.models.qwen2_flow import build
-
-        return build.restore(slim, out)
+        return self.computing.build.restore(slim, out)
 
     def export_slim(self, policy: Policy, out: Path, dtype: Dtype) -> Policy:
-        from arl.models.qwen2_flow import build
-
-        return build.export_slim(policy, out, dtype)
+        return self.computing.build.export_slim(policy, out, dtype)
 
     def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:
-        from arl.models.qwen2_flow.encode import TextEncoding
-
-        return TextEncoding(policy, device)
+        return self.computing.encode.TextEncoding(policy, device)
 
     def synthesiser(self, policy: Policy, device: "torch.device", settings: DecodeSettings) -> Synthesiser:
-        from arl.models.qwen2_flow.decode import FlowSynthesis
-
-        return FlowSynthesis(policy, device, settings)
+        return self.computing.decode.FlowSynthesis(policy, device, settings)
 
     def voice_waves(self, frontend: Path) -> "Mapping[str, np.ndarray]":
-        from arl.models.qwen2_flow.decode import voice_waves
-
-        return voice_waves(frontend)
+        return self.computing.decode.voice_waves(frontend)
 
     def token_recogniser(self, frontend: Path) -> "TokenAsr":
-        from arl.models.qwen2_flow import codec
-        from arl.models.qwen2_flow.recogniser import token_recogniser
+        return self.computing.recogniser.token_recogniser(self.computing.codec.load(frontend))
 
-        return token_recogniser(codec.load(frontend))
+    @property
+    def computing(self) -> Any:
+        """The modules that import torch, by their names."""
+        from arl.models.qwen2_flow import build, codec, decode, encode, recogniser
+
+        return SimpleNamespace(build=build, codec=codec, decode=decode, encode=encode, recogniser=recogniser)
 
 
 FAMILY: Family = Qwen2Flow()

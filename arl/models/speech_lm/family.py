@@ -8,6 +8,7 @@ class Qwen3Asr(SpeechLm):
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from arl.errors import ArlError
@@ -75,25 +76,26 @@ class SpeechLm(Family):
         return checkpoint.model_type in self.types and levels == set(filter(None, [self.key]))
 
     def build(self, checkpoint: Checkpoint, out: Path, options: InitOptions) -> Policy:
-        from arl.models.speech_lm.build import build
-
-        return build(self, checkpoint, out, options)
+        return self.computing.build.build(self, checkpoint, out, options)
 
     def export(self, policy: Policy, out: Path) -> None:
-        from arl.models.speech_lm.export import export
-
-        export(policy, out)
+        self.computing.export.export(policy, out)
 
     def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:
-        from arl.models.speech_lm.encode import SpeechLmEncoding
-
-        return SpeechLmEncoding(self, policy, device)
+        return self.computing.encode.SpeechLmEncoding(self, policy, device)
 
     def renamed(self, name: str) -> str:
         """A tensor's name behind the prefix, by the first of `renames` that fits."""
         short = name.removeprefix(self.prefix)
         begin, new = next((pair for pair in self.renames if short.startswith(pair[0])), ("", ""))
         return new + short.removeprefix(begin)
+
+    @property
+    def computing(self) -> Any:
+        """The modules that import torch, by their names."""
+        from arl.models.speech_lm import build, encode, export
+
+        return SimpleNamespace(build=build, encode=encode, export=export)
 
     @property
     def transformers(self) -> Any:

@@ -1,7 +1,8 @@
 """Whisper's encoder + a frame-stacking projector + a Qwen2 (or any other decoder-only) LLM: speech recognition."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from arl.errors import UsageError
 from arl.models import Checkpoint, Dtype, Encoder, Family, InitOptions
@@ -23,34 +24,32 @@ class WhisperQwen2(Family):
         return checkpoint.model_type == "whisper"
 
     def build(self, checkpoint: Checkpoint, out: Path, options: InitOptions) -> Policy:
-        from arl.models.whisper_qwen2 import build
-
         if options.asks:
             raise UsageError(
                 f"{checkpoint.source}: the prompt is fixed: leave out --instruction, --language, --hotwords"
             )
-        return build.build(checkpoint.source, options.llm or "new:256x4", options.stack or 2, out, options.seed)
+        return self.computing.build.build(
+            checkpoint.source, options.llm or "new:256x4", options.stack or 2, out, options.seed
+        )
 
     def restore(self, slim: Policy, out: Path) -> Policy:
-        from arl.models.whisper_qwen2 import build
-
-        return build.restore(slim, out)
+        return self.computing.build.restore(slim, out)
 
     def export_slim(self, policy: Policy, out: Path, dtype: Dtype) -> Policy:
-        from arl.models.whisper_qwen2 import build
-
-        return build.export_slim(policy, out, dtype)
+        return self.computing.build.export_slim(policy, out, dtype)
 
     def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:
-        from arl.models.whisper_qwen2 import frontend
-        from arl.models.whisper_qwen2.encode import ProjectedEncoding
-
-        return ProjectedEncoding(policy, device, features, frontend.load)
+        return self.computing.encode.ProjectedEncoding(policy, device, features, self.computing.frontend.load)
 
     def load_frontend(self, folder: Path) -> "Frontend":
-        from arl.models.whisper_qwen2 import frontend
+        return self.computing.frontend.load(folder)
 
-        return frontend.load(folder)
+    @property
+    def computing(self) -> Any:
+        """The modules that import torch, by their names."""
+        from arl.models.whisper_qwen2 import build, encode, frontend
+
+        return SimpleNamespace(build=build, encode=encode, frontend=frontend)
 
 
 FAMILY: Family = WhisperQwen2()
