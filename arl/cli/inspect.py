@@ -8,27 +8,21 @@ stderr. `arl check` also runs the contract on a reward program. Left out: changi
     arl check rollout/ --join reward/
 """
 
-import io
-import json
 import os
 import re
-import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from arl.cli import options
-from arl.errors import ArlError, UsageError
+from arl.errors import UsageError
 from arl.runtime.console import note, stdout_console, warn
-from arl.shards.checks import shard_problems
-from arl.shards.columns import META, tensor_headers
-from arl.shards.paths import STDIN, SUFFIX, expand, expand_braces, match_sources
-from arl.shards.reader import Sample, read_joined, scan_shard
-from arl.shards.rows import is_number
+from arl.shards.look import describe, json_line, shard_row
+from arl.shards.paths import expand, match_sources
+from arl.shards.reader import read_joined
 
 PATHS_HELP = "Shards: folders, .tar files, a-{000000..000012}.tar, or - (standard input)."
 Join = Annotated[
@@ -48,7 +42,7 @@ def ls(
 
     Example: arl ls emb/
     """
-    rows = map(_shard_row, expand(paths))
+    rows = map(shard_row, expand(paths))
     damaged = False
     with closed_pipe_is_success():
         if sys.stdout.isatty() and not as_json:
@@ -101,77 +95,17 @@ def check(
 
     Example: arl check rollout/ --join reward/
     """
+    from arl.rewards.check import problems
+
     found = 0
     with closed_pipe_is_success():
-        for target, problem in _problems(targets, join or []):
+        for target, problem in problems(targets, join or []):
             print(json_line({"target": target, "problem": problem}) if as_json else problem, flush=True)
             found += 1
     if found:
         note(f"arl: {found} problem{'s' if found > 1 else ''}")
         raise typer.Exit(1)
     note(f"arl: {len(targets)} target{'s' if len(targets) > 1 else ''} checked, no problem")
-
-
-def _problems(targets: Sequence[str], join: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(target, one-line problem) of each target in turn."""
-    if join:
-        programs = [target for target in targets if not names_shards(target)]
-        if programs:
-            raise UsageError(f"{programs[0]}: --join joins shards, and this is none")
-        try:
-            groups = [group for _, group in match_sources([expand(targets), *(expand([source]) for source in join)])]
-        except UsageError:
-            raise
-        except ArlError as error:
-            yield targets[0], str(error)
-            return
-        yield from ((str(group[0]), problem) for group in groups for problem in shard_problems(group))
-        return
-    for target in targets:
-        try:
-            if names_shards(target):
-                for path in expand([target]):
-                    yield from ((target, problem) for problem in shard_problems([path]))
-            else:
-                from arl.rewards.programs.checker import check_program
-
-                check_program(target)
-        except UsageError:
-            raise
-        except ArlError as error:
-            yield target, str(error)
-
-
-def names_shards(target: str) -> bool:
-    """Whether a target of `arl check` means shards: a folder, a .tar, a brace list of them, or `-`."""
-    try:
-        words = list(expand_braces(target))
-    except UsageError:
-        words = [target]
-    return any(word == STDIN or word.endswith((SUFFIX, "/")) or os.path.isdir(word) or _is_pipe(word) for word in words)
-
-
-def _is_pipe(word: str) -> bool:
-    """A pipe by name, as the shell's `<(command)` gives."""
-    return os.path.exists(word) and stat.S_ISFIFO(os.stat(word).st_mode)
-
-
-def _shard_row(path: Path) -> dict[str, Any]:
-    """What `arl ls` says of one shard; figures are null when it is damaged, seconds also when no sample knows them."""
-    samples, known, members = 0, list[float](), dict[str, None]()
-    try:
-        for sample in scan_shard(path, wanted=lambda extension: extension == META):
-            samples += 1
-            members |= dict.fromkeys(sample.offsets)
-            fields = sample.json(META) if META in sample.members else None
-            duration = fields.get("duration_s") if isinstance(fields, dict) else None
-            if is_number(duration):
-                known.append(duration)
-    except ArlError as error:
-        nothing = dict.fromkeys(("samples", "seconds", "members"))
-        return {"path": str(path), **nothing, "state": "damaged", "problem": str(error)}
-    found = {"samples": samples, "seconds": round(sum(known), 3) if known else None, "members": list(members)}
-    return {"path": str(path), **found, "state": "whole", "problem": None}
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -201,38 +135,9 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
             warn(row["problem"])
 
 
-def describe(sample: Sample, extension: str) -> Any:
-    """A member as JSON can show it: itself, a tensor's {dtype, shape} by name, a text, or {bytes}."""
-    data, kind = sample.members[extension], extension.rpartition(".")[2]
-    if kind == "json":
-        return sample.json(extension)
-    if kind == "safetensors":
-        headers = tensor_headers(sample, extension)
-        return {name: {"dtype": tensor.dtype, "shape": list(tensor.shape)} for name, tensor in headers.items()}
-    if kind == "npy":
-        import numpy as np
-
-        try:
-            array = np.load(io.BytesIO(data), allow_pickle=False)
-        except ValueError as error:
-            raise ArlError(f"{sample.where}: member {extension!r} is not .npy ({error}); write it again") from error
-        return {"dtype": str(array.dtype), "shape": list(array.shape)}
-    if kind == "txt":
-        return data.decode(errors="replace")
-    return {"bytes": len(data)}
-
-
 def _text(key: str, fields: dict[str, Any]) -> str:
     width = max(map(len, fields))
     return "\n".join([key, *(f"  {name:{width}}  {json_line(value)}" for name, value in fields.items())])
-
-
-def json_line(value: Any) -> str:
-    """One line of JSON, readable where UTF-8 can say it; a lone surrogate stays the escape it was."""
-    line = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if any("\ud800" <= char <= "\udfff" for char in line):
-        return json.dumps(value, separators=(",", ":"))
-    return line
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import io
 import json
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from arl.cli import inspect
-from arl.cli.inspect import cat, check, ls, names_shards
+from arl.cli.inspect import cat, check, ls
 from arl.errors import ArlError, UsageError
+from arl.rewards.check import names_shards
 from arl.shards.columns import EMB, META, PROMPT, REWARD, ROLLOUT, dumps, save_tensor
 from arl.shards.writer import write_shard
 
@@ -242,9 +242,7 @@ def test_check_hands_programs_on(folders: Path, monkeypatch: pytest.MonkeyPatch)
         if target == "bad.py":
             raise ArlError("bad.py: line 1: no answer")
 
-    checker = types.ModuleType("arl.rewards.programs.checker")
-    checker.check_program = check_program  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "arl.rewards.programs.checker", checker)
+    monkeypatch.setattr("arl.rewards.check.check_program", check_program)
     jq = "jq -c '{key, rewards: [.hyps[] | 1]}'"
     assert run("check", "good.py", jq, "wer", "data").exit_code == 0
     assert asked == ["good.py", jq, "wer"]
