@@ -10,13 +10,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from arl.errors import ArlError
 from arl.shards import columns
 from arl.shards.reader import Sample
 from arl.shards.rows import Codes, Meta, Prompt, Reward, Rollout
+from arl.train.finite import is_finite
 from arl.train.groups import PromptGroup
+
+CLIP_DTYPES = "float16", "bfloat16", "float32", "float64"
 
 
 @dataclass
@@ -29,13 +33,27 @@ class Batch:
 
 
 def read_clip(sample: Sample, member: str, name: str) -> torch.Tensor:
-    """The [T, H] tensor of a member. ArlError when it is missing or of another shape."""
+    """The [T, H] tensor of a member. ArlError when it is missing, of another form, or not finite."""
     if member not in sample.members:
-        raise ArlError(f"{sample.key}: no .{member}; join the shards that hold it with another --shards")
-    shape = list(columns.tensor_info(sample, member, name).shape)
+        raise ArlError(f"{sample.where}: no .{member}; join the shards that hold it with another --shards")
+    info = columns.tensor_info(sample, member, name)
+    shape = list(info.shape)
     if len(shape) != 2 or 0 in shape:
         raise ArlError(f"{sample.where}: {member}: shape {shape} is not [T, H]; encode again")
-    return load_tensors(sample.members[member])[name]
+    if info.dtype not in CLIP_DTYPES:
+        raise ArlError(f"{sample.where}: {member}: {info.dtype} numbers are no embeddings; encode again")
+    try:
+        clip = load_tensors(sample.members[member])[name]
+    except SafetensorError as error:
+        raise ArlError(f"{sample.where}: {member}: not safetensors ({error}); encode again") from error
+    if not is_finite(clip):
+        raise ArlError(f"{sample.where}: {member}: NaN or infinite values; encode again")
+    return clip
+
+
+def shards_of(sample: Sample) -> str:
+    """Where a sample lies, for error messages."""
+    return sample.where.removesuffix(f"sample {sample.key!r}").removesuffix(": ")
 
 
 def rl_batch(
@@ -59,7 +77,7 @@ def rl_batch(
                            "after `arl sync`, or say --allow-stale")  # fmt: skip
         advantages, hyps = reward.advantages, rollout.hyps
         if len(advantages) != len(hyps):
-            raise ArlError(f"{sample.key}: {len(hyps)} hypotheses but {len(advantages)} advantages: score them again")
+            raise ArlError(f"{sample.where}: {len(hyps)} hypotheses but {len(advantages)} advantages: score them again")
         kept = [i for i, (hyp, a) in enumerate(zip(hyps, advantages, strict=True)) if a is not None and hyp.tokens]
         tally.add(rollout, reward, kept, is_stale)
         if kept:
@@ -134,6 +152,7 @@ def make_group(
         advantages=[advantage for i in kept if (advantage := reward.advantages[i]) is not None],
         sampled=[torch.tensor(hyp.logprobs) for hyp in hyps] if with_sampled else [],
         errors=risks(sample.key, reward, kept, risk) if risk else [],
+        shards=shards_of(sample),
     )
 
 
@@ -162,26 +181,32 @@ def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: st
         if not text or prompt.error is not None:
             continue
         tokens = tokenizer.encode(text, add_special_tokens=False).ids + [eos]
-        ids = torch.tensor(prompt.input_ids)
-        groups.append(PromptGroup(sample.key, ids, [read_clip(sample, member, name)], [torch.tensor(tokens)], [0.0]))
+        ids, clip = torch.tensor(prompt.input_ids), read_clip(sample, member, name)
+        groups.append(PromptGroup(sample.key, ids, [clip], [torch.tensor(tokens)], [0.0], shards=shards_of(sample)))
     if not groups:
         raise ArlError("no sample of the batch has a transcript to train on")
     n_tokens = sum(group.n_tokens for group in groups)
     return Batch(groups, {"groups": len(groups), "tokens": n_tokens, "length": n_tokens / len(groups)})
 
 
-def speech_batch(samples: Iterable[Sample], first: int, eos: int) -> Batch:
-    """Groups of one response, the codes of the recording as tokens `first` + code, and the stop token.
+def speech_batch(samples: Iterable[Sample], acoustic: tuple[int, int], eos: int) -> Batch:
+    """Groups of one response, the codes of the recording as tokens, and the stop token.
 
-    Left out: samples without a recording, and texts that `arl encode` could not take.
+    acoustic: (token of code 0, number of codes). Left out: samples without a recording, and texts that `arl encode`
+    could not take. ArlError for a code that the policy does not speak.
     """
+    first, n_codes = acoustic
     groups = []
     for sample in samples:
         prompt = Prompt.of(sample)
         if prompt.error is not None or columns.CODES not in sample.members:
             continue
-        tokens = torch.tensor([*(first + code for code in Codes.of(sample).codes), eos])
-        groups.append(PromptGroup(sample.key, torch.tensor(prompt.input_ids), [], [tokens], [0.0]))
+        codes = Codes.of(sample).codes
+        if codes and max(codes) >= n_codes:
+            raise ArlError(f"{sample.where}: {Codes.MEMBER}: code {max(codes)}, but the policy speaks {n_codes} codes; "
+                           f"{Codes.REMEDY}")  # fmt: skip
+        tokens, ids = torch.tensor([*(first + code for code in codes), eos]), torch.tensor(prompt.input_ids)
+        groups.append(PromptGroup(sample.key, ids, [], [tokens], [0.0], shards=shards_of(sample)))
     if not groups:
         raise ArlError("no sample of the batch has a recording to train on: encode shards that have audio and text")
     n_tokens = sum(group.n_tokens for group in groups)

@@ -24,7 +24,7 @@ class PromptGroup:
     responses: per hypothesis int64 [R_i], the stop token included when it was sampled; R_i ≥ 1.
     advantages: float per hypothesis (supervised training: 0). sampled: per hypothesis the log-probabilities [R_i] it
     was sampled with, where that is to be corrected for; else empty. errors: per hypothesis what `mwer` minimises; else
-    empty. text: what is to be spoken, where a loss reads it; else empty.
+    empty. text: what is to be spoken, where a loss reads it; else empty. shards: where it was read from.
     """
 
     key: str
@@ -35,10 +35,16 @@ class PromptGroup:
     sampled: list[Tensor] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     text: str = ""
+    shards: str = ""
 
     def __post_init__(self) -> None:
         if not self.responses or any(len(response) == 0 for response in self.responses):
-            raise ArlError(f"{self.key}: a group needs responses of at least one token")
+            raise ArlError(f"{self.where}: a group needs responses of at least one token")
+
+    @property
+    def where(self) -> str:
+        """Shards and key, for error messages."""
+        return f"{self.shards}: {self.key}" if self.shards else self.key
 
     @property
     def prompt_length(self) -> int:
@@ -86,18 +92,29 @@ def micro_batches(
         yield batch
 
 
+def check_tokens(groups: Sequence[PromptGroup], audio_token_id: int, vocabulary: int) -> None:
+    """ArlError for the first group with a token that the LLM's table of `vocabulary` rows does not have."""
+    for group in groups:
+        texts = group.prompt[group.prompt != audio_token_id]
+        for name, tokens in (("prompt", texts), *(("response", response) for response in group.responses)):
+            odd = tokens[(tokens < 0) | (tokens >= vocabulary)]
+            if len(odd):
+                raise ArlError(f"{group.where}: its {name} has token {int(odd[0])}, and the policy knows {vocabulary} "
+                               "tokens: the shards are damaged, or of another policy")  # fmt: skip
+
+
 def check_clips(group: PromptGroup, audio_token_id: int, width: int) -> Tensor:
     """Which tokens of the prompt are placeholders, bool [p]. ArlError unless there is a clip [T, width] for each."""
     is_audio = group.prompt == audio_token_id
     placeholders = int(is_audio.sum())
     if placeholders != len(group.clips):
         raise ArlError(
-            f"{group.key}: the prompt has {placeholders} audio placeholder(s) for {len(group.clips)} clip(s)"
+            f"{group.where}: the prompt has {placeholders} audio placeholder(s) for {len(group.clips)} clip(s)"
         )
     for clip in group.clips:
         if clip.shape[1] != width:
             widths = f"embeddings are {clip.shape[1]} wide, the LLM's {width}"
-            raise ArlError(f"{group.key}: {widths}: encode again with this policy")
+            raise ArlError(f"{group.where}: {widths}: encode again with this policy")
     return is_audio
 
 

@@ -14,15 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arl.errors import ArlError
 from arl.losses.importance import Correction
 from arl.losses.micro_batch import Loss
 from arl.policy import Policy, link_tree, write_policy
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.offload import sleep
 from arl.shards.record import StageRecord, append_record
-from arl.train.checkpoint import load_state, restore, save_state, state_tensors
+from arl.train.checkpoint import FRESH, has_state, load_state, restore, save_state, state_tensors
 from arl.train.data import Batch
-from arl.train.groups import PromptGroup
+from arl.train.finite import refuse_not_finite
+from arl.train.groups import PromptGroup, check_tokens
 from arl.train.optimizer import make_adamw
 from arl.train.probe import make_probe
 from arl.train.projector import Frontend, augment, ctc_loss
@@ -59,13 +61,19 @@ class Learner:
         self.optimizer = make_adamw(self.named, self.weight_decay, offload=self.compute.offload)
 
     def resume(self) -> None:
-        """Takes over the optimizer state that the policy folder carries, if any."""
-        kept = MODEL_CACHE.pop(self.policy.state_dir)
+        """Takes over the optimizer state that the policy folder carries. ArlError where a trained one has none."""
+        folder = self.policy.state_dir
+        if self.policy.step and not has_state(folder):
+            raise ArlError(f"{folder}: missing, though {self.policy.path} is at step {self.policy.step}, so Adam and "
+                           f"warm-up would begin anew; {FRESH}, on purpose")  # fmt: skip
+        kept = MODEL_CACHE.pop(folder)
         if kept is None:
-            self.updates = load_state(self.policy.state_dir, self.optimizer, self.named)
+            self.updates = load_state(folder, self.optimizer, self.named)
         else:
             self.updates, tensors = kept
             restore(self.optimizer, self.named, tensors, self.updates)
+        if self.updates > self.policy.step:
+            raise ArlError(f"{folder}: {self.updates} updates, and the policy is at step {self.policy.step}; {FRESH}")
 
     def sleep(self) -> None:
         """Leaves the device: weights, reference and optimizer state go to host memory."""
@@ -77,6 +85,11 @@ class Learner:
         MODEL_CACHE.put((self.updates, state_tensors(self.optimizer, self.named)), policy.state_dir)
         if reference is not None:
             MODEL_CACHE.put(self.reference, reference.llm_dir)
+
+    def known(self, batch: Batch) -> Batch:
+        """The batch. ArlError where it has a token that the policy does not know."""
+        check_tokens(batch.groups, self.compute.audio_token_id, len(self.model.get_input_embeddings().weight))
+        return batch
 
     def check(self, batch: Batch) -> float:
         """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|."""
@@ -138,6 +151,9 @@ class Learner:
         """
         if self.frontend is not None:
             self.frontend.projector.eval()
+        refuse_not_finite(
+            self.named.items(), "the update", "nothing is written; lower --lr, or look for a sample with extreme values"
+        )
         kept = {name: value for name, value in self.policy.fields.items() if name not in OF_ONE_UPDATE}
         merged = {**kept, **fields, "step": step, "probe": make_probe(self.model, self.compute.audio_token_id)}
         if self.frontend is not None:

@@ -1,15 +1,25 @@
-"""The causal LM of a policy, loaded or taken from the model cache."""
+"""The causal LM of a policy, loaded or taken from the model cache; and how any checkpoint of one is loaded.
 
+No code of a folder ever runs, and what is read is whole: transformers makes up a missing tensor at random and passes
+over one too many, so its loading report is read and both are refused. Tied tensors count as one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from arl.errors import ArlError
 from arl.runtime.device import quiet_transformers
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.train.attention import use_shared_attention
+from arl.train.finite import refuse_not_finite
 from arl.train.shared_prefix import check_decoder
+
+UNREADABLE = OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError  # by transformers
+SOURCE_AGAIN = "take the folder from its source again"
 
 
 def llm(folder: Path, device: torch.device) -> Any:
@@ -20,12 +30,46 @@ def llm(folder: Path, device: torch.device) -> Any:
 
 def load_llm(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Any:
     """A causal LM for training or scoring: dropout off, attention that packs. ArlError for unsupported decoders."""
+    model = causal_lm(folder, dtype or "auto", attn_implementation="sdpa")
+    check_decoder(model.config)
+    return use_shared_attention(model.to(device).eval())
+
+
+def causal_lm(source: str | Path, dtype: torch.dtype | str, **options: Any) -> Any:
+    """A checkpoint's causal LM, on the CPU. source: a folder, or a hub's name.
+
+    ArlError where it cannot be loaded, would need code of its own, or its weights are not whole and finite.
+    """
     from transformers import AutoModelForCausalLM
 
     quiet_transformers()
+    return whole(AutoModelForCausalLM.from_pretrained, source, dtype=dtype, trust_remote_code=False, **options)
+
+
+def whole(load: Callable[..., Any], source: str | Path, **options: Any) -> Any:
+    """The model that `load`, a `from_pretrained`, gives, if all its tensors were read. ArlError else, in one line."""
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype or "auto", attn_implementation="sdpa")
-    except (OSError, ValueError) as error:
-        raise ArlError(f"{folder}: cannot be loaded ({str(error).splitlines()[0]})") from error
-    check_decoder(model.config)
-    return use_shared_attention(model.to(device).eval())
+        model, report = load(source, output_loading_info=True, **options)
+    except (*UNREADABLE, SafetensorError) as error:
+        raise ArlError(f"{source}: cannot be loaded ({first_line(error)})") from error
+    refuse_incomplete(report, str(source))
+    refuse_not_finite(model.named_parameters(), str(source), SOURCE_AGAIN)
+    return model
+
+
+def refuse_incomplete(report: Mapping[str, Any], where: str, own: Callable[[str], bool] = lambda name: True) -> None:
+    """ArlError for a tensor that transformers has made up or left out. own: whether a tensor's name is of concern."""
+    kinds: Sequence[tuple[str, Iterable[str]]] = (
+        ("is missing", report.get("missing_keys", ())),
+        ("is not one of the model's", report.get("unexpected_keys", ())),
+        ("has another shape", (entry[0] for entry in report.get("mismatched_keys", ()))),
+    )
+    for problem, names in kinds:
+        if odd := sorted(name for name in names if own(name)):
+            more = f", and {len(odd) - 1} more" if len(odd) > 1 else ""
+            raise ArlError(f"{where}: tensor {odd[0]} {problem}{more}: {SOURCE_AGAIN}")
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, for a line."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

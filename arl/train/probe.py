@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from arl.errors import ArlError
+
 LENGTH = 24
 
 
@@ -28,4 +30,6 @@ def make_probe(model: Any, audio_token_id: int) -> dict[str, list]:
     log_probs = model(input_ids=ids, use_cache=False).logits[0, :-1].float().log_softmax(-1)
     model.train(was_training)
     values = log_probs.gather(-1, ids[0, 1:, None]).squeeze(-1)
+    if not torch.isfinite(values).all():
+        raise ArlError("the LLM gives NaN or infinite log-probabilities, so no policy of it is written")
     return {"tokens": tokens, "logprobs": [round(float(value), 7) for value in values]}

@@ -65,8 +65,10 @@ def sft_steps(
     def read(shards: BatchShards) -> Batch:
         samples = samples_of(shards[1])
         if job.start.is_tts:
-            return speech_batch(samples, job.start.acoustic[0], job.start.eos_token_id)
-        return sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings.train_projector)
+            batch = speech_batch(samples, job.start.acoustic, job.start.eos_token_id)
+        else:
+            batch = sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings.train_projector)
+        return learner.known(batch)
 
     for index, batch in enumerate(ahead(map(read, schedule[done:])), done):
         yield index, batch.metrics | learner.sft_step(batch, loss)
@@ -79,7 +81,7 @@ def policy_steps(
     settings = job.settings
     kind: ImportanceKind = "mask" if settings.importance == "mask" else "truncate"
     correction = Correction(kind, settings.importance_floor, settings.importance_cap, settings.importance_level)
-    batches = {name: read_batch(job, shards) for name, shards in job.batches}
+    batches = {name: learner.known(read_batch(job, shards)) for name, shards in job.batches}
     difference = learner.check(next(iter(batches.values())))
     old = old_log_probs(learner, job, batches, done) if len(schedule) > 1 else {}
     for index in range(done, len(schedule)):

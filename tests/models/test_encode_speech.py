@@ -100,12 +100,12 @@ def test_supervised_training_reads_the_codes_as_tokens_with_a_stop(policy, tmp_p
         ("b", {"text": "two", "lang": "en"}, None),
     ]
     samples = encoded(tmp_path, policy, rows)
-    batch = speech_batch(samples, policy.acoustic[0], policy.eos_token_id)
+    batch = speech_batch(samples, policy.acoustic, policy.eos_token_id)
     (group,) = batch.groups  # the text alone is no example
     codes = samples[0].json(columns.CODES)["codes"]
     assert group.responses[0].tolist() == [vocabulary.ACOUSTIC_FIRST + code for code in codes] + [vocabulary.STOP]
     with pytest.raises(ArlError, match="no sample of the batch has a recording"):
-        speech_batch(samples[1:], policy.acoustic[0], policy.eos_token_id)
+        speech_batch(samples[1:], policy.acoustic, policy.eos_token_id)
 
 
 def test_a_slim_policy_speaks_the_same_codes(policy, tmp_path):
