@@ -7,22 +7,19 @@ torch. Resampling is soxr at its highest common quality.
     samples = load(Path("clip.mp3"))          # float32 [n], 16 kHz
 """
 
-import contextlib
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 
+from arl.audio.decode import decode, seconds
 from arl.errors import ArlError
 
 SAMPLE_RATE = 16000
 _FULL_SCALE = 32768  # 16-bit samples x are the floats x / 32768, as libsndfile reads them
-Segment = tuple[float, float | None]  # seconds; None: to the end
-WHOLE: Segment = (0.0, None)
-_HEADERLESS = {".g722": "g722"}  # names FFmpeg cannot find out from the content
+_CANCELLED = 0.1  # of the least power that a channel alone would leave in the average of all
 
 
 def load(
@@ -31,21 +28,38 @@ def load(
     name: str = "",
     start_s: float = 0.0,
     end_s: float | None = None,
+    channel: int | None = None,
+    most_s: float | None = None,
+    prove: bool = False,
 ) -> np.ndarray:
     """Samples of a file, or of a file's content, as mono float32 [n] at `sample_rate`; 16-bit full scale is 1.0.
 
-    Channels are averaged. `name` names content in errors, and its extension tells headerless formats (.g722).
-    `start_s`/`end_s` cut a segment out, in seconds of the source, before resampling.
-    Raises ArlError naming the file when it cannot be read, is empty, or holds a value that is not finite.
+    Channels are averaged (`mono`), or one is taken, from 0. `name` names content in errors, and its extension tells
+    headerless formats (.g722). `start_s`/`end_s` cut a segment out, in seconds of the source, before resampling.
+    `most_s`: no more than so many seconds are read. `prove`: a FLAC is compared with the digest in its header.
+    Raises ArlError naming the file when it cannot be read, is empty, was cut, or holds a value that is not finite.
     """
     label = name or (str(source) if isinstance(source, Path) else "audio")
-    samples, rate = _read(source, label, (start_s, end_s))
-    mono = samples.mean(axis=1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
-    if not len(mono):
+    samples, rate = decode(source, label, (start_s, end_s), most_s, prove)
+    if channel is not None and channel >= samples.shape[1]:
+        raise ArlError(f"{label}: no channel {channel}, it has {samples.shape[1]}; they count from 0")
+    heard = mono(samples) if channel is None else samples[:, channel]
+    if not len(heard):
         raise ArlError(f"{label}: no audio in it")
-    if not np.isfinite(mono).all():
+    if not np.isfinite(heard).all():
         raise ArlError(f"{label}: samples that are not finite numbers")
-    return np.ascontiguousarray(resample(mono, rate, sample_rate), dtype=np.float32)
+    return np.ascontiguousarray(resample(heard, rate, sample_rate), dtype=np.float32)
+
+
+def mono(samples: np.ndarray) -> np.ndarray:
+    """float32 [n, channels] to [n]: the average; the loudest channel where they cancel out, as in antiphase."""
+    if samples.shape[1] == 1 or not len(samples):
+        return samples[:, 0]
+    average = samples.mean(axis=1, dtype=np.float32)
+    powers = np.einsum("nc,nc->c", samples, samples)
+    if np.dot(average, average) < _CANCELLED * powers.max() / samples.shape[1] ** 2:
+        return samples[:, int(powers.argmax())]
+    return average
 
 
 def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
@@ -57,12 +71,7 @@ def resample(samples: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
 
 def duration(source: bytes | Path, name: str = "") -> float:
     """Seconds of audio in a file or a file's content, from its header where that is possible."""
-    try:
-        info = soundfile.info(_handle(source))
-        return info.frames / info.samplerate
-    except RuntimeError:  # soundfile's own errors are of this kind
-        samples, rate = _read(source, name or str(source if isinstance(source, Path) else "audio"))
-        return len(samples) / rate
+    return seconds(source, name or (str(source) if isinstance(source, Path) else "audio"))
 
 
 def is_plain(content: bytes, sample_rate: int = SAMPLE_RATE) -> str | None:
@@ -89,70 +98,3 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     """
     whole = np.clip(np.rint(np.asarray(samples, dtype=np.float64) * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
     return whole.astype(np.int16)
-
-
-def _handle(source: bytes | Path) -> Any:
-    return io.BytesIO(source) if isinstance(source, bytes) else str(source)
-
-
-def _headerless(source: bytes | Path, label: str) -> str | None:
-    """FFmpeg's name of a headerless format, known by the file's extension."""
-    return _HEADERLESS.get((source if isinstance(source, Path) else Path(label)).suffix.lower())
-
-
-def _read(source: bytes | Path, label: str, segment: Segment = WHOLE) -> tuple[np.ndarray, int]:
-    """float32 [n, channels] and the rate, through soundfile, else through PyAV."""
-    if isinstance(source, Path) and not source.is_file():
-        raise ArlError(f"{label}: no such audio file")
-    if _headerless(source, label) is None:
-        with contextlib.suppress(RuntimeError), soundfile.SoundFile(_handle(source)) as file:
-            start, end = _frames(segment, file.samplerate, file.frames, label)
-            file.seek(start)  # a segment of an hour-long recording is read alone
-            return file.read(end - start, dtype="float32", always_2d=True), file.samplerate
-    samples, rate = _read_av(source, label)  # not one of libsndfile's formats
-    start, end = _frames(segment, rate, len(samples), label)
-    return samples[start:end], rate
-
-
-def _read_av(source: bytes | Path, label: str) -> tuple[np.ndarray, int]:
-    import av
-    import av.error
-
-    blocks: list[np.ndarray] = []
-    try:
-        with av.open(_handle(source), format=_headerless(source, label)) as container:
-            if not container.streams.audio:
-                raise ArlError(f"{label}: no audio stream in it")
-            rate = container.streams.audio[0].codec_context.sample_rate
-            for frame in container.decode(audio=0):
-                if frame.sample_rate != rate:
-                    raise ArlError(f"{label}: the sample rate changes from {rate} to {frame.sample_rate} Hz")
-                blocks.append(_floats(frame))
-    except (av.error.FFmpegError, ValueError) as error:
-        raise ArlError(f"{label}: not an audio file that soundfile or FFmpeg can read ({error})") from error
-    if not blocks:
-        raise ArlError(f"{label}: no audio in it")
-    return np.concatenate(blocks), rate
-
-
-def _floats(frame: Any) -> np.ndarray:
-    """One decoded frame as float32 [n, channels]: planar or packed, integer or float."""
-    block = frame.to_ndarray()
-    channels = len(frame.layout.channels)
-    block = block.T if frame.format.is_planar else block.reshape(-1, channels)
-    if block.dtype == np.uint8:
-        return (block.astype(np.float32) - 128) / 128
-    if np.issubdtype(block.dtype, np.integer):
-        return block.astype(np.float32) / float(-int(np.iinfo(block.dtype).min))
-    return block.astype(np.float32)
-
-
-def _frames(segment: Segment, rate: int, n_frames: int, label: str) -> tuple[int, int]:
-    """First and end frame of a segment in seconds. Raises ArlError when it is outside the recording."""
-    start_s, end_s = segment
-    start = round(start_s * rate)
-    end = n_frames if end_s is None else round(end_s * rate)
-    # a segment list made from rounded times may end a moment after the recording does
-    if segment != WHOLE and (not 0 <= start < min(end, n_frames) or end > n_frames + rate // 10):
-        raise ArlError(f"{label}: segment {start_s} to {end_s} s is outside its {n_frames / rate:.2f} s")
-    return start, min(end, n_frames)

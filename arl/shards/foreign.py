@@ -25,8 +25,9 @@ from arl.shards.tar import BLOCK, CHUNK, KINDS
 def read_foreign(path: Path) -> Iterator[Sample]:
     """The samples of a WebDataset tar, plain or compressed; Path("-") is standard input.
 
-    Keys are made legal (`legal_key`), extensions lower case; offsets are empty. Raises ArlError naming the file and
-    the member for a cut or hostile tar, for a key that comes back later, and for a member that comes twice.
+    Keys are made legal (`legal_key`), and two may become equal by it; extensions lower case; offsets are empty. Raises
+    ArlError naming the file and the member for a cut or hostile tar, for a key that comes back later, and for a member
+    that comes twice.
     """
     from webdataset.handlers import reraise_exception
     from webdataset.tariterators import group_by_keys
@@ -35,11 +36,12 @@ def read_foreign(path: Path) -> Iterator[Sample]:
     with spooled([Path(path)]) as (file,):
         try:
             for found in group_by_keys(_files(file, Path(path)), handler=reraise_exception):
-                key = legal_key(found.pop("__key__"))
-                if key in seen:
+                own = found.pop("__key__")
+                if own in seen:
                     problem = "comes twice, or its members are not adjacent; `tar --sort=name` puts them together"
-                    raise ArlError(f"{path}: sample {key!r} {problem}")
-                seen.add(key)
+                    raise ArlError(f"{path}: sample {own!r} {problem}")
+                seen.add(own)
+                key = legal_key(own)
                 members = {name: data for name, data in found.items() if not name.startswith("__")}
                 yield Sample(key, members, {}, Path(path))
         except ValueError as error:  # a duplicate member, in the library's words

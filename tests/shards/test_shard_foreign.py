@@ -103,8 +103,7 @@ def test_keys_that_come_back(tmp_path: Path) -> None:
     with pytest.raises(ArlError, match="sample 'a' comes twice, or its members are not adjacent"):
         list(read_foreign(path))
     make_tar(path, [("a/b.wav", b""), ("a_b.wav", b"")])
-    with pytest.raises(ArlError, match="'a_b' comes twice"):
-        list(read_foreign(path))
+    assert [sample.key for sample in read_foreign(path)] == ["a_b", "a_b"]  # `arl data` gives the second another key
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])

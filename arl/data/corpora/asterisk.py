@@ -79,7 +79,7 @@ def utterances() -> Iterator[CorpusUtterance]:
 def read_texts(listing: Path) -> dict[str, str]:
     """Name of a clip -> its text as written in the package's list (gzip, lines `name: text`, `;` comments)."""
     texts = {}
-    for line in gzip.decompress(listing.read_bytes()).decode("utf-8").splitlines():
+    for line in gzip.decompress(listing.read_bytes()).decode("utf-8").split("\n"):
         if line.strip() and not line.startswith(";"):
             name, text = line.split(":", 1)
             texts[name.strip()] = text.strip()

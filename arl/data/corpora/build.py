@@ -17,7 +17,7 @@ from typing import Any
 from arl.data.corpora import publish, split
 from arl.data.corpora.concatenate import concatenate, duration_s
 from arl.data.corpora.prepare import DurationLimits, Prepared, prepare_all
-from arl.data.corpora.utterance import Bad, Corpus, CorpusUtterance, unique
+from arl.data.corpora.utterance import Bad, Corpus, CorpusUtterance, one_line, unique
 from arl.errors import ArlError
 from arl.runtime.console import progress, warn
 from arl.runtime.stage import OpenShard, StageRun
@@ -56,7 +56,7 @@ class Counts:
     excluded: int = 0
 
     def fail(self, bad: Bad) -> None:
-        warn(f"bad sample: {bad.where}: {bad.reason}")
+        warn(f"bad sample: {one_line(bad.where)}: {one_line(bad.reason)}")
         self.failed += 1
 
     def require_few(self) -> None:

@@ -1,24 +1,28 @@
 """A list of recordings in one file: TSV or CSV with a header line, or one JSON object a line.
 
 Knows the column names of Common Voice (path, sentence, client_id, locale), NeMo (audio_filepath, text, offset,
-duration), Hugging Face (audio, text/transcription), and ESPnet-like lists (utt_id, wav, text, spk). Relative paths
-count from --audio-root, else from the manifest's folder, else from `clips/` in it, as Common Voice has them.
-`keywords` is a JSON list, or words separated by ";" in a table.
+duration), Hugging Face (audio or file_name, text/transcription), and ESPnet-like lists (utt_id, wav, text, spk).
+Relative paths count from --audio-root, else from the manifest's folder, else from `clips/` in it, as Common Voice has
+them. A recording that is shorter than its `duration` is a bad sample. `keywords` is a JSON list, or words separated by
+";" in a table.
 
     arl data --manifest cv-corpus/en/test.tsv -o data
 """
 
-import csv
-import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from arl.data.corpora.fields import Row, json_object, keywords, label, locate, seconds, text
+from arl.data.corpora.tables import read_rows
 from arl.data.corpora.utterance import DEFAULTS, Bad, Corpus, CorpusUtterance, Entry, SourceOptions, one_line
 from arl.errors import ArlError
+from arl.text.lines import NOT_UTF8, read_each_line
 
-AUDIO = ("audio_filepath", "path", "audio", "wav", "audio_path", "wav_path", "file", "filename", "wav_filename")
+AUDIO = (
+    *("audio_filepath", "path", "audio", "wav", "audio_path", "wav_path", "file", "filename", "wav_filename"),
+    "file_name",  # AudioFolder
+)
+START = ("offset", "start")
 TEXT = ("text", "sentence", "transcript", "transcription", "txt")
 KEY = ("key", "utt_id", "utt", "id", "uttid")
 SPEAKER = ("speaker", "client_id", "speaker_id", "spk", "spk_id")
@@ -40,81 +44,65 @@ def corpus(manifest: Path, options: SourceOptions = DEFAULTS) -> Corpus:
     return Corpus(str(manifest), lambda scratch: entries, files=[manifest, *dict.fromkeys(recordings)])
 
 
-def pick(row: dict[str, Any], names: tuple[str, ...]) -> Any:
-    """The first of the named fields that the row has and that is not empty; '' when there is none."""
-    return next((row[name] for name in names if row.get(name) not in (None, "")), "")
-
-
-def keywords(value: Any) -> tuple[str, ...]:
-    """A list of keywords from a JSON list, or from "one; two"."""
-    words = value if isinstance(value, list) else str(value or "").split(";")
-    return tuple(text for word in words if (text := one_line(str(word))))
-
-
-def _entry(where: str, row: dict[str, Any] | str, roots: list[Path]) -> Entry:
+def _entry(where: str, row: Row | str, roots: Sequence[Path]) -> Entry:
     if isinstance(row, str):
         return Bad(where, row)
-    path, text = pick(row, AUDIO), pick(row, TEXT)
-    if not isinstance(path, str) or not path:
-        return Bad(where, f"no path of a recording: none of the fields {', '.join(AUDIO)}")
     try:
-        start = float(pick(row, ("offset", "start")) or 0)
-        end = pick(row, ("end",))
-        if end == "" and row.get("offset") not in (None, ""):  # NeMo: a segment is an offset and a duration
-            end = start + float(row["duration"])
-    except (ValueError, KeyError):
-        return Bad(where, "offset and duration (or start and end) are not numbers of seconds")
-    places = [root / path for root in roots]
-    audio = next((place for place in places if place.is_file()), places[0])
-    key = str(pick(row, KEY)) or Path(path).stem
-    return CorpusUtterance(
-        key,
-        one_line(str(text)),
-        audio,
-        str(pick(row, LANG)),
-        str(pick(row, SPEAKER)),
-        start,
-        None if end == "" else float(end),
-        keywords=keywords(row.get("keywords")),
-    )
-
-
-def _rows(manifest: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """(place, row, or what is wrong with it) for each line."""
-    try:
-        if delimiter := TABLES.get(manifest.suffix.lower()):
-            yield from _table(manifest, delimiter)
-        else:
-            yield from _json_lines(manifest)
-    except UnicodeDecodeError as error:
-        raise ArlError(f"{manifest}: not UTF-8 text") from error
-
-
-def _table(manifest: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    csv.field_size_limit(sys.maxsize)
-    with manifest.open(encoding="utf-8-sig", newline="") as file:
-        # quotation marks in a TSV are part of the sentence
-        reader = csv.DictReader(
-            file, delimiter=delimiter, quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+        path = text(row, AUDIO)
+        if not path:
+            return Bad(where, f"no path of a recording: none of the fields {', '.join(AUDIO)}")
+        start_s, end_s, stated_s = _times(row)
+        return CorpusUtterance(
+            label(row, KEY) or Path(path).stem,
+            one_line(text(row, TEXT)),
+            locate(path, roots),
+            text(row, LANG),
+            label(row, SPEAKER),
+            start_s,
+            end_s,
+            keywords=keywords(row.get("keywords")),
+            stated_s=stated_s,
         )
-        columns = reader.fieldnames or []
-        for names, what in ((AUDIO, "recordings"), (TEXT, "transcripts")):
-            if not set(names) & set(columns):
-                raise ArlError(f"{manifest}: no column for the {what}: none of {', '.join(names)}")
-        for row in reader:
-            wrong = None in row or None in row.values()
-            yield (
-                f"{manifest}:{reader.line_num}",
-                f"not {len(columns)} fields as in the header" if wrong else dict(row),
-            )
+    except ValueError as error:
+        return Bad(where, str(error))
 
 
-def _json_lines(manifest: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    with manifest.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    row = None
-                yield f"{manifest}:{number}", row if isinstance(row, dict) else "not a JSON object"
+def _times(row: Row) -> tuple[float, float | None, float | None]:
+    """Start and end of the segment, and how long the whole recording is said to be; seconds, None: not said.
+
+    NeMo's segment is an offset and a duration. Raises ValueError for times that are none, or of no length.
+    """
+    start_s, end_s, duration_s = seconds(row, START), seconds(row, ("end",)), seconds(row, ("duration",))
+    if end_s is None and start_s is not None:
+        if duration_s is None and start_s > 0 and "offset" in row:
+            raise ValueError("an offset without a duration")
+        end_s = None if duration_s is None else start_s + duration_s
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise ValueError(f"a segment from {start_s or 0.0:g} to {end_s:g} seconds has no length")
+    whole = end_s is None and not start_s
+    return start_s or 0.0, end_s, duration_s if whole else None
+
+
+def _rows(manifest: Path) -> Iterator[tuple[str, Row | str]]:
+    """(place, row, or what is wrong with it) for each line."""
+    delimiter = TABLES.get(manifest.suffix.lower())
+    if delimiter is None:
+        yield from _json_lines(manifest)
+        return
+    columns, rows = read_rows(manifest, delimiter)
+    for names, what in ((AUDIO, "recordings"), (TEXT, "transcripts")):
+        if not set(names) & set(columns):
+            raise ArlError(f"{manifest}: no column for the {what}: none of {', '.join(names)}")
+    yield from rows
+
+
+def _json_lines(manifest: Path) -> Iterator[tuple[str, Row | str]]:
+    for number, line in enumerate(read_each_line(manifest), 1):
+        place = f"{manifest}:{number}"
+        if line is None:
+            yield place, NOT_UTF8
+        elif line.strip():
+            try:
+                yield place, json_object(line)
+            except ValueError as error:
+                yield place, str(error)

@@ -25,6 +25,7 @@ from arl.errors import ArlError
 from arl.shards.rows import Meta
 
 SMALL = 64  # utterances that are prepared sooner than other processes would have started
+STATED_SLACK_S, STATED_SLACK = 0.2, 0.02  # seconds, and share, that a recording may be shorter than its list says
 AHEAD = 8  # utterances in work or waiting, per job
 
 
@@ -58,7 +59,7 @@ def prepare(utterance: CorpusUtterance, limits: DurationLimits) -> Prepared | Ba
         )  # fmt: skip
         audio, duration_s = {}, 0.0
         if utterance.audio is not None:
-            content, samples = read(utterance)
+            content, samples = read(utterance, limits.max_s)
             duration_s = len(samples) / SAMPLE_RATE
             if not limits.allow(duration_s):
                 return Prepared(utterance.key, {}, duration_s)
@@ -107,18 +108,39 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def read(utterance: CorpusUtterance) -> tuple[bytes | None, np.ndarray]:
-    """The file's content if it may be kept as it is, and its samples: float32 [n] at 16 kHz."""
+def read(utterance: CorpusUtterance, max_s: float | None = None) -> tuple[bytes | None, np.ndarray]:
+    """The file's content if it may be kept as it is, and its samples: float32 [n] at 16 kHz.
+
+    Of a clip longer than `max_s` no more than a second beyond it is read. Raises ArlError for what cannot be read, and
+    for a recording that is shorter than its list says.
+    """
     audio = utterance.audio() if callable(utterance.audio) else utterance.audio
     if isinstance(audio, np.ndarray):
         return None, audio
     if audio is None:
         raise ArlError("no recording")
     if isinstance(audio, Path) and not audio.is_file():
-        raise ArlError("no such audio file")
-    whole = utterance.start_s == 0 and utterance.end_s is None
+        raise ArlError(f"{audio}: a link that leads nowhere" if audio.is_symlink() else "no such audio file")
+    whole = utterance.start_s == 0 and utterance.end_s is None and utterance.channel is None
     name = utterance.name or (str(audio) if isinstance(audio, Path) else "")
-    samples = load(audio, SAMPLE_RATE, name, utterance.start_s, utterance.end_s)
+    samples = load(
+        audio,
+        SAMPLE_RATE,
+        name,
+        utterance.start_s,
+        utterance.end_s,
+        channel=utterance.channel,
+        most_s=None if max_s is None else max_s + 1,
+        prove=True,
+    )
+    _require_stated(utterance, len(samples) / SAMPLE_RATE, max_s)
     if not whole:
         return None, samples
     return audio.read_bytes() if isinstance(audio, Path) else audio, samples
+
+
+def _require_stated(utterance: CorpusUtterance, duration_s: float, max_s: float | None) -> None:
+    """Lists round durations, and codecs add silence."""
+    stated_s = utterance.stated_s or 0.0
+    if duration_s < stated_s - max(STATED_SLACK_S, STATED_SLACK * stated_s) and (max_s is None or duration_s <= max_s):
+        raise ArlError(f"cut: {duration_s:.2f} of the {stated_s:.2f} s that its list states")

@@ -98,7 +98,7 @@ def wordnet() -> tuple[list[str], list[str]]:
     folder = debian(*WORDNET) / "usr/share/wordnet"
     examples, lemmas = set(), set()
     for part in ("noun", "verb", "adj", "adv"):
-        for line in (folder / f"data.{part}").read_text(encoding="latin-1").splitlines():
+        for line in (folder / f"data.{part}").read_bytes().decode("latin-1").rstrip("\n").split("\n"):
             if line.startswith("  "):  # the licence
                 continue
             head, gloss = line.split("|", 1)

@@ -10,23 +10,22 @@ from pathlib import Path
 
 from arl.data.corpora.utterance import DEFAULTS, Bad, Corpus, CorpusUtterance, Entry, SourceOptions, one_line
 from arl.errors import ArlError
+from arl.text.lines import NOT_UTF8, read_each_line
 
 
 def corpus(file: Path, options: SourceOptions = DEFAULTS) -> Corpus:
     """Raises ArlError when there is no such file, or no text in it."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise ArlError(f"{file}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ArlError(f"{file}: not UTF-8 text") from error
-    if not any(line.strip() for line in lines):
+    lines = read_each_line(file)
+    if not any(line is None or line.strip() for line in lines):
         raise ArlError(f"{file}: no text in it")
     return Corpus(str(file), lambda scratch: _entries(file, lines), files=[file])
 
 
-def _entries(file: Path, lines: list[str]) -> Iterator[Entry]:
+def _entries(file: Path, lines: list[str | None]) -> Iterator[Entry]:
     for number, line in enumerate(lines, start=1):
+        if line is None:
+            yield Bad(f"{file}:{number}", NOT_UTF8)
+            continue
         key, tab, text = line.partition("\t")
         if not tab:
             key, text = f"{file.stem}-{number:06d}", line

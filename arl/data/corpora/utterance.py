@@ -31,7 +31,8 @@ class CorpusUtterance:
     (it must pickle: it may be called in another process); None for a text to speak. start_s/end_s: the segment of a
     longer recording, in seconds. key: names the sample; made safe and unique by `unique`. name: the audio's name in
     errors, whose extension tells a headerless format. keywords: what a keyword reward looks for. parts: what it was
-    joined from, if it was (`arl.data.corpora.concatenate`).
+    joined from, if it was (`arl.data.corpora.concatenate`). stated_s: seconds that the whole recording has by
+    its list; a shorter one was cut. channel: which one is heard, from 0; None: their average.
     """
 
     key: str
@@ -44,6 +45,8 @@ class CorpusUtterance:
     name: str = ""
     keywords: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
+    stated_s: float | None = None
+    channel: int | None = None
 
     @property
     def label(self) -> str:

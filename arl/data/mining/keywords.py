@@ -17,6 +17,7 @@ from pathlib import Path
 from arl.data.mining.pool import Candidate
 from arl.errors import ArlError
 from arl.text.keywords import keyword_counts
+from arl.text.lines import read_lines
 from arl.text.normalise import language, normalise
 from arl.text.wer import counts_characters, units
 
@@ -31,13 +32,8 @@ class Entries:
     @classmethod
     def read(cls, path: Path) -> "Entries":
         """One word or phrase a line. Raises ArlError for a list without any."""
-        try:
-            lines = [" ".join(line.split()) for line in path.read_text(encoding="utf-8-sig").splitlines()]
-        except UnicodeDecodeError as error:
-            raise ArlError(f"{path}: not UTF-8 text") from error
-        except OSError as error:
-            what = "--keywords is a file of one word or phrase a line"
-            raise ArlError(f"{path}: cannot be read ({error.strerror}); {what}") from error
+        what = "--keywords is a file of one word or phrase a line"
+        lines = [" ".join(line.split()) for line in read_lines(path, what)]
         words = list(dict.fromkeys(line for line in lines if line))
         if not words:
             raise ArlError(f"{path}: no words in it; one word or phrase a line")

@@ -17,6 +17,7 @@ from arl.shards.columns import ROLLOUT
 from arl.shards.paths import SUFFIX, expand
 from arl.shards.reader import scan_shard
 from arl.shards.rows import Rollout
+from arl.text.lines import read_lines
 
 Hyps = Literal["first", "all"]
 FIRST: Hyps
@@ -55,19 +56,13 @@ def read(name: str, where: str, hyps: Hyps = FIRST) -> dict[str, Sequence[str]]:
 
 
 def _table(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ArlError(f"{path}: not UTF-8 text") from error
-    except OSError as error:
-        what = "a system is rollout/, or a file of key<TAB>text"
-        raise ArlError(f"{path}: cannot be read ({error.strerror}); {what}") from error
+    lines = read_lines(path, "a system is rollout/, or a file of key<TAB>text")
     for number, line in enumerate(lines, 1):
         key, tab, text = line.partition("\t")
         if not line.strip():
             continue
-        if not tab:
-            raise ArlError(f"{path}:{number}: no tab; a line is key<TAB>text")
+        if not tab or not key.strip():
+            raise ArlError(f"{path}:{number}: no {'key' if tab else 'tab'}; a line is key<TAB>text")
         yield f"{path}:{number}", key.strip(), (text.strip(),)
 
 

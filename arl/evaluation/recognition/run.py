@@ -21,6 +21,7 @@ from arl.runtime.budget import FailureBudget
 from arl.runtime.console import progress
 from arl.runtime.stage import policy_of_embeddings
 from arl.shards.rows import Meta
+from arl.text.lines import read_lines
 
 Rows = list[dict[str, Any]]
 
@@ -81,10 +82,10 @@ def read_transcripts(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise ArlError(f"{path}: no such file of transcripts")
     texts: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
-        key, tab, text = line.rstrip("\r").partition("\t")
+        key, tab, text = line.partition("\t")
         if not tab or not key:
             raise ArlError(f"{path}:{number}: not key<TAB>text")
         if key in texts:
