@@ -19,6 +19,7 @@ from arl.runtime.budget import FailureBudget
 from arl.runtime.device import quiet_transformers
 from arl.shards import columns
 from arl.shards.reader import Sample
+from arl.shards.rows import Prompt
 
 if TYPE_CHECKING:
     from arl.models.speech_lm.family import SpeechLm
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Utterance:
-    """A clip as its processor gives it. inputs: of the family's class, empty where error says why; ids: the prompt."""
+    """A clip as its processor gives it. inputs: of the family's class, empty where error says why."""
 
     key: str
     where: str
@@ -61,7 +62,7 @@ class SpeechLmEncoding:
                 yield utterance.key, self._members(utterance), utterance.duration_s
             except ArlError as error:
                 budget.spend(f"{utterance.where}: {error}")
-                yield utterance.key, {columns.PROMPT: columns.dumps({"input_ids": [], "error": str(error)})}, 0.0
+                yield utterance.key, Prompt.failed(str(error)).members(), 0.0
 
     def sleep(self) -> None:
         resident.sleep(self.tower, self.policy.frontend_dir)
@@ -88,7 +89,4 @@ class SpeechLmEncoding:
         length, context = len(ids) - 1 + len(embeddings), self.policy.fields["context"]
         if length >= context:
             raise ArlError(f"its prompt has {length} positions, and the LLM {context}: cut the recording")
-        return {
-            columns.EMB: columns.save_tensor(columns.EMB_TENSOR, embeddings),
-            columns.PROMPT: columns.dumps({"input_ids": ids}),
-        }
+        return {columns.EMB: columns.save_tensor(columns.EMB_TENSOR, embeddings)} | Prompt(ids).members()
