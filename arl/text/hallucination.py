@@ -5,7 +5,8 @@
 The rules of the paper's second reward (arXiv 2509.18569, section 4): repetition (`ngram_loop`, `char_loop`),
 non-existent content (`insertion`, `length_ratio`; against the audio `speaking_rate`), translation (`script`,
 `language`). stages/reward/hallucination.md defines each and gives its measured precision and recall. Texts are
-normalised (`arl.text.normalise`); text in brackets counts where only the hypothesis has brackets. Left out: fluent
+normalised (`arl.text.normalise`); text in brackets counts where the reference has no such tag. The loops are looked
+for in the text as it is written too: normalisation drops symbols and fillers. Left out: fluent
 wrong words as many as the right ones (the error rate has them), and silence, which needs the audio.
 """
 
@@ -17,13 +18,15 @@ from dataclasses import dataclass
 from arl.errors import UsageError
 from arl.text.languages import odds
 from arl.text.loops import inside_words, longest_run, loop, own_run, periods
-from arl.text.normalise import language, normalise, open_brackets
-from arl.text.scripts import DIGIT, LANGUAGE_SCRIPTS, script, scripts, speech_s
-from arl.text.wer import aligned, counts_characters, units
+from arl.text.normalise import open_brackets
+from arl.text.properties import NATURAL_REPEATS, Text
+from arl.text.scripts import LANGUAGE_SCRIPTS, script, speech_s
+from arl.text.tags import language
+from arl.text.wer import aligned, counts_characters
 
 SHORT_ROUND = 2  # words: a longer round is a phrase, which people do not say three times
 CHARACTERS_PER_WORD = 2  # of a language whose words are not counted
-NATURAL_REPEATS = 3  # "no no no": what speech repeats by itself, where no reference tells
+SYMBOLS_IN_A_ROW = 30  # however they differ
 WORDS_PER_DIGIT, DIGIT_S = 2, 1 / 3  # how much more a digit of the reference may be in words: "quatre-vingt-"
 WORD_S = 2 / 15  # of the fastest speech: 4 letters
 SLACK_S = 0.3  # clips are cut closely, and durations rounded
@@ -56,44 +59,6 @@ class Thresholds:
     off: tuple[str, ...] = ()
 
 
-class Text:
-    """A text and the properties that the rules use."""
-
-    def __init__(self, raw: str, lang: str) -> None:
-        self.raw, self.lang = raw, lang
-        self.normalised = normalise(raw, lang)
-        self.spaceless = self.normalised.replace(" ", "")
-        self.units = units(self.normalised, lang)
-
-    @property
-    def mixed(self) -> list[str]:
-        """Words; where characters are counted, those and whole words of letters and digits: "meeting" is one."""
-        return _MIXED.findall(self.normalised) if counts_characters(self.lang) else self.units
-
-    @functools.cached_property
-    def digits(self) -> int:
-        return sum(script(character) == DIGIT for character in self.normalised)
-
-    @functools.cached_property
-    def scripts(self) -> set[str]:
-        return scripts(self.raw)
-
-    @functools.cached_property
-    def words(self) -> frozenset[str]:
-        return frozenset(self.units)
-
-    @functools.cached_property
-    def speech_s(self) -> float:
-        """Seconds that the fastest speaker needs for the raw text."""
-        return speech_s(self.raw)
-
-    @functools.cached_property
-    def normalised_s(self) -> float:
-        """The same for the normalised text, by which two texts are compared."""
-        return speech_s(self.normalised)
-
-
-_MIXED = re.compile(r"[0-9A-Za-z\u00c0-\u024f]+|\S")
 _reference = functools.lru_cache(maxsize=1 << 12)(Text)  # a group's hypotheses come one after another
 
 
@@ -126,15 +91,16 @@ def fired(
     """
     lang = language(lang)
     said = None if reference is None else _reference(reference, lang)
-    heard = Text(open_brackets(hypothesis, reference), lang)
-    if said is not None and heard.spaceless == said.spaceless:
-        return ()
+    heard = Text(hypothesis, lang, open_brackets(hypothesis, reference))
     case = Case(heard, said, lang, duration_s, CHARACTERS_PER_WORD if counts_characters(lang) else 1)
-    return tuple([name for name, rule in _RULES.items() if rule(case, thresholds) and name not in thresholds.off])
+    rules = _RULES if said is None or heard.spaceless != said.spaceless else _RULES_OF_EQUAL_WORDS
+    return tuple([name for name, rule in rules.items() if rule(case, thresholds) and name not in thresholds.off])
 
 
 def ngram_loop(case: Case, thresholds: Thresholds) -> bool:
     """Words in a row that repeat, more often than in the reference; where characters count, rounds of 3 or more."""
+    if swallowed_loop(case, thresholds):
+        return True
     heard = case.hypothesis.units
     for period in periods(heard, min(thresholds.loop_repeats, thresholds.phrase_repeats)):
         is_short = period <= SHORT_ROUND * case.scale
@@ -145,7 +111,9 @@ def ngram_loop(case: Case, thresholds: Thresholds) -> bool:
 
 
 def char_loop(case: Case, thresholds: Thresholds) -> bool:
-    """Characters that repeat inside a word, beyond the reference; where characters count, rounds of 1 or 2."""
+    """Characters that repeat inside a word, beyond the reference; where characters count, rounds of 1 or 2. Symbols."""
+    if symbol_loop(case, thresholds):
+        return True
     least = thresholds.character_repeats
     if case.scale > 1:
         lengths = [n for n in periods(case.hypothesis.units, least) if n <= CHARACTERS_PER_WORD]
@@ -157,6 +125,23 @@ def char_loop(case: Case, thresholds: Thresholds) -> bool:
         if repeats - excused >= least:
             return True
     return False
+
+
+def swallowed_loop(case: Case, thresholds: Thresholds) -> bool:
+    """Fillers and other words that normalisation drops, in a row, beyond the reference's."""
+    excused, said = float(NATURAL_REPEATS), case.reference
+    if said is not None:  # zeros that were read out are digits once normalised
+        excused = max(said.swallowed_rounds, 1 + longest_run(said.spaceless, 1))
+    return case.hypothesis.swallowed_rounds - excused >= thresholds.loop_repeats
+
+
+def symbol_loop(case: Case, thresholds: Thresholds) -> bool:
+    """Symbols, blanks or invisible characters that repeat, or very many of them in a row, beyond the reference's."""
+    heard, said = case.hypothesis, case.reference
+    if heard.symbols - (0 if said is None else said.symbols) >= SYMBOLS_IN_A_ROW:
+        return True
+    excused = NATURAL_REPEATS if said is None else said.symbol_rounds
+    return heard.symbol_rounds - excused >= thresholds.character_repeats
 
 
 def insertion(case: Case, thresholds: Thresholds) -> bool:
@@ -217,7 +202,7 @@ def language_(case: Case, thresholds: Thresholds) -> bool:
         return False
     if sum(map(str.isalpha, heard.normalised)) < EVIDENCE_LETTERS:
         return False
-    found, expected = odds(heard.normalised, case.lang), odds(said.normalised, case.lang)
+    found, expected = odds(heard.as_spelt, case.lang), odds(said.as_spelt, case.lang)
     return found is not None and expected is not None and found[1] >= thresholds.language_odds and expected[1] < 1
 
 
@@ -225,6 +210,7 @@ RULES = ("ngram_loop", "char_loop", "insertion", "length_ratio", "speaking_rate"
 _RULES: dict[str, Callable[[Case, Thresholds], bool]] = dict(
     zip(RULES, (ngram_loop, char_loop, insertion, length_ratio, speaking_rate, script_, language_), strict=True)
 )
+_RULES_OF_EQUAL_WORDS = {"ngram_loop": swallowed_loop, "char_loop": symbol_loop}  # where the words are the reference's
 
 
 def named_rules(text: str) -> tuple[str, ...]:
@@ -265,4 +251,4 @@ def _without_round_numbers(text: str) -> str:
     return _ROUND.sub("", text) if "00" in text else text
 
 
-_ROUND = re.compile(r"(?<=[1-9])0+\b")
+_ROUND = re.compile(r"(?<=[1-9])0{1,15}\b")  # up to a quadrillion

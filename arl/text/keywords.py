@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from arl.text.normalise import language, normalise, open_brackets
+from arl.text.normalise import normalise, open_brackets
+from arl.text.tags import language
 from arl.text.wer import aligned, counts_characters
 
 KOREAN = "ko"

@@ -2,11 +2,11 @@
 
     word_errors("the cat sat", "the hat sat down", "en")  # 1 substitution, 1 insertion, 2 hits: rate 2/3
 
-Both texts are normalised (`arl.text.normalise`). Languages written without spaces between words count
-characters, spaces left out, so their rate is a CER. jiwer aligns the texts; of several alignments with the fewest
-errors it is the one jiwer reports. An empty reference has length 0: an empty hypothesis then has rate 0, and k words
-have k insertions and rate k (the length in the denominator is at least 1). Left out: a mixed rate for code-switched
-speech.
+Both texts are normalised (`arl.text.normalise`). Languages written without spaces between words count characters,
+spaces left out, so their rate is a CER; where no language is stated, characters of these writings count as words. jiwer
+aligns the texts; of several alignments with the fewest errors it is the one jiwer reports. An empty reference has
+length 0: an empty hypothesis then has rate 0, and k words have k insertions and rate k (the length in the denominator
+is at least 1). Left out: a mixed rate for code-switched speech.
 """
 
 import functools
@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 import jiwer
 
-from arl.text.normalise import language, normalise
+from arl.text.normalise import normalise
+from arl.text.tags import SINITIC, language
 
 REMEMBERED = 1 << 12  # alignments: several reward programs look at the same group one after another
 WORDS = jiwer.ReduceToListOfListOfWords()
 CHARACTERS = jiwer.Compose([jiwer.RemoveWhiteSpace(), jiwer.ReduceToListOfListOfChars()])
-CHARACTER_LANGUAGES = frozenset({"zh", "cmn", "ja", "th", "yue", "lo", "km", "my"})
+CHARACTER_LANGUAGES = SINITIC | {"ja", "th", "lo", "km", "my", "shn"}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
     python wer.py --floor -1 < utterances.jsonl
 
 Insertions can take it below 0; `--floor` limits that. The normaliser ignores text in brackets, so a policy
-could hide words there: where the reference has no bracket, those of a hypothesis are opened and count.
+could hide words there: in a hypothesis only the tags that the reference has too are ignored.
 """
 
 import math

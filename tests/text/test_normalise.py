@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arl.text.normalise import language, normalise
+from arl.text.normalise import normalise
+from arl.text.tags import language
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""whisper-normalizer's English normaliser gives what transformers' gives, with which word error rates are published."""
+"""On canonical code points whisper-normalizer's English normaliser gives what transformers' gives, with which word
+error rates are published."""
 
 import functools
 import json
@@ -8,6 +9,7 @@ from importlib import resources
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from arl.text.canonical import canonical
 from arl.text.normalise import normalise
 
 
@@ -20,7 +22,7 @@ def transformers_normaliser() -> Callable[[str], str]:
 
 
 def by_transformers(text: str) -> str:
-    return " ".join(transformers_normaliser()(text).split())
+    return " ".join(transformers_normaliser()(canonical(text, "en")).split())
 
 
 def any_of(words: str) -> st.SearchStrategy[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from arl.data.corpora import publish, split
 from arl.data.corpora.concatenate import concatenate, duration_s
+from arl.data.corpora.language import problem_of, require_known
 from arl.data.corpora.prepare import DurationLimits, Prepared, prepare_all
 from arl.data.corpora.utterance import Bad, Corpus, CorpusUtterance, one_line, unique
 from arl.errors import ArlError
@@ -71,6 +72,7 @@ def build(
 ) -> dict[str, Any]:
     """Write the corpus to `out` unless it is there already. Returns the record kept in `out`/data.json, with
     `up_to_date` added. Raises ArlError as the module says."""
+    require_known(options.lang)
     arguments = {"version": VERSION, "corpus": corpus.name, **asdict(options)}
     fingerprint = corpus_fingerprint(corpus, options)
     folders = {name: name for name in options.split} or {WHOLE: ""}
@@ -138,6 +140,8 @@ def _listed(
             counts.fail(entry)
         elif not entry.text:
             counts.fail(Bad(entry.label, "no transcript"))
+        elif wrong := problem_of(entry, options.lang):
+            counts.fail(Bad(entry.label, wrong))
         else:
             listed.append(entry if entry.lang else replace(entry, lang=options.lang))
     counts.require_few()

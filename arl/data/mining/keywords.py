@@ -18,7 +18,8 @@ from arl.data.mining.pool import Candidate
 from arl.errors import ArlError
 from arl.text.keywords import keyword_counts
 from arl.text.lines import read_lines
-from arl.text.normalise import language, normalise
+from arl.text.normalise import normalise
+from arl.text.tags import language
 from arl.text.wer import counts_characters, units
 
 

@@ -18,7 +18,7 @@ from arl.evaluation.recognition.score import ERRORS, KEYWORDS, error_count
 from arl.evaluation.render import Block, Summary
 from arl.evaluation.statistics import Pair, intervals
 from arl.text.hallucination import RULES
-from arl.text.normalise import language
+from arl.text.tags import language
 from arl.text.wer import counts_characters
 
 

@@ -5,7 +5,7 @@ a policy is judged by.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from arl.policy import Policy, load_tokenizer
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import progress
 from arl.runtime.stage import policy_of_embeddings
+from arl.shards.reader import Sample
 from arl.shards.rows import Meta
 from arl.text.lines import read_lines
 
@@ -42,23 +43,23 @@ def decode(
     client: Engine, policy: Policy, sets: Mapping[str, Sequence[str]], max_new_tokens: int, max_failed: int
 ) -> tuple[Rows, dict[str, float]]:
     """One row per utterance of all sets that did not fail; how many failed, and how long the engine took."""
-    named = list(read_sets(sets))
-    samples = [sample for _, sample in named]
+    budget = FailureBudget(max_failed)
+    named = list(stated(sets, budget))
+    samples, refused = [sample for _, sample, _ in named], budget.count
     tokenizer = load_tokenizer(policy.llm_dir)
     sampling = {"temperature": 0.0, "top_p": 1.0, "max_new_tokens": max_new_tokens}
     with progress("eval", len(samples)) as bar, awake(client, policy, "eval"):
         start = time.monotonic()
-        groups = generate(client, policy, samples, 1, sampling, 0, FailureBudget(max_failed), bar)
+        groups = generate(client, policy, samples, 1, sampling, 0, budget, bar)
         seconds = time.monotonic() - start
     rows = []
-    for (name, sample), group in zip(named, groups, strict=True):
+    for (name, sample, meta), group in zip(named, groups, strict=True):
         if group is not None:
             text = text_of(group.hypotheses[0].tokens, tokenizer, policy)
-            meta = Meta.of(sample)
             duration_s = meta.duration_s or audio_seconds([sample], policy) or None
             rows.append(score(name, sample.key, meta, text, duration_s))
     audio_s = audio_seconds(samples, policy)
-    timing = {"failed": len(samples) - len(rows), "seconds": round(seconds, 2), "audio_s": round(audio_s, 1)}
+    timing = {"failed": refused + len(samples) - len(rows), "seconds": round(seconds, 2), "audio_s": round(audio_s, 1)}
     return rows, timing | ({"rtf": round(seconds / audio_s, 5)} if audio_s else {})
 
 
@@ -67,14 +68,24 @@ def transcribed(
 ) -> tuple[Rows, dict[str, float]]:
     """One row per utterance of all sets that `transcripts` (key → text) has; a missing one has failed."""
     rows, budget = [], FailureBudget(max_failed)
-    for name, sample in read_sets(sets):
+    for name, sample, meta in stated(sets, budget):
         text = transcripts.get(sample.key)
         if text is None:
             budget.spend(f"{sample.key}: no transcript of this utterance")
         else:
-            meta = Meta.of(sample)
             rows.append(score(name, sample.key, meta, text, meta.duration_s or None))
     return rows, {"failed": budget.count}
+
+
+def stated(sets: Mapping[str, Sequence[str]], budget: FailureBudget) -> Iterator[tuple[str, Sample, Meta]]:
+    """(set, utterance, what is known of it) of all sets; one of another form is spent from the budget."""
+    for name, sample in read_sets(sets):
+        try:
+            meta = Meta.of(sample)
+        except ArlError as error:
+            budget.spend(str(error))
+        else:
+            yield name, sample, meta
 
 
 def read_transcripts(path: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ KEYWORDS = ("matched", "in_reference", "in_hypothesis")  # fields of KeywordCoun
 
 def score(name: str, key: str, meta: Meta, hypothesis: str, duration_s: float | None) -> dict[str, Any]:
     """The row of utterance `key` of set `name`. meta: what is known of it; duration_s: None where nobody knows it."""
-    reference, lang, keywords = meta.text, meta.lang or "en", list(meta.keywords)
+    reference, lang, keywords = meta.text, meta.lang, list(meta.keywords)
     heard = open_brackets(hypothesis, reference)
     errors = word_errors(reference, heard, lang)
     found = keyword_counts(keywords, reference, hypothesis, lang)

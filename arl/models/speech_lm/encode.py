@@ -78,6 +78,8 @@ class SpeechLmEncoding:
         meta = sample.json(columns.META) if columns.META in sample.members else {}
         try:
             inputs = self.family.inputs(self.processor, clip.wave, ask_of(meta, self.policy.fields["request"]))
+        except ArlError as error:
+            return Utterance(clip.key, clip.where, error=str(error))
         except (ValueError, KeyError, TypeError) as error:
             return Utterance(clip.key, clip.where, error=f"its processor does not take it: {error}")
         return Utterance(clip.key, clip.where, duration_s, inputs)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from arl.errors import ArlError
+from arl.text.tags import language as code_of
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,13 @@ def collapse(ids: list[int], audio_token_id: int) -> list[int]:
 
 
 def ask_of(meta: Mapping[str, Any], request: Mapping[str, Any]) -> Ask:
-    """What is asked of an utterance. meta: its `.json`; request: of arl.json, as `arl init` was told."""
+    """What is asked of an utterance. meta: its `.json`; request: of arl.json, as `arl init` was told.
+
+    ArlError for a language that nobody knows.
+    """
     language = request.get("language")
     if language == "sample":
-        language = meta.get("lang") or None
+        language = meta.get("lang")
+    language = code_of(language) if language else None
     keywords = tuple(meta.get("keywords") or ()) if request.get("hotwords") else ()
-    return Ask(request.get("instruction"), language, keywords)
+    return Ask(request.get("instruction"), language or None, keywords)

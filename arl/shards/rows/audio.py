@@ -7,13 +7,15 @@ from typing import Any, ClassVar, Self
 from arl.shards.columns import CODES, META
 from arl.shards.rows.form import are_ids, are_texts, is_number, is_plain, is_text, shown
 from arl.shards.rows.row import Row
+from arl.text.tags import problem as language_problem
 
 
 @dataclass(frozen=True)
 class Meta(Row):
     """What is known of an utterance: `.json` of the audio column.
 
-    text: the reference transcript, or what is to be spoken. lang: "" when unknown. duration_s: of the audio in
+    text: the reference transcript, or what is to be spoken. lang: a tag or name of
+    `arl.text.tags`, "" when unknown. duration_s: of the audio in
     seconds, None when the data does not say. concatenated, texts: keys and texts of the clips it was joined from. rest:
     all other fields, as they are.
     """
@@ -37,6 +39,8 @@ class Meta(Row):
             yield "'text' is missing, or is not a text"
         if not is_text(fields.get("lang", "")):
             yield "'lang' is not a text"
+        elif problem := language_problem(fields.get("lang", "")):
+            yield f"'lang': {problem}"
         if fields.get("speaker") is not None and not is_text(fields["speaker"]):
             yield "'speaker' is not a text"
         duration = fields.get("duration_s")

@@ -67,6 +67,7 @@ def test_keys_are_unique_over_all_sources(tmp_path: Path) -> None:
         ({"flac": clip(0), "json": dumps({"text": " ", "duration_s": 1})}, "has no text"),
         ({"flac": clip(0), "json": dumps({"text": "a", "lang": "en"})}, "has no duration_s"),
         ({"flac": clip(0), "json": dumps({"text": "a", "lang": None, "duration_s": 1})}, "'lang' is not a text"),
+        ({"flac": clip(0), "json": dumps({"text": "a", "lang": "xx", "duration_s": 1})}, "'xx' is unknown"),
         (
             {"flac": clip(0), "json": dumps({"text": "a", "duration_s": 1, "concatenated": ["b"]})},
             "'concatenated' and 'texts'",
