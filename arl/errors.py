@@ -11,6 +11,10 @@ class ArlError(Exception):
     exit_code = 1
 
 
+class Terminated(SystemExit):  # noqa: N818
+    """SIGTERM has come: the process ends, whatever it is doing."""
+
+
 class UsageError(ArlError):
     """The command line itself is wrong: unknown value, flags that contradict. Exit code 2."""
 

@@ -13,7 +13,7 @@ import sys
 import typer
 
 from arl import __version__
-from arl.errors import ArlError
+from arl.errors import ArlError, Terminated
 from arl.runtime.openmp import make_threads_patient
 from arl.runtime.stages import BY_NAME, COMMANDS, Command
 
@@ -49,10 +49,14 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
         raise typer.Exit()
 
 
+def _terminate(*_: object) -> None:
+    raise Terminated(143)
+
+
 def main() -> None:
     """Runs the command line and turns expected failures into one line and an exit code."""
     make_threads_patient()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that temporary files and children are cleaned up
+    signal.signal(signal.SIGTERM, _terminate)  # so that temporary files and children are cleaned up
     try:
         make_app(sys.argv[1] if len(sys.argv) > 1 else None)(prog_name="arl")
     except ArlError as error:

@@ -34,6 +34,9 @@ def reward(
     ] = "std",
     eps: Annotated[float, typer.Option("--eps", help="Added to the standard deviation.")] = 1e-6,
     child: Annotated[bool, typer.Option("--child", help="Run Python rewards as programs, not in process.")] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, help="Seconds a program may take for one utterance.")
+    ] = 600.0,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes; 0: all cores for much text, else one.")] = 0,
     force: options.Force = False,
     max_failed: options.MaxFailed = 0,
@@ -45,7 +48,7 @@ def reward(
     """
     from arl.rewards.reward_stage import RewardOptions, score_rollouts
 
-    wanted = RewardOptions(with_ or [], gate or [], advantage, eps, child, jobs)
+    wanted = RewardOptions(with_ or [], gate or [], advantage, eps, child, jobs, timeout)
     metrics = score_rollouts(shards, out, wanted, force, max_failed)
     if as_json:
         print(json.dumps(metrics, ensure_ascii=False))

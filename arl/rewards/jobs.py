@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from arl.errors import ArlError, UsageError
@@ -50,7 +51,9 @@ def score_in_processes(
     scoring: Scoring, n_jobs: int, jobs: Mapping[str, RewardJob]
 ) -> Iterator[tuple[ScoreTally, int]]:
     """Yields (counts, bad samples) of each shard, in the shards' order, when it is written."""
-    pool = ProcessPoolExecutor(n_jobs, get_context("spawn"), _begin, (scoring,))
+    context = get_context("spawn")
+    is_wanted, wanted = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(n_jobs, context, _begin, (scoring, is_wanted))
     failed = 0
     try:
         for future in [pool.submit(_score, name, job) for name, job in jobs.items()]:
@@ -59,6 +62,9 @@ def score_in_processes(
             if failed > scoring.max_failed:
                 raise ArlError(f"{failed} samples are bad (--max-failed {scoring.max_failed} samples may fail)")
             yield tally, bad
+    except (KeyboardInterrupt, SystemExit):  # a program may be hung: nobody waits for it
+        wanted.close()
+        raise
     finally:  # after a failure: no more than the shards in hand
         pool.shutdown(cancel_futures=True)
 
@@ -72,19 +78,19 @@ class _Process:
     programs: list[Any]
 
 
-def _begin(scoring: Scoring) -> None:
-    """Once per process. Ctrl-C is the parent's to handle, and the process does not outlive it."""
+def _begin(scoring: Scoring, is_wanted: Connection) -> None:
+    """Once per process. Ctrl-C is the parent's to handle. is_wanted: closed at the other end when it is not."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(is_wanted,), daemon=True).start()
     _Process.scoring = scoring
     _Process.run = StageRun("reward", scoring.out, scoring.arguments, sources=scoring.sources)
-    _Process.programs = scoring.panel.open(_Process.stack)
+    _Process.programs = scoring.panel.open(_Process.stack, scoring.timeout_s)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(is_wanted: Connection) -> None:
     parent = parent_process()
     if parent is not None:
-        parent.join()
+        wait([parent.sentinel, is_wanted])
         os._exit(1)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from arl.rewards.advantages import Kind, advantages
 from arl.rewards.jobs import jobs_for, score_in_processes
 from arl.rewards.programs.compose import Panel
+from arl.rewards.programs.patience import TIMEOUT_S
 from arl.rewards.reading import RewardJob
 from arl.rewards.scoring import Scoring, write_scores
 from arl.rewards.tally import ScoreTally, summary
@@ -29,7 +30,8 @@ from arl.shards.paths import joined_shards
 @dataclass(frozen=True)
 class RewardOptions:
     """What is scored and how. programs: `--with`, each with its weight. gates: `--gate`. eps: added to the standard
-    deviation. child: run Python rewards as programs, not in process. jobs: processes; 0: as many as are worth it."""
+    deviation. child: run Python rewards as programs, not in process. jobs: processes; 0: as many as are worth it.
+    timeout_s: seconds that a program may take for one utterance."""
 
     programs: Sequence[str]
     gates: Sequence[str] = ()
@@ -37,6 +39,7 @@ class RewardOptions:
     eps: float = 1e-6
     child: bool = False
     jobs: int = 0
+    timeout_s: float = TIMEOUT_S
 
 
 def score_rollouts(
@@ -53,7 +56,7 @@ def score_rollouts(
     run = StageRun("reward", out or default_out("reward", shards), arguments, sources=shards, force=force)
     every = {name: RewardJob(inputs, find_column(inputs, META)) for name, inputs in joined_shards(shards)}
     todo = {name: every[name] for name, _ in run.pending((name, job.all_inputs) for name, job in every.items())}
-    scoring = Scoring(run.out, arguments, shards, panel, options.advantage, options.eps, max_failed)
+    scoring = Scoring(run.out, arguments, shards, panel, options.advantage, options.eps, max_failed, options.timeout_s)
     total, failed = ScoreTally(), 0
     with closing(_scored(run, scoring, todo, jobs_for(options.jobs, panel, list(todo.values())))) as scored:
         for tally, bad in scored:
@@ -75,7 +78,7 @@ def _scored(
         budget, before = FailureBudget(scoring.max_failed), 0
         with ExitStack() as stack:
             with run.phase("wake"):
-                programs = scoring.panel.open(stack)
+                programs = scoring.panel.open(stack, scoring.timeout_s)
             for tally in write_scores(run, todo, scoring, programs, budget):
                 yield tally, budget.count - before
                 before = budget.count

@@ -9,6 +9,7 @@ from arl.errors import ArlError
 from arl.rewards.advantages import advantages
 from arl.rewards.programs.compose import Panel
 from arl.rewards.programs.contract import Answer
+from arl.rewards.programs.patience import TIMEOUT_S
 from arl.rewards.programs.resolve import Program
 from arl.rewards.programs.stream import answer_stream
 from arl.rewards.programs.utterance import Utterance
@@ -31,6 +32,7 @@ class Scoring:
     advantage: str
     eps: float
     max_failed: int
+    timeout_s: float = TIMEOUT_S
 
 
 def write_scores(

@@ -130,3 +130,22 @@ def test_one_process_for_little_text_and_for_programs_that_run_once(shards, tmp_
     with pytest.raises(UsageError, match="--jobs -1"):
         jobs_for(-1, pure, small)
     assert jobs_for(0, Panel.parse(["wer"], child=True), small) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_hung_program_does_not_hold_up_its_end(shards, tmp_path, signal_number, code):
+    """Ctrl-C and SIGTERM end the stage at once, though a program never answers."""
+    (tmp_path / "hung.py").write_text(
+        "import os, time\nfrom arl import reward\n@reward(pure=True)\ndef hung(u):\n"
+        f"    open(os.path.join({str(tmp_path)!r}, f'pid-{{os.getpid()}}'), 'w').close()\n    time.sleep(1000)\n"
+    )
+    command = [sys.executable, "-c", "from arl.cli.main import main; main()", "reward", *map(str, shards)]
+    command += ["--with", str(tmp_path / "hung.py"), "--jobs", "2", "-o", str(tmp_path / "r")]
+    heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=heeding)
+    wait_for(lambda: len(list(tmp_path.glob("pid-*"))) == 2, 120)
+    process.send_signal(signal_number)
+    assert process.wait(60) == code
+    pids = [path.name[4:] for path in tmp_path.glob("pid-*")]
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))

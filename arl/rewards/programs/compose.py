@@ -14,6 +14,7 @@ from typing import Any
 
 from arl.errors import ArlError, UsageError
 from arl.rewards.programs.contract import Answer
+from arl.rewards.programs.patience import TIMEOUT_S
 from arl.rewards.programs.resolve import Program, ProgramSpec, resolve, split_value
 
 
@@ -42,9 +43,9 @@ class Panel:
             tuple(value for _, value in valued if value is not None),
         )
 
-    def open(self, stack: ExitStack) -> list[Program]:
-        """Starts every program; `stack` ends them."""
-        return [stack.enter_context(program.open()) for program in self.programs]
+    def open(self, stack: ExitStack, timeout_s: float = TIMEOUT_S) -> list[Program]:
+        """Starts every program; `stack` ends them. timeout_s: for one answer."""
+        return [stack.enter_context(program.open(timeout_s)) for program in self.programs]
 
     def fingerprint(self) -> dict[str, Any]:
         """What makes the rewards, JSON-serialisable: programs with their hashes, weights and gate values."""

@@ -57,9 +57,12 @@ class Reward:
         return self.function(utterance, **options)
 
     def answer(self, utterance: Utterance, where: str, **options: Any) -> Answer:
-        """The checked answer. ArlError beginning with `where` when the function breaks the contract."""
+        """The checked answer. ArlError beginning with `where` when the function breaks the contract.
+
+        The function gets a copy: what it does to the utterance changes neither the check nor what others see.
+        """
         with contextlib.redirect_stdout(sys.stderr):
-            result = self.function(utterance, **options)
+            result = self.function(utterance.copy(), **options)
         rewards, metrics = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
         if not isinstance(metrics, Mapping):
             raise ArlError(f"{where}: metrics must be a dict of lists, this is {type(metrics).__name__}")

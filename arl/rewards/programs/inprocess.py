@@ -15,17 +15,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from arl.errors import ArlError, UsageError
+from arl.errors import ArlError, Terminated, UsageError
 from arl.rewards.programs.contract import Answer
 from arl.rewards.programs.decorator import Reward
+from arl.rewards.programs.patience import TIMEOUT_S, within
 from arl.rewards.programs.utterance import Utterance
 
 
 class InProcessProgram:
     """Answers utterances by calling the file's `@reward` function; the same interface as `ChildProgram`."""
 
-    def __init__(self, name: str, path: Path, arguments: Sequence[str] = ()) -> None:
-        self.name = name
+    def __init__(self, name: str, path: Path, arguments: Sequence[str] = (), timeout_s: float = TIMEOUT_S) -> None:
+        self.name, self.timeout_s = name, timeout_s
         self._reward = load_reward(path)
         self._options: dict[str, Any] = self._reward.options(arguments, program=name)
         self._asked: deque[Utterance] = deque()
@@ -38,15 +39,19 @@ class InProcessProgram:
         return bool(self._asked)
 
     def receive(self, timeout_s: float | None = None) -> Answer:
-        """The answer to the oldest utterance sent. ArlError when the function fails or breaks the contract."""
+        """The answer to the oldest utterance sent. ArlError when it fails, is overdue or breaks the contract."""
         utterance = self._asked.popleft()
         self._answered += 1
-        where = f"{self.name}: line {self._answered} (key {utterance.key!r})"
+        line = f"line {self._answered} (key {utterance.key!r})"
+        where, missing = f"{self.name}: {line}", f"{self.name}: no answer to {line}"
         try:
-            return self._reward.answer(utterance, where, **self._options)
-        except ArlError:
+            with within(missing, self.timeout_s if timeout_s is None else timeout_s):
+                return self._reward.answer(utterance, where, **self._options)
+        except (ArlError, KeyboardInterrupt, Terminated):
             raise
-        except Exception as error:
+        except SystemExit as error:
+            raise ArlError(f"{where}: the program ended without an answer (exit code {error.code})") from error
+        except BaseException as error:
             raise ArlError(f"{where}: {type(error).__name__}: {error} (ARL_DEBUG=1 shows where)") from error
 
     def finish(self) -> None:
@@ -77,7 +82,9 @@ def load_module(path: Path, digest: str) -> ModuleType:
         sys.path.append(str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # SystemExit too: a program may not end the stage
         del sys.modules[name]
         raise ArlError(f"{path}: {type(error).__name__}: {error} (ARL_DEBUG=1 shows where)") from error
     return module

@@ -31,6 +31,7 @@ from arl.errors import ArlError, UsageError
 from arl.rewards.programs.child import ChildProgram
 from arl.rewards.programs.contract import Answer
 from arl.rewards.programs.inprocess import InProcessProgram, load_reward
+from arl.rewards.programs.patience import TIMEOUT_S
 from arl.rewards.programs.shipped import program_name, shipped_dir, shipped_rewards
 from arl.rewards.programs.utterance import Utterance
 
@@ -78,15 +79,15 @@ class ProgramSpec:
         return self.in_process and self.file is not None and load_reward(self.file).pure
 
     @contextmanager
-    def open(self) -> Iterator[Program]:
-        """Starts the program; at the end of the block nothing of it is left running."""
+    def open(self, timeout_s: float = TIMEOUT_S) -> Iterator[Program]:
+        """Starts the program; at the end of the block nothing of it is left running. timeout_s: for one answer."""
         with contextlib.ExitStack() as stack:
             program: Program
             if self.in_process and self.file:
-                program = InProcessProgram(self.name, self.file, self.arguments)
+                program = InProcessProgram(self.name, self.file, self.arguments, timeout_s)
             else:
                 environment = stack.enter_context(_arl_importable(self.has_own_dependencies))
-                program = ChildProgram(self.name, [*self.command, *self.arguments], environment)
+                program = ChildProgram(self.name, [*self.command, *self.arguments], environment, timeout_s)
             stack.callback(program.kill)
             yield program
 

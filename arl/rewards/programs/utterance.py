@@ -6,7 +6,8 @@ by reward programs that run in an environment of their own.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from arl.errors import ArlError
@@ -59,6 +60,11 @@ class Utterance:
         """The audio's length as the data has it, None when it does not say."""
         value = self.meta.get("duration_s")
         return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def copy(self) -> "Utterance":
+        """One of its own for a program: what it changes there, nobody else sees."""
+        hyps = [replace(hyp, tokens=list(hyp.tokens)) for hyp in self.hyps]
+        return replace(self, hyps=hyps, keywords=list(self.keywords), meta=deepcopy(self.meta))
 
     def to_json(self) -> dict[str, Any]:
         line = {
