@@ -40,6 +40,7 @@ DTYPES = {
     "F16": ("float16", 2), "BF16": ("bfloat16", 2), "F32": ("float32", 4), "F64": ("float64", 8),
 }  # fmt: skip
 ITEM_BYTES = dict(DTYPES.values())
+MAX_DIMENSIONS = 64  # what numpy and torch can hold
 
 
 PLAIN_JSON = (
@@ -127,6 +128,8 @@ def tensor_headers(sample: Sample, extension: str) -> dict[str, TensorInfo]:
         if start > len(data):
             raise ValueError("the header is longer than the member")
         header = json.loads(data[8:start])
+        if not all(isinstance(text, str) for text in header.get("__metadata__", {}).values()):
+            raise ValueError("__metadata__ maps names to texts")
         return {name: _tensor_info(header[name], start, len(data)) for name in sorted(header) if name != "__metadata__"}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ArlError(f"{sample.where}: member {extension!r} is not safetensors; write it again") from error
@@ -136,7 +139,7 @@ def _tensor_info(entry: Any, start: int, end: int) -> TensorInfo:
     dtype, item_bytes = DTYPES[entry["dtype"]]
     shape = tuple(entry["shape"])
     first, last = entry["data_offsets"]
-    if any(type(number) is not int or number < 0 for number in (*shape, first, last)):
+    if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in (*shape, first, last)):
         raise ValueError("shape and offsets are natural numbers")
     if last - first != math.prod(shape) * item_bytes or start + last > end:
         raise ValueError("data_offsets do not fit")

@@ -110,6 +110,13 @@ def test_other_tensors() -> None:
     infinite = save_tensor("emb", b"\x80\x7f", dtype="bfloat16", shape=(1, 1))
     assert "NaN or infinite" in problems({EMB: infinite})[0]
     assert "not safetensors" in problems({"x.safetensors": b"12"})[0]
+    for header in (
+        {"emb": {"dtype": "F32", "shape": [1] * 65, "data_offsets": [0, 4]}},
+        {"emb": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}, "__metadata__": {"a": {}}},
+        {"emb": {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}, "__metadata__": [1]},
+    ):
+        text = json.dumps(header).encode()
+        assert "not safetensors" in problems({EMB: len(text).to_bytes(8, "little") + text + bytes(4)})[0]
 
 
 def test_bytes_that_are_not_what_their_name_says() -> None:
