@@ -109,7 +109,9 @@ Ctc = Annotated[float, flag(OF_SFT, "--ctc", "Weight of the CTC loss on the embe
 Lr = Annotated[float, flag(OF_OPTIMIZER, "--lr", "Learning rate.", min=0.0)]
 Warmup = Annotated[int, flag(OF_OPTIMIZER, "--warmup", "Warm-up steps.", min=0)]
 ScheduleFlag = Annotated[ScheduleKind, flag(OF_OPTIMIZER, "--schedule", "Of the learning rate, after the warm-up.")]
-TotalSteps = Annotated[int, flag(OF_OPTIMIZER, "--total-steps", "Where the cosine ends; 0: this run's steps.", min=0)]
+TotalSteps = Annotated[
+    int, flag(OF_OPTIMIZER, "--total-steps", "The run's step at which the cosine ends; 0: this update's steps.", min=0)
+]
 MaxSteps = Annotated[int, flag(OF_OPTIMIZER, "--max-steps", "Stop after this many steps; 0: all.", min=0)]
 WeightDecay = Annotated[float, flag(OF_OPTIMIZER, "--weight-decay", "AdamW decay of matrices.", min=0.0)]
 MaxNorm = Annotated[float, flag(OF_OPTIMIZER, "--max-norm", "Gradient clipping; 0 is off.", min=0.0)]

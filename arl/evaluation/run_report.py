@@ -21,7 +21,13 @@ from arl.shards.record import read_record
 
 RECORDED = ("reward", "reward_wer", "kl", "entropy", "length", "grad_norm", "zero_spread")  # of the update's record
 NUMBERED = re.compile(r"^(\w+)-\d+\b")  # diversity-2.pitch: of the second program of that name
-SHOWN = {"reward": ("reward", ".3f"), "sample_wer": ("WER", ".3f"), "kl": ("KL", ".4f"), "length": ("length", ".1f")}
+SHOWN = {
+    "reward": ("reward", ".3f"),
+    "sample_wer": ("WER", ".3f"),
+    "kl": ("KL", ".4f"),
+    "length": ("length", ".1f"),
+    "lr": ("lr", "g"),
+}
 
 
 def report(
@@ -69,6 +75,8 @@ def read_step(folder: Path) -> dict[str, Any] | None:
         return None
     row = {"step": int(folder.name.rpartition("-")[2]), "policy": update["policy"]}
     row |= {name: update[name] for name in dict.fromkeys([*RECORDED, *panel_fields()]) if name in update}
+    if update.get("lr") == 0:
+        row["lr"] = 0
     if "reward_wer" in row:
         row["sample_wer"] = 1 - row.pop("reward_wer")
     row["seconds"] = {

@@ -25,7 +25,8 @@ class UpdateJob:
 
     start: the policy to train. reference: that of the KL, if any. shards: to train on. out: the next policy's folder.
     settings: everything else that changes the result. heads: what a loss on acoustic tokens maximises, named in the
-    settings by their content. load_frontend: reads a frontend's folder, where the projector is trained.
+    settings by their content. load_frontend: reads a frontend's folder, where the projector is trained. run_start: the
+    step of the policy that the run began with, which the schedule counts from; None where it is not known.
     """
 
     start: Policy
@@ -35,11 +36,14 @@ class UpdateJob:
     settings: UpdateSettings
     heads: Sequence[HeadSpec] = ()
     load_frontend: LoadFrontend | None = None
+    run_start: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Names the next policy: equal policy, reference, settings and shard contents give equal weights."""
         policies = [self.start.version, self.start.frontend_id, self.reference.version if self.reference else None]
+        if self.reference is None and self.run_start and self.start.step > self.run_start:
+            policies.append(f"run from step {self.run_start}")
         return fingerprint(policies, self.settings.to_json(), self.shards)
 
     @property

@@ -38,7 +38,9 @@ OF_ONE_UPDATE = "made", "steps_done"  # fields of arl.json that the next policy 
 
 @dataclass
 class Learner:
-    """The trained weights and how they are trained. frontend: given in supervised training of the projector."""
+    """The trained weights and how they are trained. frontend: given in supervised training of the projector. updates:
+    steps since the optimizer state was fresh; run_steps: those of the run, which the schedule counts; trains_on: what
+    the run trains on."""
 
     policy: Policy
     model: Any
@@ -51,6 +53,8 @@ class Learner:
     frontend: Frontend | None = None
     ctc: float = 0.0
     updates: int = 0
+    run_steps: int = 0
+    trains_on: str = ""
     named: dict[str, nn.Parameter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -137,10 +141,15 @@ class Learner:
         return ready, self.ctc * ctc_loss(self.frontend.projector, clips, groups) if self.ctc else None
 
     def _apply(self) -> dict[str, float]:
-        lr = self.schedule.at(self.updates)
+        lr = self.schedule.at(self.run_steps)
         norm = apply_gradient(self.optimizer, lr, self.max_norm)
         self.updates += 1
+        self.run_steps += 1
         return {"grad_norm": norm, "lr": lr}
+
+    def counted(self) -> dict[str, Any]:
+        """The run's part of the saved counts."""
+        return {"run_steps": self.run_steps, "trains_on": self.trains_on}
 
     def save(
         self, out: Path, step: int, fields: dict[str, Any], record: Callable[[], StageRecord] | None = None
@@ -169,7 +178,7 @@ class Learner:
                 self.frontend.save(folder / "frontend")
             elif self.policy.frontend_dir.is_dir():
                 link_tree(self.policy.frontend_dir, folder / "frontend")
-            save_state(folder / "state", self.optimizer, self.named, self.updates)
+            save_state(folder / "state", self.optimizer, self.named, self.updates, self.counted())
             if record is not None:
                 append_record(folder, record())
 

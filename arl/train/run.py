@@ -15,13 +15,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from arl.engine.session import hold_device
+from arl.errors import UsageError
+from arl.losses.registry import find_loss
 from arl.policy import Policy, remove_stale
-from arl.runtime.console import note, progress
+from arl.runtime.console import note, progress, warn
 from arl.runtime.device import pick_device
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.stage import Phases, peak_memory_mb
 from arl.shards.record import StageRecord
 from arl.train import load
+from arl.train.checkpoint import has_state, read_counts
 from arl.train.job import UpdateJob, is_current
 from arl.train.learner import Learner
 from arl.train.schedule import Schedule
@@ -42,6 +45,8 @@ def train(job: UpdateJob, device: str, threads: int, save_every: int = 0) -> Pol
         phases.seconds["wake"] += time.monotonic() - waiting
         policy, metrics = train_awake(job, where, save_every, phases, {"lease_waited_s": round(waited_s, 3)})
     note(f"update: {job.out}: policy {policy.version} " + brief(metrics))
+    if metrics["lr"] == 0:
+        warn(f"update: {job.out}: the learning rate of the last step was 0: --lr and --total-steps say so")
     return policy
 
 
@@ -96,14 +101,47 @@ def make_learner(job: UpdateJob, n_steps: int, where: "torch.device") -> tuple[L
     resumed = Policy.open(job.checkpoint) if is_current(job.checkpoint, job.fingerprint) else None
     if resumed:
         resumed.verify()
+    before = steps_before(job)
     learner = load_learner(resumed or job.start, job, where)
     done = resumed.fields["steps_done"] if resumed else 0
+    learner.run_steps, learner.trains_on = before + done, kind_of_run(job)
     if resumed or not job.settings.fresh_optimizer:
         learner.resume()
     MODEL_CACHE.clear()  # what this job has not popped
     if learner.schedule.kind == "cosine" and not learner.schedule.total:
-        learner.schedule = replace(learner.schedule, total=learner.updates - done + n_steps)
+        learner.schedule = replace(learner.schedule, total=n_steps)
     return learner, done
+
+
+def steps_before(job: UpdateJob) -> int:
+    """The steps of the run before this job, which the schedule goes on from.
+
+    A run goes on where its policy's state says that it trained on the same kind of data, but not to before the policy
+    that it began with; a cosine over "this run's steps" is a run of its own. UsageError where the cosine has ended.
+    """
+    settings, folder = job.settings, job.start.state_dir
+    if (
+        settings.fresh_optimizer
+        or not has_state(folder)
+        or (settings.schedule == "cosine" and not settings.total_steps)
+    ):
+        return 0
+    counts = read_counts(folder)
+    if counts.trains_on not in ("", kind_of_run(job)):
+        return 0
+    steps = counts.run_steps
+    if job.run_start is not None:
+        steps = min(steps, job.start.step - job.run_start)
+    if settings.schedule == "cosine" and steps >= settings.total_steps:
+        raise UsageError(f"--total-steps {settings.total_steps}: {job.start.path} has {steps} steps of this run behind "
+                         "it, so the learning rate would be 0: give a larger one, --fresh-optimizer for a new run, or "
+                         "the run's first policy as --reference")  # fmt: skip
+    return steps
+
+
+def kind_of_run(job: UpdateJob) -> str:
+    """Transcripts or rollouts: a run trains on one of them."""
+    return "transcripts" if find_loss(job.settings.loss).trains_on == "transcripts" else "rollouts"
 
 
 def load_learner(policy: Policy, job: UpdateJob, where: "torch.device") -> Learner:

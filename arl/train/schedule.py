@@ -13,7 +13,7 @@ from arl.train.settings import ScheduleKind
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate per step: linear warm-up over `warmup` steps, then constant, or cosine to 0 at `total`."""
+    """Learning rate per step of a run: linear warm-up over `warmup` steps, then constant, or cosine to 0 at `total`."""
 
     lr: float
     warmup: float = 0

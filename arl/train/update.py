@@ -57,11 +57,19 @@ def update_policy(
         settings=resolved(settings, specs),
         heads=specs,
         load_frontend=frontend_loader(start) if frontend_loader and settings.train_projector else None,
+        run_start=run_start(start, reference),
     )
     if not force and job.is_done():
         note(f"update: {job.out} is already made from these inputs (-f redoes it)")
     else:
         train(job, device, threads, save_every)
+
+
+def run_start(start: Policy, reference: Path | None) -> int | None:
+    """The step at which the run began: that of the reference, a run's frozen starting policy. None where it is not
+    given, or is of another life than `start`."""
+    step = Policy.open(reference).step if reference else start.step if start.step == 0 else None
+    return step if step is not None and step <= start.step else None
 
 
 def needs_reference(settings: UpdateSettings) -> bool:
