@@ -36,7 +36,7 @@ def load_llm(folder: Path, device: torch.device, dtype: torch.dtype | None = Non
 
 
 def causal_lm(source: str | Path, dtype: torch.dtype | str, **options: Any) -> Any:
-    """A checkpoint's causal LM, on the CPU. source: a folder, or a hub's name.
+    """A checkpoint's causal LM, on the CPU. source: a folder, or a hub's name. options: of `from_pretrained`, `whole`.
 
     ArlError where it cannot be loaded, would need code of its own, or its weights are not whole and finite.
     """
@@ -46,18 +46,25 @@ def causal_lm(source: str | Path, dtype: torch.dtype | str, **options: Any) -> A
     return whole(AutoModelForCausalLM.from_pretrained, source, dtype=dtype, trust_remote_code=False, **options)
 
 
-def whole(load: Callable[..., Any], source: str | Path, **options: Any) -> Any:
-    """The model that `load`, a `from_pretrained`, gives, if all its tensors were read. ArlError else, in one line."""
+def whole(
+    load: Callable[..., Any], source: str | Path, *, problem: str = "cannot be loaded",
+    own: Callable[[str], bool] = lambda name: True, **options: Any,
+) -> Any:  # fmt: skip
+    """The model that `load`, a `from_pretrained`, gives, if all its tensors were read. ArlError else, in one line.
+
+    problem: what is said of a source that is not read at all. own: whether a tensor's name is of concern.
+    """
     try:
         model, report = load(source, output_loading_info=True, **options)
     except (*UNREADABLE, SafetensorError) as error:
-        raise ArlError(f"{source}: cannot be loaded ({first_line(error)})") from error
-    refuse_incomplete(report, str(source))
-    refuse_not_finite(model.named_parameters(), str(source), SOURCE_AGAIN)
+        raise ArlError(f"{source}: {problem} ({first_line(error)})") from error
+    refuse_incomplete(report, str(source), own)
+    named = ((name, parameter) for name, parameter in model.named_parameters() if own(name))
+    refuse_not_finite(named, str(source), SOURCE_AGAIN)
     return model
 
 
-def refuse_incomplete(report: Mapping[str, Any], where: str, own: Callable[[str], bool] = lambda name: True) -> None:
+def refuse_incomplete(report: Mapping[str, Any], where: str, own: Callable[[str], bool]) -> None:
     """ArlError for a tensor that transformers has made up or left out. own: whether a tensor's name is of concern."""
     kinds: Sequence[tuple[str, Iterable[str]]] = (
         ("is missing", report.get("missing_keys", ())),

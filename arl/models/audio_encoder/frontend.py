@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from arl.errors import ArlError
 from arl.models.whisper_qwen2 import frontend as base
+from arl.train.finite import refuse_not_finite
 
 TOWER, CONFIG, WEIGHTS, PROJECTOR = "tower", "config.json", "tower.safetensors", "projector.safetensors"
 MEASURED_S = 10
@@ -79,8 +80,10 @@ def encoder_of(model: Any) -> Any:
 def load_encoder(source: str | Path) -> tuple[Any, Any]:
     """(encoder, feature extractor) of a checkpoint. ArlError when it cannot be read, or weights are missing."""
     try:
-        model, info = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
-        extractor = AutoFeatureExtractor.from_pretrained(source)
+        model, info = AutoModel.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
+        extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
         raise ArlError(f"{source}: no audio encoder there ({str(error).strip().splitlines()[0]})") from error
     tower = encoder_of(model)
@@ -88,6 +91,7 @@ def load_encoder(source: str | Path) -> tuple[Any, Any]:
     own = [name for name in info["missing_keys"] if name.startswith(prefix)]
     if missing := sorted(name for name in own if "masked_spec" not in name):
         raise ArlError(f"{source}: tensor {missing[0]} of the encoder is missing")
+    refuse_not_finite(tower.named_parameters(), str(source), "take the checkpoint from its source again")
     return tower, extractor
 
 
@@ -97,9 +101,10 @@ def load(folder: Path) -> Frontend:
         if not (folder / name).is_file():
             raise ArlError(f"{folder / name}: missing; `arl init` makes a whole frontend")
     shapes = json.loads((folder / CONFIG).read_text())
-    tower = encoder_of(AutoModel.from_config(AutoConfig.from_pretrained(folder / TOWER)))
-    tower.load_state_dict(load_file(folder / WEIGHTS))
+    config = AutoConfig.from_pretrained(folder / TOWER, trust_remote_code=False)
+    tower = encoder_of(AutoModel.from_config(config, trust_remote_code=False))
+    base.load_weights(tower, folder / WEIGHTS)
     projector = base.Projector(width(tower), **shapes["projector"])
-    projector.load_state_dict(load_file(folder / PROJECTOR))
-    extractor = AutoFeatureExtractor.from_pretrained(folder / TOWER)
+    base.load_weights(projector, folder / PROJECTOR)
+    extractor = AutoFeatureExtractor.from_pretrained(folder / TOWER, trust_remote_code=False)
     return Frontend(tower, extractor, projector, shapes["rate_hz"])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from arl.errors import ArlError
 from arl.models import Dtype
@@ -20,6 +20,7 @@ from arl.models.qwen2_flow import vocabulary
 from arl.models.qwen2_flow.mel import SAMPLE_RATE, TOKEN_RATE_HZ
 from arl.models.qwen2_flow.prompts import LONGEST
 from arl.policy import Policy, link_tree, write_policy
+from arl.train.load import causal_lm
 from arl.train.probe import make_probe
 
 NAME = "qwen2-flow"
@@ -75,7 +76,7 @@ def write(out: Path, model: Any, n_codes: int, fill_frontend: Callable[[Path], N
 def restore(slim: Policy, out: Path) -> Policy:
     """A whole float32 policy from a slim folder."""
     slim.verify()
-    model = AutoModelForCausalLM.from_pretrained(slim.llm_dir, dtype=torch.float32)
+    model = causal_lm(slim.llm_dir, torch.float32)
     kept = {name: value for name, value in slim.fields.items() if name not in ("made", "version", "frontend")}
 
     def fill(folder: Path) -> None:
@@ -86,7 +87,7 @@ def restore(slim: Policy, out: Path) -> Policy:
 
 def export_slim(policy: Policy, out: Path, dtype: Dtype) -> Policy:
     """Writes the policy with its weights in `dtype`."""
-    model = AutoModelForCausalLM.from_pretrained(policy.llm_dir, dtype=dtype)
+    model = causal_lm(policy.llm_dir, dtype)
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder / "llm")

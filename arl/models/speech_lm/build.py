@@ -31,6 +31,7 @@ from arl.models.speech_lm.tokenizer import write_tokenizer
 from arl.policy import Policy, write_policy
 from arl.runtime.console import note
 from arl.shards.columns import DTYPES
+from arl.train.load import causal_lm
 from arl.train.probe import make_probe
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def build(family: "SpeechLm", checkpoint: Checkpoint, out: Path, options: InitOp
         write_llm(folder / "llm", split, adapter)
         write_tokenizer(processor.tokenizer, source.folder, folder / "llm")
         fields["frontend"] = write_frontend(folder / "frontend", source, split, adapter, request)
-        model = AutoModelForCausalLM.from_pretrained(folder / "llm", dtype="auto")
+        model = causal_lm(folder / "llm", "auto")
         fields["probe"] = make_probe(model, fields["audio_token_id"])
 
     return write_policy(out, fields, fill)
@@ -163,7 +164,7 @@ def write_config(folder: Path, split: Layout) -> None:
     config = split.config
     config.dtype = DTYPES[max(set(dtypes), key=dtypes.count)][0]
     with torch.device("meta"):
-        config.architectures = [type(AutoModelForCausalLM.from_config(config)).__name__]
+        config.architectures = [type(AutoModelForCausalLM.from_config(config, trust_remote_code=False)).__name__]
     config.save_pretrained(folder)
     ends = {"eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id, "_from_model_config": False}
     (folder / "generation_config.json").write_text(json.dumps(ends, indent=1) + "\n")

@@ -138,7 +138,7 @@ def _is_tied(llm: Mapping[str, str], tensors: list[Stored]) -> bool:
 def _check_plain(source: Source, config: Any, tensors: list[Stored], llm: Mapping[str, str]) -> None:
     """The plain causal LM has just these tensors: nothing of the LLM is dropped on the way."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     state = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if config.tie_word_embeddings:
         state.pop(HEAD)

@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
     PreTrainedTokenizerFast,
@@ -27,6 +26,7 @@ from arl.models import Dtype
 from arl.models.speech_lm.tokenizer import make_plain
 from arl.models.whisper_qwen2 import frontend as audio
 from arl.policy import Policy, write_policy
+from arl.train.load import causal_lm, whole
 from arl.train.probe import make_probe
 
 NAME = "whisper-qwen2"
@@ -43,12 +43,16 @@ def load_tower(source: str) -> tuple[WhisperEncoder, str]:
         folder: str | Path = whisper_tiny_en()
     else:
         folder = source
-    try:
-        whisper = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise ArlError(f"{source}: no Whisper checkpoint ({str(error).splitlines()[0]}); give a local folder, "
-                       f"a hub name, or {PACKAGED}") from error  # fmt: skip
+    whisper = whole(
+        WhisperForConditionalGeneration.from_pretrained, folder, dtype=torch.float32,
+        problem=f"no Whisper checkpoint; give a local folder, a hub name, or {PACKAGED}", own=is_of_encoder,
+    )  # fmt: skip
     return whisper.model.encoder, source
+
+
+def is_of_encoder(name: str) -> bool:
+    """Whether a tensor of a Whisper checkpoint is read here."""
+    return name.startswith("model.encoder.")
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
@@ -86,9 +90,9 @@ def new_llm(shape: str, seed: int) -> tuple[Any, Any, dict[str, Any]]:
 
 def pretrained_llm(source: str) -> tuple[Any, Any, dict[str, Any]]:
     """A decoder-only LLM with its own tokenizer; `<|audio|>` is added as the placeholder."""
+    model = causal_lm(source, "auto", problem="no causal LM there")
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ArlError(f"{source}: no causal LM there ({str(error).splitlines()[0]})") from error
     tokenizer.add_special_tokens({"additional_special_tokens": [AUDIO]})
@@ -143,7 +147,7 @@ def restore(slim: Policy, out: Path) -> Policy:
         raise ArlError(f"{slim.fields['tower']}: the tower's weights are not those that {slim.path} was trained with")
     _, projector = audio.read_shapes(slim.frontend_dir)
     projector.load_state_dict(load_file(slim.frontend_dir / "projector.safetensors"))
-    model = AutoModelForCausalLM.from_pretrained(slim.llm_dir, dtype=torch.float32)
+    model = causal_lm(slim.llm_dir, torch.float32)
     frontend = audio.Frontend(tower, projector.float())
     return write(out, frontend, model, saved_tokenizer(slim.llm_dir), {**slim.fields, "tower": name, "step": 0})
 
@@ -169,7 +173,7 @@ def write(out: Path, frontend: audio.Frontend, model: Any, tokenizer: Any, field
 
 def export_slim(policy: Policy, out: Path, dtype: Dtype) -> Policy:
     """Writes the LLM and the projector in `dtype`, without the tower (which `restore` fetches again)."""
-    model = AutoModelForCausalLM.from_pretrained(policy.llm_dir, dtype=dtype)
+    model = causal_lm(policy.llm_dir, dtype)
     tokenizer = saved_tokenizer(policy.llm_dir)
     projector = load_file(policy.frontend_dir / "projector.safetensors")
 

@@ -14,14 +14,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from arl.errors import ArlError
+from arl.train.finite import refuse_not_finite
 
 FRAME = 320  # samples per encoder frame: 160-sample hop of the mel spectrogram, halved by the second convolution
+AGAIN = "take the policy from its source again"
 TAIL_S = 0.1  # silence added behind a clip, so that its last word is not cut
 
 
@@ -181,11 +184,21 @@ def load(folder: Path) -> Frontend:
         path = folder / name
         if not path.is_file():
             raise ArlError(f"{path}: missing; `arl init` makes a whole frontend")
-        tensors = load_file(path)
-        module.to(next(iter(tensors.values())).dtype)
-        try:
-            module.load_state_dict(tensors)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise ArlError(f"{path}: does not fit {folder / 'config.json'}: {reason}") from error
+        load_weights(module, path)
     return Frontend(tower, projector)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Gives a module the tensors of a file, in their dtype. ArlError for a file that is damaged, not finite, or of
+    another shape."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ArlError(f"{path}: damaged ({str(error).splitlines()[0]}): {AGAIN}") from error
+    refuse_not_finite(tensors.items(), str(path), AGAIN)
+    module.to(next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32))
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ArlError(f"{path}: does not fit {path.with_name('config.json')}: {reason}") from error
