@@ -6,12 +6,13 @@ no second `--shards`. Left out: searching anywhere that no record names.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from arl.errors import ArlError
 from arl.shards.columns import AUDIO, META
 from arl.shards.paths import SUFFIX
-from arl.shards.reader import Sample, read_joined, scan_shard
+from arl.shards.reader import Sample, read_joined, read_shard, scan_shard
 from arl.shards.record import read_record
 
 
@@ -46,12 +47,13 @@ def read_with_references(inputs: Sequence[Path], references: Path | None) -> Ite
     """The joined samples of `inputs`, each with the `.json` member of its namesake in `references`.
 
     Where its audio lies there comes along, in `offsets` only.
-    `references` may have samples that failed in an earlier stage; ArlError when it lacks one that is needed.
+    `references` may have samples that failed in an earlier stage; ArlError when it lacks one that is needed, and when
+    its bytes are not those of its digest: shards that are found are verified as given ones are.
     """
     if references is None:
         yield from read_joined(inputs)
         return
-    known = {sample.key: sample for sample in scan_shard(references, lambda extension: extension == META)}
+    known = {sample.key: _without_audio(sample) for sample in read_shard(references)}
     for sample in read_joined(inputs):
         reference = known.get(sample.key)
         if reference is None or META not in reference.members:
@@ -63,6 +65,12 @@ def read_with_references(inputs: Sequence[Path], references: Path | None) -> Ite
         for extension in reference.offsets.keys() & {META, *AUDIO}:
             sample.offsets[extension] = reference.offsets[extension]
         yield sample
+
+
+def _without_audio(sample: Sample) -> Sample:
+    """Only the `.json` member; where the others lie stays known."""
+    kept = {META: sample.members[META]} if META in sample.members else {}
+    return replace(sample, members=kept)
 
 
 def _sources(folder: Path, shard: str) -> list[Path]:

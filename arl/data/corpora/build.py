@@ -18,7 +18,7 @@ from arl.data.corpora import publish, split
 from arl.data.corpora.concatenate import concatenate, duration_s
 from arl.data.corpora.language import problem_of, require_known
 from arl.data.corpora.prepare import DurationLimits, Prepared, prepare_all
-from arl.data.corpora.utterance import Bad, Corpus, CorpusUtterance, one_line, unique
+from arl.data.corpora.utterance import Bad, Corpus, CorpusUtterance, one_line, safe_key, unique
 from arl.errors import ArlError
 from arl.runtime.console import progress, warn
 from arl.runtime.stage import OpenShard, StageRun
@@ -79,7 +79,8 @@ def build(
     record = None if force else publish.is_current(out, fingerprint)
     if record is not None and record["failed"] <= max_failed:
         return {**record, "up_to_date": True}
-    publish.require_ours(out, list(folders.values()))
+    against = expand(list(options.against)) if options.against else []
+    publish.require_ours(out, list(folders.values()), inputs=[*corpus.files, *against])
     counts = Counts(max_failed)
     with publish.staging(out) as staged:
         scratch, fresh = staged / "scratch", staged / "out"
@@ -147,7 +148,21 @@ def _listed(
     counts.require_few()
     kept = [entry for entry in listed if not banned or split.normalised(entry) not in banned]
     counts.excluded = len(listed) - len(kept)
-    return list(unique(kept)), banned
+    named = list(unique(kept))
+    _tell_renamed(kept, named)
+    return named, banned
+
+
+def _tell_renamed(listed: list[CorpusUtterance], named: list[CorpusUtterance]) -> None:
+    """Different keys that became equal when they were cleaned have numbers now: by key, other tools find neither."""
+    firsts: dict[str, str] = {}
+    renamed = [
+        f"{before.key!r} is {after.key}, for {first!r} is {base}"
+        for before, after in zip(listed, named, strict=True)
+        if (first := firsts.setdefault(base := safe_key(before.key), before.key)) != before.key
+    ]
+    if renamed:
+        warn(f"{len(renamed)} key(s) became equal to others when cleaned: {renamed[0]}")
 
 
 def _parts(

@@ -2,16 +2,17 @@
 
 Everything is written to a hidden folder inside OUT; when it is complete and checked, the command's earlier shards
 there are removed and the new ones moved into place, its record (`data.json`) last. Only shards that the command has
-written are ever replaced. One at a time works on a folder: it holds a lock (flock) on it, so that what a killed one
-left behind is known to be nobody's.
+written are ever replaced, and nothing outside OUT is, whatever a record or a link in it says. One at a time works on
+a folder: it holds a lock (flock) on it, so that what a killed one left behind is known to be nobody's.
 """
 
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from typing import Any
 
 from arl.errors import ArlError
 from arl.shards.marker import read_marker
+from arl.shards.paths import SUFFIX
 from arl.shards.record import RECORD
 
 PART = ".part-"
+SHARD = re.compile(r"(?:[\w+-]+/)?[0-9]{6,}\.tar")  # a shard of ours in `out` or a folder in it
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,17 @@ def is_current(out: Path, fingerprint: str, kind: Kind = DATA) -> dict[str, Any]
 
 
 def _record(out: Path, kind: Kind) -> dict[str, Any] | None:
-    """None: no record, as before the first run."""
+    """None: no record, as before the first run. Raises ArlError for one that names anything but shards of ours."""
     try:
         record = json.loads((out / kind.record).read_text())
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and isinstance(record.get("shards"), list) else None
+    if not isinstance(record, dict) or not isinstance(record.get("shards"), list):
+        return None
+    names = [name for name in record["shards"] if isinstance(name, str) and SHARD.fullmatch(name)]
+    if len(names) < len(record["shards"]) or not isinstance(record.get("failed"), int):
+        raise ArlError(f"{out / kind.record}: not written by arl {kind.command}; delete it, or choose another --out")
+    return record
 
 
 @contextmanager
@@ -88,7 +96,9 @@ def staging(out: Path, kind: Kind = DATA, resume: str = "") -> Iterator[Path]:
             raise ArlError(f"{out}: another `arl {kind.command}` is writing to it") from error
         kept = out / f"{PART}{resume}" if resume else None
         for left in out.glob(f"{PART}*"):
-            if left != kept:
+            if left.is_symlink():
+                left.unlink()
+            elif left != kept:
                 shutil.rmtree(left)
         if kept is None:
             with tempfile.TemporaryDirectory(dir=out, prefix=PART) as folder:
@@ -112,10 +122,14 @@ def _kept_if_interrupted(folder: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def require_ours(out: Path, folders: Sequence[str], kind: Kind = DATA) -> None:
-    """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by the command."""
+def require_ours(out: Path, folders: Sequence[str], kind: Kind = DATA, inputs: Iterable[Path] = ()) -> None:
+    """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by the command, or is one
+    of its `inputs`."""
     recorded = _recorded(out, kind)
+    read = {path.resolve() for path in inputs if path.suffix == SUFFIX}
     for shard in _replaced(out, folders, kind):
+        if shard.resolve() in read:
+            raise ArlError(f"{shard}: is read by this command, and would be replaced; choose another --out")
         marker = read_marker(shard)
         # one of ours that was cut is known by the record only
         if not (marker.fingerprint.startswith(kind.prefix) if marker else shard in recorded):
@@ -145,6 +159,9 @@ def publish(staged: Path, out: Path, folders: Sequence[str], record: dict[str, A
 def _replaced(out: Path, folders: Sequence[str], kind: Kind) -> list[Path]:
     """The shards in `out` that new ones replace: those in their folders, and those that the last record names."""
     found = _recorded(out, kind) | {path for folder in folders for path in (out / folder).glob("*.tar")}
+    for folder in {out / folder for folder in folders} | {path.parent for path in found}:
+        if not folder.resolve().is_relative_to(out.resolve()):
+            raise ArlError(f"{folder}: a link that leads out of {out}; shards there are not replaced, remove the link")
     return sorted(path for path in found if path.is_file())
 
 

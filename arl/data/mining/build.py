@@ -67,7 +67,8 @@ def build(
     if record is not None and record["failed"] <= max_failed:
         return {**record, "up_to_date": True}
     folders = [folder for name in (*SETS, *options.plan.unions) for folder in (name, f"{name}-emb")]
-    publish.require_ours(out, folders, publish.MINE)
+    inputs = expand([*shards, *options.against])
+    publish.require_ours(out, folders, publish.MINE, inputs=[*inputs, *map(audio_shard, inputs)])
     budget, left_out = FailureBudget(max_failed), Counter[str]()
     test = Held.read(options.against)
     pool = _pool(shards, test, budget, left_out)
