@@ -112,7 +112,8 @@ def test_no_more_is_read_than_asked_for() -> None:
 
 def test_a_playlist_reads_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "secret.wav").write_bytes(content("WAV"))
-    for text in (f"#EXTM3U\n#EXTINF:2,\n{tmp_path}/secret.wav\n", f"ffconcat version 1.0\nfile {tmp_path}/secret.wav\n"):
+    secret = tmp_path / "secret.wav"
+    for text in (f"#EXTM3U\n#EXTINF:2,\n{secret}\n", f"ffconcat version 1.0\nfile {secret}\n"):
         (tmp_path / "list.wav").write_text(text)
         with pytest.raises(ArlError):
             load(tmp_path / "list.wav")

@@ -70,3 +70,16 @@ def test_a_missing_reference_is_an_error(tmp_path):
     rollout = column(tmp_path / "rollout", "rollout.json")
     with pytest.raises(ArlError, match="no .json for sample 'b'"):
         list(read_with_references([rollout], audio))
+
+
+def test_a_flipped_bit_in_the_audio_is_found(tmp_path):
+    """References that are found by themselves are proved as given ones are: every byte, the audio's too."""
+    audio = tmp_path / "audio" / "000000.tar"
+    write_shard(audio, [(key, {"json": dumps({"text": key}), "wav": key.encode() * 700}) for key in ("a", "b")])
+    rollout = column(tmp_path / "rollout", "rollout.json", sources=["../audio"])
+    assert [sample.json("json")["text"] for sample in read_with_references([rollout], audio)] == ["a", "b"]
+    data = bytearray(audio.read_bytes())
+    data[data.index(b"aaaaaaaa")] ^= 1
+    audio.write_bytes(bytes(data))
+    with pytest.raises(ArlError, match="were changed"):
+        list(read_with_references([rollout], audio))

@@ -17,7 +17,9 @@ def test_other_separators_end_no_line(tmp_path: Path, separator: str) -> None:
     assert read_lines(path) == [f"a one{separator}two", "", "b three"]
 
 
-@pytest.mark.parametrize(("data", "lines"), [(b"", []), (b"\n", [""]), (b"a", ["a"]), (b"\xef\xbb\xbfa\tb\n", ["a\tb"])])
+@pytest.mark.parametrize(
+    ("data", "lines"), [(b"", []), (b"\n", [""]), (b"a", ["a"]), (b"\xef\xbb\xbfa\tb\n", ["a\tb"])]
+)
 def test_ends_and_byte_order_mark(tmp_path: Path, data: bytes, lines: list[str]) -> None:
     (tmp_path / "x").write_bytes(data)
     assert read_lines(tmp_path / "x") == lines
