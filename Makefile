@@ -73,7 +73,7 @@ $(RUN)/eval/000000/summary.json: | engine
 	$(Q)$(call EVALUATE,$(RUN)/policy,$(@D))
 
 # A stamp of a step: every step up to it, one after another, each a make of examples/loop.mk.
-$(RUN)/step-%.done: $(RUN)/eval/000000/summary.json | engine
+$(RUN)/step-%.done: | $(RUN)/eval/000000/summary.json engine
 	+$(Q)exec examples/loop.sh steps $(MAKE) $@
 
 LAST := $(RUN)/step-$(call pad,$(STEPS))
@@ -81,7 +81,13 @@ LAST := $(RUN)/step-$(call pad,$(STEPS))
 # The last step may have been evaluated as one of every EVAL_EVERY.
 TAKE_LAST = rm -rf $(@D) $(@D).part; cp -r $(RUN)/eval/$(call pad,$(STEPS)) $(@D).part; mv $(@D).part $(@D)
 
-$(RUN)/eval/final/summary.json: $(LAST)/loop.done | engine
+FINAL := $(RUN)/eval/final
+# The summary of a run that had fewer steps is of another policy.
+$(FINAL)/summary.json: $(if $(wildcard $(LAST)/loop.done),$(if $(shell examples/loop.sh other-summary $(FINAL) $(LAST)),again),again)
+.PHONY: again
+again:
+
+$(FINAL)/summary.json: | $(LAST)/loop.done engine
 	$(Q)$(if $(call divides,$(EVAL_EVERY),$(STEPS)),$(TAKE_LAST),$(call EVALUATE,$(LAST)/policy,$(@D),$(RUN)/eval/000000))
 
 STOP = $(if $(KEEP),,arl engine stop $(if $(WARM),&& arl warm stop))
@@ -102,7 +108,7 @@ control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps 
 clean: ## remove RUN (its engine and resident stages are stopped first)
 	arl engine stop || true
 	$(if $(WARM),arl warm stop || true)
-	rm -rf $(RUN)
+	examples/loop.sh clean "$(RUN)"
 
 # ---- examples -----------------------------------------------------------------------------------------------
 

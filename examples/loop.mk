@@ -4,6 +4,8 @@
 #     make loop STEPS=40                         # the Makefile runs this file for one step after another
 #     make -f examples/loop.mk STEP=3 -n         # what step 3 does
 #
+# A stamp counts by being there, not by its time: a run folder that was copied without times goes on where it was.
+#
 # It takes the variables of `make loop`. The engine must run, and what comes before the step must be done.
 
 include examples/settings.mk
@@ -31,7 +33,7 @@ GENERATE = arl rollout --shards "$$shard" --policy $(P)/policy --group $(GROUP) 
 
 # S/shards has the names of the step's shards, a line each; S/next says where the next step begins among all shards.
 # Rewards of tokens and texts are computed while the engine still works, those that listen (DECODE=1) after `arl decode`.
-$(S)/reward.done: $(BEGIN)
+$(S)/reward.done: | $(BEGIN)
 	$(Q)export ARL_QUIET=1
 	mkdir -p $(S); : > $(S)/shards
 	while :; do
@@ -49,7 +51,7 @@ endif
 	: > $@
 
 # READS_TEXTS: the loss needs the texts themselves, beside the rewards.
-$(S)/update.done: $(S)/reward.done
+$(S)/update.done: | $(S)/reward.done
 	$(Q)names=$$(paste -sd, $(S)/shards); [[ $$names != *,* ]] || names="{$$names}"
 	ARL_QUIET=1 arl update --shards "$(EMB)/train/$$names.tar" --shards $(S)/rollout --shards $(S)/reward \
 	  $(if $(READS_TEXTS),--shards "$(TRAIN)/$$names.tar") \
@@ -58,12 +60,12 @@ $(S)/update.done: $(S)/reward.done
 	mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
 	: > $@
 
-$(S)/sync.done: $(S)/update.done
+$(S)/sync.done: | $(S)/update.done
 	$(Q)ARL_QUIET=1 arl sync --policy $(S)/policy -o $(S)/sync
 	: > $@
 
 # The policy that the step started from is removed, but for the first of all.
-$(S)/loop.done: $(S)/sync.done
+$(S)/loop.done: | $(S)/sync.done
 	$(Q)arl report --run $(RUN) --step $(STEP)
 	$(if $(call divides,$(EVAL_EVERY),$(STEP)),$(call EVALUATE,$(S)/policy,$(RUN)/eval/$(call pad,$(STEP)),$(RUN)/eval/000000))
 	$(if $(filter-out 1,$(STEP)),rm -rf $(P)/policy)

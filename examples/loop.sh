@@ -4,6 +4,8 @@
 #     examples/loop.sh steps make RUN/step-000040/loop.done      # every step that is not done, up to this stamp
 #     examples/loop.sh next-shard STEP_FOLDER FOLDER_BEFORE SHARDS DYNAMIC SPREAD
 #     examples/loop.sh newest-policy RUN
+#     examples/loop.sh other-summary FOLDER STEP_FOLDER          # FOLDER/summary.json, if it is of another policy
+#     examples/loop.sh clean RUN
 set -euo pipefail
 
 SHOWN=4 # steps of a dry run
@@ -29,6 +31,7 @@ steps() {
     elif is_orphan; then
       fail "make was killed"
     fi
+    is_dry_run || forget_later_stamps "$folder"
     stamp=$folder/loop.done
     ((step < last)) || stamp=$folder/${2##*/}
     "${make_step[@]}" "$stamp"
@@ -51,6 +54,33 @@ first_to_do() {
     [[ -f $folder/loop.done ]] || break
   done
   echo "$step"
+}
+
+# Removes the stamps of a step that come after a missing one: what they say is to be made again.
+forget_later_stamps() {
+  local name missing=
+  for name in reward update sync loop; do
+    [[ -f $1/$name.done ]] || missing=1
+    [[ ! $missing ]] || rm -f "$1/$name.done"
+  done
+}
+
+# Prints the folder's summary where it is of another policy than the step's: the run goes on, and is evaluated again.
+other_summary() {
+  local version
+  [[ -s $1/summary.json && -f $2/policy/arl.json ]] || return 0
+  version=$(sed -nE 's/^ *"version": "([^"]*)".*/\1/p' "$2/policy/arl.json")
+  [[ ! $version ]] || grep -qF "\"policy\": \"$version\"" "$1/summary.json" || echo "$1/summary.json"
+}
+
+# Removes a run's folder. Refused for one that holds more than a run: this one, the home, or what they lie in.
+clean() {
+  local run place
+  run=$(realpath -m -- "$1")
+  for place in "$PWD" ~; do
+    [[ $(realpath -m -- "$place")/ != "${run%/}"/* ]] || fail "clean: RUN=$1 is $run, which holds more than a run"
+  done
+  rm -rf -- "$1"
 }
 
 # make puts its letters first into MAKEFLAGS.
@@ -101,5 +131,7 @@ case ${1-} in
   steps) steps "$2" "$3" ;;
   next-shard) next_shard "${@:2}" ;;
   newest-policy) newest_policy "$2" ;;
-  *) fail "steps, next-shard or newest-policy: see the head of this file" ;;
+  other-summary) other_summary "$2" "$3" ;;
+  clean) clean "$2" ;;
+  *) fail "steps, next-shard, newest-policy, other-summary or clean: see the head of this file" ;;
 esac

@@ -33,5 +33,13 @@ WARM_IN ?= $(RUN)/warm
 export ARL_WARM := $(if $(WARM),$(WARM_IN))# set to nothing: cold
 KEEP ?=# set: the engine and the resident stages go on when a loop is done
 
-$(foreach name,RUN DATA EMB ENGINE WARM_IN,\
+FOLDERS := RUN DATA EMB ENGINE WARM_IN
+$(foreach name,$(FOLDERS),\
   $(if $(word 2,$($(name))),$(error $(name): "$($(name))" has a space, which make cannot have in a file name)))
+# What the shell or make would read as more than a name.
+SPECIAL := ' " ` ; & | < > ( ) * ? [ ] { } \ ! % ^ : $$ \#
+$(foreach name,$(FOLDERS),$(foreach one,$(SPECIAL),\
+  $(if $(findstring $(one),$(value $(name))),$(if $(filter command environment,$(firstword $(origin $(name)))),\
+    $(error $(name): "$(value $(name))" has a $(one), which is no part of a name here)))))
+$(foreach name,$(FOLDERS),$(if $(filter -%,$($(name))),$(error $(name): "$($(name))" begins like an option)))
+$(if $(RUN),,$(error RUN is empty: name a folder))

@@ -3,13 +3,23 @@
 The engine is a session of its own, so its children are found even after their parent died. Linux only, like SGLang.
 """
 
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from arl.runtime.daemon import end, session_members
+from arl.errors import ArlError
+from arl.runtime.daemon import Daemon, end, session_members
 from arl.runtime.process import start_time
 
 LOADS = "/dev/shm/sglang_loads_"  # SGLang's load snapshots; a killed server leaves its file behind
-OURS = ("sglang", "arl.engine.serve", "multiprocessing", "torch/_inductor")  # what the engine's processes are called
+TEMPORARY = "arl-"  # how the temporary folders of engines begin
+MARK = "of-engine"  # the file in a temporary folder that names the state folder
+SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
+LONGEST_PLACE = 50  # bytes, which leaves 57 of an address for the names of folder and socket
 
 
 def end_session(session: int, grace_s: float = 5.0) -> None:
@@ -17,14 +27,52 @@ def end_session(session: int, grace_s: float = 5.0) -> None:
     end(lambda: session_members(session), grace_s)
 
 
-def is_orphaned(session: int) -> bool:
-    """Whether the session's leader is gone but engine processes of it live on. The number of a session that is
-    wholly gone can be taken by a stranger, so a living leader or any other program means that it is not ours."""
-    if start_time(session) is not None:
+def is_orphaned(session: int, engine: Daemon) -> bool:
+    """Whether the session's leader is gone but processes of this engine live on in it. The number of a session that
+    is wholly gone can be taken by a stranger, so a living leader means that it is not ours."""
+    return start_time(session) is None and any(engine.is_process(pid) for pid in session_members(session))
+
+
+def make_temporary(folder: Path) -> Path:
+    """A new folder for the server's sockets, marked as that of the engine of this state folder.
+
+    A Unix address has 107 bytes: where TMPDIR is longer than leaves room for a name, another place is taken.
+    """
+    places = [tempfile.gettempdir(), *SHORT_PLACES]
+    short = [place for place in places if len(os.fsencode(place)) <= LONGEST_PLACE and os.access(place, os.W_OK)]
+    if not short:
+        raise ArlError(f"TMPDIR={places[0]}: too long for a socket's address; set TMPDIR to a folder of a short name")
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=short[0]))
+    (temporary / MARK).write_text(_mark_of(folder))
+    return temporary
+
+
+def remove_left(folder: Path, temporary: Path, shared_memory: Sequence[str]) -> None:
+    """Removes what the engine of this state folder has left: its temporary folder and its load snapshots.
+
+    Nothing, where the temporary folder is not marked as this engine's: a copied or forged engine.json names others'.
+    """
+    if not _is_marked(temporary, folder):
+        return
+    for path in shared_memory:
+        if re.fullmatch(rf"{LOADS}[\w.-]+", path):
+            Path(path).unlink(missing_ok=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _is_marked(temporary: Path, folder: Path) -> bool:
+    mark = temporary / MARK
+    try:
+        is_own = temporary.lstat().st_uid == os.geteuid() and stat.S_ISREG(mark.lstat().st_mode)
+        return is_own and temporary.name.startswith(TEMPORARY) and mark.read_text() == _mark_of(folder)
+    except (OSError, ValueError):
         return False
-    commands = [_command(pid) for pid in session_members(session)]
-    # An empty command line is a process that is just ending.
-    return bool(commands) and all(not command or any(part in command for part in OURS) for command in commands)
+
+
+def _mark_of(folder: Path) -> str:
+    """Names a folder, wherever it is moved to; a copy of it has another."""
+    found = os.stat(folder)
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def load_files(session: int) -> list[str]:
@@ -37,10 +85,3 @@ def load_files(session: int) -> list[str]:
             continue
         found.update(line[line.index(LOADS) :].split(" (")[0] for line in maps.splitlines() if LOADS in line)
     return sorted(found)
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except OSError:
-        return ""

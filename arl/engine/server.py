@@ -9,19 +9,17 @@ found. Left out: flags (flags.py), requests (client.py). Light: SGLang is import
 
 import json
 import secrets
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from arl.engine.client import Engine
 from arl.engine.flags import resolve_device, server_environment, server_flags
-from arl.engine.processes import end_session, is_orphaned, load_files
+from arl.engine.processes import end_session, is_orphaned, load_files, make_temporary, remove_left
 from arl.engine.served_model import STRUCTURE_FILE, ServedModel
 from arl.engine.state import EngineInfo, engine_process, last_info, read_info, state_folder, write_info
 from arl.errors import ArlError
@@ -73,9 +71,9 @@ def stop(state_dir: str | Path | None = None, grace_s: float = 2.0) -> bool:
     info = last_info(folder)
     if info is None:
         return False
-    running = start_time(info.pid) == info.started
+    running = engine_process(folder).runs(asdict(info))
     if running:
-        end_session(info.pgid, grace_s)
+        end_session(info.pid, grace_s)
         _remove(folder, info)
     else:
         clean_up(folder)
@@ -103,15 +101,15 @@ def clean_up(folder: Path) -> None:
     info = last_info(folder)
     if info is None:
         return
-    if is_orphaned(info.pgid):
-        end_session(info.pgid, grace_s=0)
+    if is_orphaned(info.pid, engine_process(folder)):
+        end_session(info.pid, grace_s=0)
     _remove(folder, info)
 
 
 def _spawn(policy: Policy, model: ServedModel, folder: Path, device: str, port: int, flags: list[str]) -> EngineInfo:
     """Start the process and write down where it is; it waits for its key until that is done."""
     (folder / STRUCTURE_FILE).write_text(json.dumps(model.structure))
-    temporary = Path(tempfile.mkdtemp(prefix="arl-"))  # short: Unix sockets go here, 107 bytes at most
+    temporary = make_temporary(folder)
     api_key = secrets.token_urlsafe(24)
     engine = engine_process(folder)
     environment = server_environment(device, temporary)
@@ -171,9 +169,7 @@ def _serve(folder: Path, info: EngineInfo, policy: Policy, model: ServedModel) -
 
 
 def _remove(folder: Path, info: EngineInfo) -> None:
-    for path in info.shared_memory:
-        Path(path).unlink(missing_ok=True)
-    shutil.rmtree(info.temporary, ignore_errors=True)
+    remove_left(folder, Path(info.temporary), info.shared_memory)
     engine_process(folder).forget(info.pid)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from arl.errors import ArlError
-from arl.runtime.daemon import Daemon, is_running
+from arl.runtime.daemon import Daemon
 
 FOLDER = ".arl/engine"
 ENVIRONMENT = "ARL_ENGINE"
@@ -63,18 +63,29 @@ def engine_process(folder: Path) -> Daemon:
 def read_info(folder: Path) -> EngineInfo | None:
     """The engine of this state folder, or None when there is none or its process is gone."""
     info = last_info(folder)
-    return info if info is not None and is_running(asdict(info)) else None
+    return info if info is not None and engine_process(folder).runs(asdict(info)) else None
 
 
 def last_info(folder: Path) -> EngineInfo | None:
-    """What engine.json says, whether or not the process still runs. ArlError when it is not readable."""
+    """What engine.json says, whether or not the process still runs. ArlError when it is not readable, and where others
+    can write to the folder."""
     engine = engine_process(folder)
     try:
         record = engine.last()
-        return None if record is None else EngineInfo(**record)
+        return None if record is None else replace(_checked(EngineInfo(**record)), log=str(engine.log_path))
     except (ValueError, TypeError) as error:
         path = engine.record_path
         raise ArlError(f"{path}: not an engine's state ({error}); remove it after ending that engine") from error
+
+
+def _checked(info: EngineInfo) -> EngineInfo:
+    """ValueError for values of another kind: they end up in addresses, headers and paths."""
+    texts = [info.state, info.api_key, info.policy, info.version, info.log, info.device, info.dtype, info.temporary]
+    if not all(isinstance(text, str) for text in [*texts, *info.shared_memory]):
+        raise ValueError("a text is missing")
+    if type(info.port) is not int or not 0 < info.port < 65536 or info.pgid != info.pid:
+        raise ValueError("no port, or another process group than its own")
+    return info
 
 
 def write_info(folder: Path, info: EngineInfo) -> None:

@@ -2,7 +2,8 @@
 
 Its folder has mode 0700. NAME.json (mode 0600) says where the process is: its pid, its start time and what its owner
 adds. NAME.log is its output, NAME.lock is held by whoever starts or stops it. A pid is reused; a pid with its start
-time is not, so a record whose process is gone counts as absent. The process is a session of its own: signals to its
+time is not, so a record whose process is gone counts as absent; so does one whose process does not hold this folder's
+log open, as in a copied folder. The process is a session of its own: signals to its
 starter do not reach it, and its children are found even after its death. Linux only. Left out: what it does.
 
     daemon = Daemon(folder, "engine", "the engine")
@@ -22,12 +23,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from arl.errors import ArlError
+from arl.runtime.private import check_private, is_own_file, make_private
 from arl.runtime.process import start_time, stat_fields
 
 LOG_LINES = 20  # of the log that an error shows
+LOCK_S = 600.0  # until a starter that another one keeps waiting gives up
 LINE_LENGTH = 400  # characters; SGLang prints its four hundred arguments in one line
 
 
@@ -48,21 +51,40 @@ class Daemon:
         return self.folder / f"{self.name}.log"
 
     def make_folder(self) -> None:
-        """Makes the folder, mode 0700."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
+        """Makes the folder, mode 0700. ArlError where others can write to it, or to what it lies in."""
+        make_private(self.folder)
 
     def last(self) -> dict[str, Any] | None:
-        """What the record says, whether or not the process still runs; ValueError when it is not readable."""
+        """What the record says, whether or not the process still runs; ValueError when it is not readable.
+
+        ArlError where others can write to the folder, or to what it lies in.
+        """
         try:
-            record = json.loads(self.record_path.read_text())
+            with open(self.record_path, opener=_without_links) as stream:
+                check_private(self.folder)
+                if not is_own_file(stream.fileno()):
+                    raise ValueError("it is not a file of this user's own")
+                record = json.load(stream)
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except (OSError, RecursionError) as error:
             raise ValueError(str(error)) from error
-        if not isinstance(record, dict) or not {"pid", "started"} <= record.keys():
+        if not isinstance(record, dict) or not all(_is_count(record.get(name)) for name in ("pid", "started")):
             raise ValueError("no pid and start time")
         return record
+
+    def runs(self, record: Mapping[str, Any]) -> bool:
+        """Whether the record's process still runs and is the one of this folder."""
+        return is_running(record) and self.is_process(record["pid"])
+
+    def is_process(self, pid: int) -> bool:
+        """Whether the process, or what it was started by, was started here: it has this folder's log open."""
+        try:
+            log = os.lstat(self.log_path)
+            opened = os.listdir(f"/proc/{pid}/fd")
+        except OSError:
+            return False
+        return any(_is_file(f"/proc/{pid}/fd/{name}", log) for name in sorted(opened, key=int))
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Says where the process is. record: "pid", "started" and what the owner wants. Atomic, mode 0600."""
@@ -83,13 +105,20 @@ class Daemon:
 
     @contextmanager
     def lock(self, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-        """One starter at a time; the kernel drops the lock when its holder dies. waiting: called where one has it."""
-        with open(self.folder / f"{self.name}.lock", "w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                fcntl.flock(handle, fcntl.LOCK_EX)
+        """One starter at a time; the kernel drops the lock when its holder dies. waiting: called where one has it.
+
+        ArlError when it still has it after LOCK_S.
+        """
+        check_private(self.folder)
+        path, deadline, told = self.folder / f"{self.name}.lock", time.monotonic() + LOCK_S, False
+        with open(path, "a") as handle:
+            while not _locked(handle):
+                if not told:
+                    waiting()
+                    told = True
+                if time.monotonic() > deadline:
+                    raise ArlError(f"{path}: another process starts or stops {self.title} for {LOCK_S:.0f} s; end it")
+                time.sleep(0.02)
             yield
 
     def spawn(
@@ -167,4 +196,27 @@ def _signal(pids: Sequence[int], number: int) -> None:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _locked(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_file(path: str, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), found)
+    except OSError:  # closed meanwhile
+        return False

@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from arl.runtime.console import note
+from arl.runtime.private import make_private
 from arl.runtime.process import start_time
-from arl.runtime.warm.state import FOLDER, make_folder, warm_folder
+from arl.runtime.warm.state import FOLDER, warm_folder
 
 FILE = "lease"
 _HELD: set[str] = set()  # warm folders whose lease this process has
@@ -35,7 +36,7 @@ def device_lease(holder: str, device: str, evict: Callable[[str], None] | None =
     if folder in _HELD or (device == "cpu" and not os.path.isdir(folder)):
         yield 0.0
         return
-    make_folder(folder)
+    make_private(folder)
     began = time.monotonic()
     with open(os.path.join(folder, FILE), "a+") as file:
         _lock(file, folder, holder)

@@ -2,11 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from engine_place import Place, Running
 
 from arl.engine import server
 from arl.engine.client import Engine
+from arl.engine.processes import make_temporary, remove_left
 from arl.engine.served_model import ServedModel
 from arl.engine.state import EngineInfo, read_info, write_info
 from arl.errors import ArlError
@@ -144,6 +149,68 @@ def test_a_reused_process_number_is_not_the_engine(tmp_path: Path) -> None:
     assert server.status(tmp_path) is None
     assert not server.stop(tmp_path)  # and this test is still running
     assert not (tmp_path / "engine.json").exists()
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen]:
+    """A process of this user's that is no engine."""
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_forged_engine_file_removes_nothing_and_ends_nobody(tmp_path: Path, stranger: subprocess.Popen) -> None:
+    thesis, key, state = tmp_path / "arl-thesis", tmp_path / "id_rsa", tmp_path / "state"
+    thesis.mkdir()
+    state.mkdir()
+    (thesis / "chapter").touch()
+    key.touch()
+    for pid, started in ((stranger.pid, start_time(stranger.pid) or 0), (stranger.pid, 1), (999_999, 1)):
+        forged = replace(info_of(pid, started, tmp_path), temporary=str(thesis), shared_memory=(str(key),))
+        write_info(state, forged)
+        assert server.status(state) is None and not server.stop(state)
+        assert not (state / "engine.json").exists()
+    assert stranger.poll() is None and (thesis / "chapter").exists() and key.exists()
+
+
+def test_an_engine_file_with_other_values_is_refused(tmp_path: Path) -> None:
+    for change in ({"port": "80@elsewhere"}, {"api_key": 3}, {"pgid": 1}, {"shared_memory": (1,)}):
+        write_info(tmp_path, replace(info_of(999_999, 1, tmp_path), **change))
+        with pytest.raises(ArlError, match="not an engine's state"):
+            server.stop(tmp_path)
+
+
+def test_the_state_of_someone_else_is_refused(tmp_path: Path) -> None:
+    write_info(tmp_path, info_of(999_999, 1, tmp_path))
+    tmp_path.chmod(0o777)
+    for use in (server.status, server.stop, server.connect):
+        with pytest.raises(ArlError, match="others can write to it"):
+            use(tmp_path)
+    assert (tmp_path / "engine.json").exists()
+
+
+def test_what_an_engine_left_is_removed_from_its_own_folder_only(tmp_path: Path) -> None:
+    state, copy = tmp_path / "state", tmp_path / "copy"
+    state.mkdir()
+    temporary = make_temporary(state)
+    write_info(state, replace(info_of(999_999, 1, tmp_path), temporary=str(temporary)))
+    shutil.copytree(state, copy)
+    assert not server.stop(copy) and temporary.exists()
+    state.rename(tmp_path / "moved")
+    assert not server.stop(tmp_path / "moved") and not temporary.exists()
+
+
+def test_a_temporary_folder_leaves_room_for_the_address_of_a_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    temporary = make_temporary(tmp_path)
+    assert len(str(temporary)) < 64
+    remove_left(tmp_path, temporary, [])
+    assert not temporary.exists()
 
 
 def test_a_policy_the_engine_cannot_serve_is_refused_before_anything_starts(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """What `make loop` would do, by `make -n`: no stage runs."""
 
 import os
+import random
 import re
 import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 from tests.examples.tables import ROOT, planned
 
@@ -59,6 +62,36 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert "arl update" not in commands and commands.count("arl sync") == 2  # the engine's first, then the step's
 
 
+def copy_without_times(run: Path, rng: random.Random) -> None:
+    """As `cp -r` leaves a run: every time is that of the copying, in any order."""
+    for second, path in enumerate(sorted(run.rglob("*"), key=lambda _: rng.random())):
+        os.utime(path, (1_800_000_000 + second, 1_800_000_000 + second))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_copied_without_times_goes_on_where_it_was(tmp_path: Path, seed: int) -> None:
+    finish(tmp_path / "run", 2)
+    copy_without_times(tmp_path / "run", random.Random(seed))
+    commands = plan(tmp_path / "run", "STEPS=2")
+    assert "arl update" not in commands and "arl eval" not in commands
+    commands = plan(tmp_path / "run", "STEPS=3")
+    assert commands.count("arl update") == 1 and "step-000003/rollout" in commands
+    for name in ("step-000002/sync.done", "step-000002/loop.done", "eval/final/summary.json"):
+        (tmp_path / "run" / name).unlink()
+    commands = plan(tmp_path / "run", "STEPS=2")
+    assert "arl update" not in commands and "arl rollout" not in commands and commands.count("arl sync") == 2
+
+
+def test_the_last_evaluation_is_of_the_last_policy(tmp_path: Path) -> None:
+    finish(tmp_path / "run", 2)
+    policy = tmp_path / "run" / "step-000002" / "policy"
+    policy.mkdir()
+    (policy / "arl.json").write_text('{\n "step": 2,\n "version": "000002-abc"\n}\n')
+    for version, times in (("000002-abc", 0), ("000001-abc", 1)):
+        (tmp_path / "run" / "eval" / "final" / "summary.json").write_text(f'{{"policy": "{version}"}}')
+        assert plan(tmp_path / "run", "STEPS=2", "EVAL_EVERY=9").count("arl eval ") == times
+
+
 def test_old_shards_can_be_deleted(tmp_path: Path) -> None:
     finish(tmp_path / "run", 2)
     assert not (tmp_path / "run/step-000001/rollout").exists()  # only the stamps are there
@@ -106,4 +139,26 @@ def refused(*words: str) -> str:
 def test_what_make_cannot_do_is_refused_in_one_line(tmp_path: Path) -> None:
     for target in ("loop", "clean", "help"):
         assert 'RUN: "my run" has a space' in refused(target, "RUN=my run")
+    for name in (*"'\"`;&|<>()*?[]{}\\!%^:#", "$(HOME)"):
+        assert "which is no part of a name here" in refused("clean", f"RUN=a{name}b")
+    assert "begins like an option" in refused("clean", "RUN=-rf")
+    assert "RUN is empty" in refused("clean", "RUN=")
     assert "STEP is missing" in refused("-f", "examples/loop.mk", f"RUN={tmp_path}")
+
+
+def test_clean_removes_a_run_and_nothing_that_holds_more(tmp_path: Path) -> None:
+    place, script = tmp_path / "place", ROOT / "examples" / "loop.sh"
+    for name in ("runs/demo", "a b"):
+        (place / name).mkdir(parents=True)
+    environment = {**os.environ, "HOME": str(place / "runs")}
+
+    def clean(run: str) -> subprocess.CompletedProcess[str]:
+        command = [str(script), "clean", run]
+        return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+
+    for run in (".", "..", "/", str(place), "runs", "runs/demo/.."):
+        done = clean(run)
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "more than a run" in done.stderr
+    assert (place / "runs" / "demo").is_dir()
+    for run in ("a b", "runs/demo", "none"):
+        assert clean(run).returncode == 0 and not (place / run).exists()

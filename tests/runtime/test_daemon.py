@@ -1,6 +1,7 @@
 """Resident processes: their record, one starter at a time, the end of a log, and an end that comes."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -94,3 +95,53 @@ def test_the_end_comes_to_a_session_that_ignores_signals() -> None:
     end(lambda: session_members(process.pid), grace_s=0.1)
     assert session_members(process.pid) == []
     assert process.wait() == -9
+
+
+def test_only_a_process_that_was_started_here_runs_here(daemon: Daemon, tmp_path: Path) -> None:
+    """A copied or forged record names a living process all the same."""
+    process = daemon.spawn("http.server", ["--bind", "127.0.0.1", "0"])
+    try:
+        record = record_of(process.pid)
+        daemon.write(record)
+        assert daemon.runs(record) and is_running(record)
+        assert not daemon.runs(record_of(os.getpid()))
+        copy = Daemon(tmp_path / "copy", "toy", "the toy")
+        shutil.copytree(daemon.folder, copy.folder)
+        assert copy.last() == record and not copy.runs(record)
+        moved = Daemon(tmp_path / "moved", "toy", "the toy")
+        daemon.folder.rename(moved.folder)
+        assert moved.runs(record)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"pid": "1/../2", "started": 3}', '{"pid": 1, "started": true}', '{"pid": -1, "started": 1}']
+)
+def test_a_record_with_other_values_is_an_error(daemon: Daemon, text: str) -> None:
+    daemon.record_path.write_text(text)
+    with pytest.raises(ValueError):
+        daemon.last()
+
+
+def test_a_record_behind_a_link_or_of_others_is_not_read(daemon: Daemon, tmp_path: Path) -> None:
+    daemon.write(record_of(os.getpid()))
+    daemon.record_path.chmod(0o666)
+    with pytest.raises(ValueError, match="own"):
+        daemon.last()
+    daemon.record_path.chmod(0o600)
+    daemon.record_path.rename(tmp_path / "other.json")
+    daemon.record_path.symlink_to(tmp_path / "other.json")
+    with pytest.raises(ValueError):
+        daemon.last()
+    daemon.record_path.unlink()
+    os.mkfifo(daemon.record_path)
+    with pytest.raises(ValueError):
+        daemon.last()
+
+
+def test_waiting_for_a_starter_has_an_end(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("arl.runtime.daemon.LOCK_S", 0.1)
+    with daemon.lock(), pytest.raises(ArlError, match="another process starts or stops the toy"), daemon.lock():
+        pass

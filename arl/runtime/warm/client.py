@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 
+from arl.runtime.private import check_private
 from arl.runtime.process import age_s
 from arl.runtime.stages import CAN_BE_WARM
 from arl.runtime.warm.identity import identity
@@ -30,12 +31,16 @@ FORWARDED = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signa
 
 
 def forward(stage: str, arguments: list[str]) -> int | None:
-    """Runs `arl` with these arguments in the stage's worker; its exit code, or None when the stage is not warm."""
+    """Runs `arl` with these arguments in the stage's worker; its exit code, or None when the stage is not warm.
+
+    ArlError where others can write to the warm folder: a job has this user's environment.
+    """
     folder = warm_folder()
     if stage not in CAN_BE_WARM or folder is None or not os.path.exists(record_path(folder, stage)):
         return None
     if {"-h", "--help"} & set(arguments) or not _has_streams():
         return None
+    check_private(folder)
     for _ in range(3):  # another client may be replacing the worker too
         try:
             return _run(folder, stage, arguments)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from arl.errors import UsageError
 from arl.runtime.console import note
+from arl.runtime.private import check_private
 from arl.runtime.stages import CAN_BE_WARM
 from arl.runtime.warm.start import start, stop
 from arl.runtime.warm.state import warm_folder
@@ -29,10 +30,11 @@ def stop_all(warm: str | None, stages: Sequence[str] | None) -> None:
 
 
 def folder_of(warm: str | None) -> str:
-    """The warm folder. UsageError where ARL_WARM is set to nothing."""
+    """The warm folder. UsageError where ARL_WARM is set to nothing, ArlError where others can write to it."""
     folder = warm_folder(warm)
     if folder is None:
         raise UsageError("ARL_WARM is set to nothing, which means cold stages; unset it or give --warm")
+    check_private(folder)
     return folder
 
 

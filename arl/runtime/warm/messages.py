@@ -10,6 +10,7 @@ from __future__ import annotations
 import marshal
 import os
 import socket
+import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ def _exactly(connection: socket.socket, n: int) -> bytes:
     return b"".join(parts)
 
 
+def is_own_peer(connection: socket.socket) -> bool:
+    """Whether the process at the other end is this user's."""
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return bool(user == os.geteuid())
+
+
 def open_socket(folder: str, name: str, connect: bool) -> socket.socket:
     """A socket at folder/name, connected to it or bound to it (mode 0600). OSError when that fails.
 
@@ -81,6 +88,8 @@ def open_socket(folder: str, name: str, connect: bool) -> socket.socket:
         address = f"/proc/self/fd/{descriptor}/{name}"
         if connect:
             opened.connect(address)
+            if not is_own_peer(opened):
+                raise PermissionError(f"{folder}/{name}: another user's process listens there")
         else:
             before = os.umask(0o177)
             try:

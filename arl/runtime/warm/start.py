@@ -1,11 +1,13 @@
 """Starting, asking and ending workers: one resident process per stage, with its record and log in the warm folder."""
 
 import os
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from arl.runtime.console import note
 from arl.runtime.daemon import Daemon, end, is_running, session_members
 from arl.runtime.process import start_time
 from arl.runtime.warm.identity import identity
@@ -20,7 +22,7 @@ def start(folder: str, stage: str) -> bool:
     """Starts the stage's worker and waits until it takes jobs; False when one already did. ArlError if it ends."""
     worker = worker_process(folder, stage)
     worker.make_folder()
-    with worker.lock():
+    with worker.lock(lambda: _say_waiting(worker)):
         if ask(folder, stage) is not None:
             return False
         _end(folder, stage)
@@ -32,7 +34,7 @@ def replace(folder: str, stage: str) -> None:
     """Ends the worker if it is unfit, then starts another. One that another client has just started is left alone."""
     worker = worker_process(folder, stage)
     worker.make_folder()
-    with worker.lock():
+    with worker.lock(lambda: _say_waiting(worker)):
         answer = ask(folder, stage)
         if answer is not None and answer["identity"] == identity():
             return
@@ -44,7 +46,8 @@ def stop(folder: str, stage: str) -> bool:
     """Ends the stage's worker, with the job it may be doing; False when there was none."""
     if not os.path.isdir(folder):
         return False
-    with worker_process(folder, stage).lock():
+    worker = worker_process(folder, stage)
+    with worker.lock(lambda: _say_waiting(worker)):
         return _end(folder, stage)
 
 
@@ -68,7 +71,7 @@ def read_worker(folder: str, stage: str) -> dict[str, Any] | None:
     """{"pid", "started", "identity"} of the stage's worker, or None when there is none alive."""
     with suppress(ValueError):  # not readable: no worker of ours
         record = worker_process(folder, stage).last()
-        if record is not None and is_running(record):
+        if record is not None and worker_process(folder, stage).runs(record):
             return record
     return None
 
@@ -98,10 +101,19 @@ def _end(folder: str, stage: str) -> bool:
 
 def _spawn(worker: Daemon) -> None:
     folder, stage = str(worker.folder), worker.name
-    pid = worker.spawn("arl.runtime.warm.worker", [folder, stage]).pid
+    # The worker's standard input ends with this process: one that nobody knows of yet leaves then.
+    process = worker.spawn("arl.runtime.warm.worker", [folder, stage], stdin=subprocess.PIPE)
+    pid = process.pid
+    assert process.stdin is not None
     try:
         deadline = time.monotonic() + START_S
         worker.wait_until(lambda: read_worker(folder, stage) is not None, pid, start_time(pid) or 0, deadline)
     except BaseException:  # also Ctrl-C: who gives up the start does not want the worker
         end(lambda: session_members(pid), 0.0)
         raise
+    finally:
+        process.stdin.close()
+
+
+def _say_waiting(worker: Daemon) -> None:
+    note(f"{worker.title}: another process starts or stops it; waiting")

@@ -18,12 +18,6 @@ def warm_folder(given: str | None = None) -> str | None:
     return os.path.abspath(folder) if folder else None
 
 
-def make_folder(folder: str) -> None:
-    """Makes the folder, mode 0700."""
-    os.makedirs(folder, exist_ok=True)
-    os.chmod(folder, 0o700)
-
-
 def socket_name(stage: str) -> str:
     return f"{stage}.sock"
 

@@ -27,7 +27,7 @@ from arl.runtime.openmp import make_threads_patient
 from arl.runtime.stage import job_began
 from arl.runtime.stages import BY_NAME
 from arl.runtime.warm.identity import identity
-from arl.runtime.warm.messages import Closed, open_socket, receive, send
+from arl.runtime.warm.messages import Closed, is_own_peer, open_socket, receive, send
 from arl.runtime.warm.start import forget_worker, write_worker
 from arl.runtime.warm.state import socket_name
 
@@ -56,6 +56,23 @@ class Worker:
         self.current: WarmJob | None = None
         self.finished = 0
         self.main = threading.get_ident()
+        self.is_known = False  # others can find it: it no longer depends on its starter
+
+    def leave_with_starter(self) -> None:
+        """Ends this process if its starter, whose pipe is the standard input, ends before others can find it."""
+        starter = os.dup(0)
+        devnull = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(devnull, 0)
+        os.close(devnull)
+
+        def wait() -> None:
+            os.read(starter, 1)
+            os.close(starter)
+            if not self.is_known:
+                print("arl: the starter is gone, leaving", file=sys.stderr, flush=True)
+                os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()
 
     def serve(self) -> None:
         """Takes jobs until the end of the worker. Call from the main thread."""
@@ -65,6 +82,7 @@ class Worker:
             os.unlink(os.path.join(self.folder, socket_name(self.stage)))
         with open_socket(self.folder, socket_name(self.stage), connect=False) as listening:
             listening.listen(64)
+            self.is_known = True
             write_worker(self.folder, self.stage, self.identity)
             threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
             try:
@@ -80,6 +98,8 @@ class Worker:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(Closed, OSError, KeyError, ValueError):
+            if not is_own_peer(connection):
+                return
             request, streams = receive(connection)
             try:
                 if request["do"] == "status":
@@ -231,6 +251,7 @@ def main() -> None:
     folder, stage = sys.argv[1:3]
     started = time.monotonic()
     worker = Worker(folder, stage)
+    worker.leave_with_starter()
     make_threads_patient()
     _LOG = os.dup(2)
     os.chdir("/")

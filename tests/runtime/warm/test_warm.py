@@ -191,6 +191,35 @@ def test_a_hung_worker_is_replaced(place: Path, monkeypatch: pytest.MonkeyPatch)
     assert start.read_worker(str(place / ".arl" / "warm"), "reward")["pid"] != pid
 
 
+def test_a_starter_killed_while_it_starts_leaves_no_worker(tmp_path: Path) -> None:
+    starter = subprocess.Popen([ARL, "warm", "start", "report", "--warm", str(tmp_path / "warm")], env=ENVIRONMENT)
+    worker = start.worker_process(str(tmp_path / "warm"), "report")
+
+    def workers() -> list[int]:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and worker.is_process(int(name))]
+
+    while not workers():
+        assert starter.poll() is None
+        time.sleep(0.01)
+    starter.kill()
+    starter.wait()
+    deadline = time.monotonic() + 60
+    while workers() and start.read_worker(str(tmp_path / "warm"), "report") is None:
+        assert time.monotonic() < deadline, "a worker that nobody knows of"
+        time.sleep(0.05)
+    start.stop(str(tmp_path / "warm"), "report")
+    assert workers() == []
+
+
+def test_a_warm_folder_of_others_gets_no_job(place: Path) -> None:
+    (place / ".arl" / "warm").chmod(0o777)
+    try:
+        done = arl(place, *reward_words("--with", "wer"))
+        assert done.returncode == 1 and "others can write to it" in done.stderr and len(done.stderr.splitlines()) == 1
+    finally:
+        (place / ".arl" / "warm").chmod(0o700)
+
+
 def test_code_version_notices_a_changed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.py").write_text("x = 1")
     monkeypatch.setattr(identity, "PACKAGE", str(tmp_path))
