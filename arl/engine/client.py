@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from arl.engine.connection import Connection, EngineGone, Refused
+from arl.engine.processes import ROOTS
 from arl.engine.queue import Metrics, Queue
 from arl.engine.served_model import STRUCTURE_FILE, ServedModel
 from arl.engine.state import EngineInfo, last_info, record_awake, record_served
@@ -64,6 +65,7 @@ class Engine:
         self.state_dir = Path(info.log).parent
         self._connection = Connection(info, timeout_s)
         self._metrics = Metrics()
+        self._folders: set[str] = set()  # that the engine may read, as far as this client has asked
 
     async def __aenter__(self) -> "Engine":
         return self
@@ -193,8 +195,18 @@ class Engine:
             raise self._failed(f"{len(audio)} clip(s) for {placeholders} placeholder(s) in the prompt")
         prompt: dict[str, Any] = {"input_ids": [int(token) for token in input_ids]}
         if audio:
+            self._allow({os.path.dirname(os.path.abspath(clip["path"])) for clip in audio})
             prompt["audio_data"] = [_reference(clip) for clip in audio]
         return prompt
+
+    def _allow(self, folders: set[str]) -> None:
+        """Lets the engine read shards of these folders: it reads no others, and follows no link out of them."""
+        new = sorted(folders - self._folders)
+        path = Path(self.served.temporary) / ROOTS
+        if new and path.is_file():  # the engine of another version reads every shard
+            with path.open("a") as file:
+                file.write("".join(f"{json.dumps(os.path.realpath(folder))}\n" for folder in new))
+        self._folders |= folders
 
     def _completion(self, answer: dict[str, Any]) -> Completion:
         meta = answer["meta_info"]

@@ -4,10 +4,19 @@ Left out: what the requests mean (client.py). httpx is imported with the first c
 """
 
 import asyncio
+import queue
+import threading
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from arl.engine.processes import stopped_members
 from arl.engine.state import EngineInfo
 from arl.errors import ArlError
+from arl.runtime.console import note
+
+LOOK_S = 2.0  # between two looks at the processes of an engine that has not answered yet
+STOPPED_S = 60.0  # until an engine whose processes are stopped counts as gone
 
 
 class EngineGone(ArlError):
@@ -22,6 +31,29 @@ class Refused(ArlError):
         self.status = status
 
 
+class Patience:
+    """What a wait for the engine looks at: a stopped process of it (SIGSTOP, a debugger) is said, and waited for
+    STOPPED_S long. An engine that computes may take its time."""
+
+    def __init__(self, info: EngineInfo) -> None:
+        self._info = info
+        self._since: float | None = None
+
+    def look(self) -> None:
+        """EngineGone when processes have been stopped for too long."""
+        stopped = " ".join(map(str, stopped_members(self._info.pid)))
+        if not stopped:
+            self._since = None
+        elif self._since is None:
+            self._since = time.monotonic()
+            note(f"engine: waiting for its stopped process {stopped}, {STOPPED_S:.0f} s at most; kill -CONT {stopped}")
+        elif time.monotonic() - self._since > STOPPED_S:
+            raise EngineGone(
+                f"the engine's process {stopped} has been stopped for {STOPPED_S:.0f} s: kill -CONT {stopped}, or "
+                f"`arl engine stop`, then run the command again"
+            )
+
+
 class Connection:
     """Requests to one engine. Every answer but 200 raises Refused, no answer raises EngineGone."""
 
@@ -31,13 +63,18 @@ class Connection:
         self._httpx = httpx
         self._info = info
         self._timeout_s = timeout_s
+        self._patience = Patience(info)
         self._session: tuple[asyncio.AbstractEventLoop, Any] | None = None
 
     def call(self, method: str, path: str, body: Any = None, timeout_s: float | None = None) -> Any:
         """One request; returns the parsed JSON, or None for an empty or plain-text answer."""
-        try:
+
+        def send() -> Any:
             with self._httpx.Client(**self._options(timeout_s)) as session:
                 return self._read(path, session.request(method, path, json=body))
+
+        try:
+            return _in_thread(send, self._patience.look)
         except self._httpx.TransportError as error:
             raise self._gone(error) from error
 
@@ -51,9 +88,18 @@ class Connection:
 
     async def _request(self, method: str, path: str, body: Any) -> Any:
         try:
-            return self._read(path, await self._open().request(method, path, json=body))
+            return self._read(path, await self._answer(self._open().request(method, path, json=body)))
         except self._httpx.TransportError as error:
             raise self._gone(error) from error
+
+    async def _answer(self, request: Awaitable[Any]) -> Any:
+        waiting = asyncio.ensure_future(request)
+        try:
+            while not (await asyncio.wait({waiting}, timeout=LOOK_S))[0]:
+                self._patience.look()
+            return waiting.result()
+        finally:
+            waiting.cancel()
 
     async def close(self) -> None:
         """Close the connections kept for the running event loop."""
@@ -91,3 +137,25 @@ class Connection:
         for name in ("error", "message"):
             text = text.get(name, text) if isinstance(text, dict) else text
         raise Refused(f"engine: {path}: HTTP {response.status_code}: {str(text)[:300]}", response.status_code)
+
+
+def _in_thread(work: Callable[[], Any], look: Callable[[], None]) -> Any:
+    """What `work` returns or raises; `look` is called every LOOK_S meanwhile and may raise, which leaves it alone."""
+    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((work(), None))
+        except BaseException as error:
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    while True:
+        try:
+            answer, error = answers.get(timeout=LOOK_S)
+        except queue.Empty:
+            look()
+            continue
+        if error is not None:
+            raise error
+        return answer

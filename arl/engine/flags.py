@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from arl.engine.platform import STARTED_BY_ARL
+from arl.engine.platform import ROOTS_FILE, STARTED_BY_ARL
+from arl.engine.processes import ROOTS
 from arl.engine.served_model import ServedModel
 from arl.errors import UsageError
 from arl.runtime.openmp import PATIENT_THREADS
@@ -97,10 +98,15 @@ def server_environment(device: str, temporary: Path) -> dict[str, str]:
         STARTED_BY_ARL: "1",
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(temporary),  # SGLang leaves its sockets behind; they go with this folder
+        ROOTS_FILE: str(temporary / ROOTS),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
     }
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):  # they would listen on the machine's own address
+        environment.setdefault(name, "lo")
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # caches of compilers go there
+        environment |= {"HOME": str(temporary), "XDG_CACHE_HOME": str(temporary / ".cache")}
     if device == "cpu":
         environment |= {
             "CUDA_VISIBLE_DEVICES": "",

@@ -1,12 +1,13 @@
 """What arl changes inside SGLang: our architectures, seeds per request, calls that report instead of dying, the CPU.
 
-Everywhere: our architectures count as multimodal, seeds per request, calls that would kill the scheduler
-answer with a failure instead, only our processor is imported. On CPU: forked children, a device module,
-seeded sampling in torch, attention over the whole batch. Imported inside the engine only (by plugin.py).
+Everywhere: torch's store is a file, our architectures count as multimodal, seeds per request, only our processor is
+imported, and calls that would kill the scheduler answer with a failure instead. On CPU: forked children, a device
+module, seeded sampling in torch, attention over the whole batch. Imported inside the engine only (by plugin.py).
 """
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,7 @@ def register_all() -> None:
         name for name in ARCHITECTURES.values() if name not in model_config.multimodal_model_archs
     )
     _hook("around", "sglang.srt.managers.multimodal_processor.import_processors", only_our_processor)
+    _hook("around", "sglang.srt.distributed.bootstrap._resolve_dist_init_method", store_in_a_file)
     _hook("after", "sglang.srt.sampling.sampling_batch_info.SamplingBatchInfo.from_schedule_batch", seed_every_row)
     _hook("around", f"{_SAMPLER}.top_k_top_p_min_p_sampling_from_probs_torch", filtered_sampling)
     _hook("around", f"{_UPDATER}.update_weights_from_disk", safe_disk_update)
@@ -56,6 +58,14 @@ def _register_cpu() -> None:
 
 def _hook(kind: str, target: str, function: Callable) -> None:
     HookRegistry.register(target, function, HookType(kind))
+
+
+def store_in_a_file(original: Callable, *, dist_port: int) -> str:
+    """Where the engine's ranks meet. torch's TCP store listens on every interface, whatever address it is given, and
+    asks nobody for a key: ranks of one machine meet in a file of the private temporary folder instead."""
+    method: str = original(dist_port=dist_port)
+    on_this_machine = method.startswith(("tcp://127.0.0.1:", "tcp://localhost:"))
+    return f"file://{tempfile.gettempdir()}/ranks-{dist_port}" if on_this_machine else method
 
 
 def only_our_processor(original: Callable, package: str, overwrite: bool = False) -> None:

@@ -7,6 +7,7 @@ the process. Left out: CPU kernels of sgl-kernel (Intel AMX); plain torch runs e
 import os
 
 STARTED_BY_ARL = "ARL_ENGINE_PROCESS"
+ROOTS_FILE = "ARL_EMBEDDING_ROOTS_FILE"  # lists the folders whose shards may be read (reference.py)
 
 
 def activate() -> str | None:

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from arl.errors import ArlError
 from arl.runtime.daemon import Daemon, end, session_members
-from arl.runtime.process import start_time
+from arl.runtime.process import start_time, stat_fields
 
-LOADS = "/dev/shm/sglang_loads_"  # SGLang's load snapshots; a killed server leaves its file behind
+SHARED = "/dev/shm"
+LOADS = f"{SHARED}/sglang_loads_"  # SGLang's load snapshots; a killed server leaves its file behind
 TEMPORARY = "arl-"  # how the temporary folders of engines begin
+ROOTS = "embedding-roots"  # the file there that lists the folders whose shards the engine may read, a JSON text each
 MARK = "of-engine"  # the file in a temporary folder that names the state folder
 SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 LONGEST_PLACE = 50  # bytes, which leaves 57 of an address for the names of folder and socket
@@ -33,6 +35,25 @@ def is_orphaned(session: int, engine: Daemon) -> bool:
     return start_time(session) is None and any(engine.is_process(pid) for pid in session_members(session))
 
 
+def stopped_members(session: int) -> list[int]:
+    """Pids of the session's processes that are stopped (SIGSTOP, a debugger)."""
+    states = {pid: stat_fields(pid) for pid in session_members(session)}
+    return [pid for pid, fields in states.items() if fields is not None and fields[0] in "Tt"]
+
+
+def check_shared_memory() -> None:
+    """ArlError where the engine's processes could not share memory: SGLang would wait for a child that has died."""
+    try:
+        with tempfile.TemporaryFile(dir=SHARED) as probe:
+            probe.write(bytes(1 << 16))
+            probe.flush()
+    except OSError as error:
+        raise ArlError(
+            f"{SHARED}: {error.strerror}: the engine's processes share memory there; mount it, "
+            f"for example: mount -t tmpfs tmpfs {SHARED}"
+        ) from error
+
+
 def make_temporary(folder: Path) -> Path:
     """A new folder for the server's sockets, marked as that of the engine of this state folder.
 
@@ -44,6 +65,7 @@ def make_temporary(folder: Path) -> Path:
         raise ArlError(f"TMPDIR={places[0]}: too long for a socket's address; set TMPDIR to a folder of a short name")
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=short[0]))
     (temporary / MARK).write_text(_mark_of(folder))
+    (temporary / ROOTS).touch()
     return temporary
 
 

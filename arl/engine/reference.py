@@ -1,8 +1,9 @@
 """References to audio embeddings: where the raw bytes of a [T, H] tensor lie in a shard.
 
 A request carries `arl:{"path": ..., "offset": ..., "dtype": ..., "shape": [T, H]}` instead of floats; an
-uncompressed tar member can be read in place. A request is untrusted, so only `.tar` files are read, below
-the folders of ARL_EMBEDDING_ROOTS (colon-separated) when it is set. Only imported inside the engine.
+uncompressed tar member can be read in place. A request is untrusted, so only `.tar` files are read, below the folders
+that a stage of this user has named (a line each in ARL_EMBEDDING_ROOTS_FILE) or, when it is set, of ARL_EMBEDDING_ROOTS
+(colon-separated): a link there leads nowhere else. Only imported inside the engine.
 """
 
 import hashlib
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from arl.engine.platform import ROOTS_FILE
 
 PREFIX = "arl:"
 ROOTS = "ARL_EMBEDDING_ROOTS"
@@ -49,10 +52,20 @@ def _allowed(path: str) -> Path:
     resolved = Path(path).resolve()  # after links: a link inside a root must not lead out of it
     if resolved.suffix != ".tar":
         raise ValueError(f"audio embedding: {path} is not a .tar shard")
-    roots = [Path(root).resolve() for root in os.environ.get(ROOTS, "").split(":") if root]
-    if roots and not any(resolved.is_relative_to(root) for root in roots):
-        raise ValueError(f"audio embedding: {path} lies outside {ROOTS}")
+    roots = _roots()
+    if roots is not None and not any(resolved.is_relative_to(root) for root in roots):
+        raise ValueError(f"audio embedding: {path} leads to {resolved}, outside the folders of shards that were named")
     return resolved
+
+
+def _roots() -> list[Path] | None:
+    """The folders that may be read, links resolved; None when nothing says which."""
+    given = [root for root in os.environ.get(ROOTS, "").split(":") if root]
+    if not given and ROOTS_FILE in os.environ:
+        given = [json.loads(line) for line in Path(os.environ[ROOTS_FILE]).read_text().split("\n") if line]
+    elif not given:
+        return None
+    return [Path(root).resolve() for root in given]
 
 
 @lru_cache(maxsize=64)

@@ -18,15 +18,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from arl.engine.client import Engine
+from arl.engine.connection import Patience
 from arl.engine.flags import resolve_device, server_environment, server_flags
-from arl.engine.processes import end_session, is_orphaned, load_files, make_temporary, remove_left
+from arl.engine.processes import check_shared_memory, end_session, is_orphaned, load_files, make_temporary, remove_left
 from arl.engine.served_model import STRUCTURE_FILE, ServedModel
 from arl.engine.state import EngineInfo, engine_process, last_info, read_info, state_folder, write_info
 from arl.errors import ArlError
 from arl.policy import Policy
-from arl.runtime.console import status_line
+from arl.runtime.console import note, status_line
 from arl.runtime.lease import device_lease
 from arl.runtime.process import start_time
+
+SAY_S = 60.0  # until a start says that it still waits; doubled each time
 
 
 def start(
@@ -50,13 +53,14 @@ def start(
     model = ServedModel.of(policy)
     engine = engine_process(folder)
     engine.make_folder()
-    waiting = "engine: another process is starting it"
-    with status_line("engine: starting") as tell, engine.lock(lambda: tell(waiting)):
+    waiting = "engine: waiting for another process that starts it"
+    with status_line("engine: starting") as tell, engine.lock(lambda: note(waiting)):
         info = read_info(folder)
         chosen = info.device if info else resolve_device(device)
         with device_lease("engine", chosen):
             if info is None:
                 clean_up(folder)
+                check_shared_memory()
                 port = port or _free_port()
                 flags = server_flags(model, policy.audio_token_id, chosen, port, max_total_tokens, mem_fraction)
                 info = _spawn(policy, model, folder, chosen, port, [*flags, *extra])
@@ -141,8 +145,15 @@ def _spawn(policy: Policy, model: ServedModel, folder: Path, device: str, port: 
 def _wait_ready(folder: Path, info: EngineInfo, timeout_s: float, tell: Callable[[str], object]) -> EngineInfo:
     client, began = Engine(info), time.monotonic()
 
+    patience, said = Patience(info), [SAY_S]
+
     def is_ready() -> bool:
-        tell(f"engine: starting on {info.device}, {time.monotonic() - began:.0f} s")
+        seconds = time.monotonic() - began
+        tell(f"engine: starting on {info.device}, {seconds:.0f} s")
+        if seconds > said[-1]:
+            note(f"engine: has been starting for {seconds:.0f} s, {timeout_s:.0f} s at most (log: {info.log})")
+            said.append(2 * said[-1])
+        patience.look()
         return client.is_ready()
 
     engine, deadline = engine_process(folder), began + timeout_s

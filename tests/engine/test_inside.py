@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arl.engine import flags, platform, plugin
+from arl.engine.client import Engine
+from arl.engine.processes import ROOTS as ROOTS_NAME
 from arl.engine.reference import PREFIX, ROOTS, load_embedding
 from arl.engine.sampling import keep_likely, multinomial_with_seed, murmur_hash32
 from arl.engine.served_model import ServedModel
 from arl.engine.shared_attention import attend, make_plan, prefill
+from arl.engine.state import EngineInfo
 from arl.errors import ArlError, UsageError
 from tests.tiny import make_tiny_policy
 
@@ -46,6 +49,30 @@ def test_references_stay_below_the_allowed_folders(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(ROOTS, f"{inside}:{tmp_path / 'third'}")
     assert load_embedding(reference(inside / "a.tar"), 4)[0].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     for path in (outside / "a.tar", inside / ".." / "outside" / "a.tar", inside / "link.tar"):
+        with pytest.raises(ValueError, match="outside"):
+            load_embedding(reference(path), 4)
+
+
+def test_the_engine_reads_only_the_folders_that_its_clients_have_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link out of them is not followed."""
+    inside, outside, temporary = tmp_path / "inside", tmp_path / "outside", tmp_path / "temporary"
+    for folder in (inside, outside, temporary):
+        folder.mkdir()
+        (folder / "a.tar").write_bytes(torch.arange(8.0).numpy().tobytes())
+    (inside / "link.tar").symlink_to(outside / "a.tar")
+    (tmp_path / "alias").symlink_to(inside)
+    monkeypatch.setenv(platform.ROOTS_FILE, str(temporary / ROOTS_NAME))
+    (temporary / ROOTS_NAME).touch()
+    with pytest.raises(ValueError, match="outside"):
+        load_embedding(reference(inside / "a.tar"), 4)
+    ids = {"audio_token_id": 4, "eos_token_id": 2, "temporary": str(temporary), "api_key": "k", "device": "cpu"}
+    place = {"pid": 1, "pgid": 1, "started": 1, "port": 1, "policy": "p", "version": "v", "dtype": "float32"}
+    client = Engine(EngineInfo(state="ready", log=str(tmp_path / "engine.log"), **place, **ids))
+    client._prompt([4], [{"path": str(tmp_path / "alias" / "a.tar"), "shape": [2, 4]}])
+    assert load_embedding(reference(tmp_path / "alias" / "a.tar"), 4)[0].shape == (2, 4)
+    for path in (outside / "a.tar", inside / "link.tar"):
         with pytest.raises(ValueError, match="outside"):
             load_embedding(reference(path), 4)
 
