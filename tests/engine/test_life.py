@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,26 @@ def test_two_starters_make_one_private_engine(running: Running, place: Place) ->
     key = first.api_key
     assert all(key not in Path(f"/proc/{pid}/cmdline").read_text() for pid in session_members(first.pgid))
     assert key not in str(running.client.info()) and key not in str(first.public())
+
+
+def listening_addresses(session: int) -> list[str]:
+    """Where the session's processes listen, as /proc/net has it: ADDRESS:PORT in hexadecimal, the bytes reversed."""
+    sockets = set()
+    for pid in session_members(session):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):
+                sockets.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    rows = [
+        line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+
+@pytest.mark.engine
+def test_everything_listens_on_loopback(running: Running) -> None:
+    """SGLang's server, its ranks' sockets and torch's store."""
+    addresses = listening_addresses(running.started[0].pgid)
+    assert addresses and all(address.startswith("0100007F:") for address in addresses), addresses
 
 
 @pytest.mark.engine
