@@ -129,15 +129,18 @@ def char_loop(case: Case, thresholds: Thresholds) -> bool:
 
 def swallowed_loop(case: Case, thresholds: Thresholds) -> bool:
     """Fillers and other words that normalisation drops, in a row, beyond the reference's."""
-    excused, said = float(NATURAL_REPEATS), case.reference
-    if said is not None:  # zeros that were read out are digits once normalised
-        excused = max(said.swallowed_rounds, 1 + longest_run(said.spaceless, 1))
-    return case.hypothesis.swallowed_rounds - excused >= thresholds.loop_repeats
+    beyond, said = case.hypothesis.swallowed_rounds - thresholds.loop_repeats, case.reference
+    if said is None or beyond < NATURAL_REPEATS:
+        return beyond >= NATURAL_REPEATS
+    # zeros that were read out are digits once normalised
+    return beyond >= max(said.swallowed_rounds, 1 + longest_run(said.spaceless, 1))
 
 
 def symbol_loop(case: Case, thresholds: Thresholds) -> bool:
     """Symbols, blanks or invisible characters that repeat, or very many of them in a row, beyond the reference's."""
     heard, said = case.hypothesis, case.reference
+    if not heard.symbol_runs:
+        return False
     if heard.symbols - (0 if said is None else said.symbols) >= SYMBOLS_IN_A_ROW:
         return True
     excused = NATURAL_REPEATS if said is None else said.symbol_rounds

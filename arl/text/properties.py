@@ -33,14 +33,19 @@ class Text:
         return _MIXED.findall(self.normalised) if counts_characters(self.lang) else self.units
 
     @functools.cached_property
+    def symbol_runs(self) -> list[str]:
+        """Long stretches without letters."""
+        return symbol_runs(self.written)
+
+    @functools.cached_property
     def symbol_rounds(self) -> float:
         """Rounds of symbols in a row; those that people write by themselves at least."""
-        return max(NATURAL_REPEATS, symbol_rounds(self.written))
+        return max(NATURAL_REPEATS, symbol_rounds(self.symbol_runs))
 
     @functools.cached_property
     def symbols(self) -> int:
         """The longest stretch without letters, in characters; 0 where it is short."""
-        return max(map(len, symbol_runs(self.written)), default=0)
+        return max(map(len, self.symbol_runs), default=0)
 
     @functools.cached_property
     def swallowed_rounds(self) -> float:

@@ -1,11 +1,12 @@
 """Runs of what normalisation drops: symbols, blanks, invisible characters, fillers. Nobody says them, and a recogniser
 that has collapsed writes nothing else.
 
-    symbol_rounds("off" + "!" * 40) == 40
+    symbol_rounds(symbol_runs("off" + "!" * 40)) == 40
     swallowed_rounds("um uh um off um", "en") == 3
 """
 
 import re
+from collections.abc import Iterator, Sequence
 
 from arl.text.loops import inside_words, loop, periods
 from arl.text.normalise import normalise
@@ -16,7 +17,8 @@ LOOP = 6  # rounds: no shorter loop of words is looked at
 SHORTEST_RUN = 9  # characters: no shorter one is looked at
 _RUN = re.compile(f"{UNSPOKEN}{{{SHORTEST_RUN},}}")
 _ROUNDS = re.compile(rf"(.{{1,{LONGEST_ROUND}}}?)\1{{2,}}", re.DOTALL)
-_FILLERS = re.compile(r"(?:\b(?:hmm|mm|mhm|mmm|uh|um)\b[\W_]*)+", re.IGNORECASE)  # what Whisper's normaliser drops
+FILLERS = frozenset({"hmm", "mm", "mhm", "mmm", "uh", "um"})  # what Whisper's normaliser drops
+_FILLERS = re.compile(rf"(?:\b(?:{'|'.join(sorted(FILLERS))})\b[\W_]*)+", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
 
@@ -25,9 +27,9 @@ def symbol_runs(text: str) -> list[str]:
     return _RUN.findall(text)
 
 
-def symbol_rounds(text: str) -> float:
-    """How often one to eight such characters stand in a row, at most; 0 without a loop."""
-    found = (match for run in symbol_runs(text) for match in _ROUNDS.finditer(run))
+def symbol_rounds(runs: Sequence[str]) -> float:
+    """How often one to eight characters of a run stand in a row, at most; 0 without a loop."""
+    found = (match for run in runs for match in _ROUNDS.finditer(run))
     return max((len(match[0]) / len(match[1]) for match in found), default=0.0)
 
 
@@ -36,16 +38,30 @@ def swallowed_rounds(text: str, lang: str) -> float:
     character a round: "um um um", "minus minus", 000; a stretch of mixed fillers counts by its words."""
     if lang != "en":
         return 0.0
-    fillers = max((len(_WORD.findall(match[0])) for match in _FILLERS.finditer(text)), default=0)
-    words = list(_WORD.finditer(text))
-    units = [word[0].lower() for word in words]
-    found = [float(fillers)]
+    units = _WORD.findall(text.lower())
+    return max([float(_fillers(text, units)), *_swallowed_words(text, units, lang), *_swallowed_digits(units, lang)])
+
+
+def _fillers(text: str, units: list[str]) -> int:
+    """The words of the longest stretch of fillers."""
+    if FILLERS.isdisjoint(units):
+        return 0
+    return max(len(_WORD.findall(match[0])) for match in _FILLERS.finditer(text))
+
+
+def _swallowed_words(text: str, units: list[str], lang: str) -> Iterator[float]:
+    """The rounds of each loop of words that loses them."""
     for period in periods(units, LOOP):
         run, end = loop(units, period)
+        rounds, words = 1 + run / period, list(_WORD.finditer(text))
         segment = text[words[end - run - period].start() : words[end - 1].end()]
-        if run and len(normalise(segment, lang)) < 1 + run / period:
-            found.append(1 + run / period)
-    found += [
-        rounds for word in set(units) for _, rounds in inside_words([word], LOOP) if len(normalise(word, lang)) < rounds
-    ]
-    return max(found)
+        if run and len(normalise(segment, lang)) < rounds:
+            yield rounds
+
+
+def _swallowed_digits(units: list[str], lang: str) -> Iterator[float]:
+    """The rounds of each loop of characters in a word that loses them."""
+    for word in units if inside_words(units, LOOP) else ():
+        for _, rounds in inside_words([word], LOOP):
+            if len(normalise(word, lang)) < rounds:
+                yield rounds

@@ -3,7 +3,7 @@
 import pytest
 
 from arl.text.hallucination import fired
-from arl.text.unspoken import swallowed_rounds, symbol_rounds
+from arl.text.unspoken import swallowed_rounds, symbol_rounds, symbol_runs
 
 LOOPS = {"ngram_loop", "char_loop"}
 
@@ -47,8 +47,8 @@ def test_numbers_in_words_are_no_loop():
 
 
 def test_rounds_are_counted():
-    assert symbol_rounds("off" + "!" * 40) == 40
-    assert symbol_rounds("off... " + "-. " * 9) == pytest.approx(9, abs=1)
-    assert symbol_rounds("turn it off!") == 0
+    assert symbol_rounds(symbol_runs("off" + "!" * 40)) == 40
+    assert symbol_rounds(symbol_runs("off... " + "-. " * 9)) == pytest.approx(9, abs=1)
+    assert symbol_rounds(symbol_runs("turn it off!")) == 0
     assert swallowed_rounds("um uh um off um", "en") == 3
     assert swallowed_rounds("um " * 9, "de") == 0
