@@ -22,7 +22,8 @@ class Text:
     def __init__(self, written: str, lang: str, raw: str | None = None) -> None:
         """raw: the text that counts, where it is not all that is written."""
         self.written, self.lang = written, lang
-        self.raw = raw = canonical(written if raw is None else raw, "")
+        raw = written if raw is None else raw
+        self.raw = canonical(raw, "")
         self.normalised = normalise(raw, lang)
         self.spaceless = self.normalised.replace(" ", "")
         self.units = units(self.normalised, lang)
