@@ -14,6 +14,7 @@ from typing import Any
 from arl.errors import ArlError
 from arl.evaluation.kind import Kind
 from arl.evaluation.metric import Rows
+from arl.text.lines import read_lines
 
 UTTERANCES, SUMMARY, REPORT = "utterances.jsonl", "summary.json", "report.md"
 
@@ -53,7 +54,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """(line, where it stands) of all that are not empty. ArlError when there is no such file."""
     if not path.is_file():
         raise ArlError(f"{path}: no evaluation there; `arl eval -o {path.parent}` makes one")
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if line:
             yield line, f"{path}:{number}"
 

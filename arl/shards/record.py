@@ -62,7 +62,9 @@ def read_record(folder: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     lines: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):  # only \n: a path may hold another separator
+        if not line:
+            continue
         try:
             entry = json.loads(line)
             lines[entry["shard"]] = entry

@@ -5,6 +5,7 @@ import pytest
 from arl.errors import ArlError
 from arl.shards.columns import dumps
 from arl.shards.lineage import find_column, holds, read_with_references
+from arl.shards.record import StageRecord, append_record, read_record
 from arl.shards.writer import write_shard
 
 
@@ -83,3 +84,11 @@ def test_a_flipped_bit_in_the_audio_is_found(tmp_path):
     audio.write_bytes(bytes(data))
     with pytest.raises(ArlError, match="were changed"):
         list(read_with_references([rollout], audio))
+
+
+def test_a_record_may_hold_any_separator(tmp_path):
+    """Only a newline ends a line of `stage.jsonl`, which is written without escapes."""
+    append_record(tmp_path, StageRecord("rollout", "000000", 1, {}, 0, sources=["../a\u2028b\x85c"]))
+    append_record(tmp_path, StageRecord("rollout", "000001", 1, {}, 0))
+    assert [line["shard"] for line in read_record(tmp_path)] == ["000000", "000001"]
+    assert read_record(tmp_path)[0]["sources"] == ["../a\u2028b\x85c"]
