@@ -58,6 +58,10 @@ def start(
         info = read_info(folder)
         chosen = info.device if info else resolve_device(device)
         with device_lease("engine", chosen):
+            if info is not None and not listens(info):
+                note(f"engine: the process {info.pid} no longer listens: ending it and starting another")
+                stop(folder)
+                info = None
             if info is None:
                 clean_up(folder)
                 check_shared_memory()
@@ -98,6 +102,19 @@ def connect(state_dir: str | Path | None = None) -> EngineInfo:
     if info.state != "ready":
         raise ArlError(f"{folder}: the engine is still starting (log: {info.log}); wait for: arl engine start")
     return info
+
+
+def listens(info: EngineInfo) -> bool:
+    """Whether a ready engine still takes connections: after a signal its process can outlive its server."""
+    if info.state != "ready":
+        return True
+    try:
+        socket.create_connection(("127.0.0.1", info.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:  # busy: the requests themselves will say more
+        return True
+    return True
 
 
 def clean_up(folder: Path) -> None:

@@ -28,7 +28,7 @@ def serving_engine(policy: Policy, engine: Path) -> Engine:
     running = server.status(engine)
     if running is None:
         note(f"no engine in {engine}: starting one for {policy.path} (`arl engine stop` ends it)")
-    if running is None or running.state != "ready":
+    if running is None or running.state != "ready" or not server.listens(running):
         server.start(policy.path, engine)
     client = Engine(server.connect(engine))
     if client.version() != policy.version:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -107,6 +108,25 @@ def test_a_killed_starter_leaves_an_engine_that_can_be_found_and_stopped(place: 
     assert session_members(info.pgid) == []
     assert [path for path in (*info.shared_memory, info.temporary) if Path(path).exists()] == []
     assert not (tmp_path / "engine.json").exists()
+
+
+def test_a_process_that_outlives_its_server_does_not_listen(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        info = replace(info_of(1, 1, tmp_path), port=listening.getsockname()[1])
+        assert server.listens(info)
+    assert not server.listens(info) and server.listens(replace(info, state="starting"))
+
+
+@pytest.mark.engine
+def test_an_engine_that_no_longer_listens_is_replaced(place: Place, tmp_path: Path) -> None:
+    """As after SIGINT, while its process is still there."""
+    first = server.start(place.policy, tmp_path, device="cpu", extra=["--max-total-tokens", "2048"])
+    try:
+        write_info(tmp_path, replace(first, port=server._free_port()))
+        second = server.start(place.policy, tmp_path, device="cpu", extra=["--max-total-tokens", "2048"])
+        assert second.pid != first.pid and session_members(first.pgid) == [] and Engine(second).is_ready()
+    finally:
+        server.stop(tmp_path)
 
 
 @pytest.mark.engine
