@@ -52,6 +52,7 @@ class Policy:
         missing = {"family", "version", "step", "prompt", "audio_token_id", "eos_token_id"} - set(fields)
         if missing:
             raise ArlError(f"{marker}: lacks {', '.join(sorted(missing))}")
+        refuse_links_out(folder)
         return cls(folder, fields)
 
     @property
@@ -139,6 +140,7 @@ def write_policy(path: Path, fields: dict[str, Any], fill: Callable[[Path], None
     `fields` needs every key of `arl.json` but `version`, which is computed here from `step` and the weights.
     An existing policy at `path` is replaced only once the new one is whole. ArlError for anything else there.
     """
+    path = path.resolve() if path.is_symlink() else path
     remove_stale(path)
     refuse_other(path)
 
@@ -157,6 +159,16 @@ def refuse_other(path: Path, marker: str = MARKER, kind: str = "policy") -> None
         return
     if path.exists():
         raise ArlError(f"{path}: exists and is no {kind}, so it is not replaced; give another --out")
+
+
+def refuse_links_out(folder: Path) -> None:
+    """ArlError for a link that leads out of the folder, and for what is neither file nor folder."""
+    root = folder.resolve()
+    for entry in folder.rglob("*"):
+        if entry.is_symlink() and root not in entry.resolve().parents:
+            raise ArlError(f"{entry}: a link out of the policy's folder, which is not followed; put the file there")
+        if not entry.is_symlink() and not entry.is_file() and not entry.is_dir():
+            raise ArlError(f"{entry}: neither a file nor a folder; the policy was tampered with")
 
 
 def remove_stale(path: Path) -> None:
@@ -185,7 +197,7 @@ def link_tree(source: Path, target: Path) -> None:
             place.mkdir(exist_ok=True)
             continue
         try:
-            os.link(file, place)
+            os.link(file.resolve(), place)
         except OSError:  # another file system, or one without hard links
             shutil.copy2(file, place)
 

@@ -161,3 +161,31 @@ def test_link_tree_copies_folders_too(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
     link_tree(tmp_path / "from", tmp_path / "copied")
     assert (tmp_path / "copied" / "deep" / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("place", ["secret", "frontend/secret"])
+def test_a_link_out_of_a_policy_is_not_followed(tmp_path, place):
+    (tmp_path / "secret").write_text("key")
+    policy = write(tmp_path / "policy")
+    (policy.path / "frontend").mkdir()
+    (policy.path / place).symlink_to(tmp_path / "secret")
+    with pytest.raises(ArlError, match="a link out of the policy's folder"):
+        Policy.open(policy.path)
+    (policy.path / place).unlink()
+    (policy.path / place).symlink_to(policy.path / MARKER)
+    Policy.open(policy.path)
+
+
+def test_a_pipe_in_a_policy_is_not_read(tmp_path):
+    policy = write(tmp_path / "policy")
+    os.mkfifo(policy.llm_dir / "config.json")
+    with pytest.raises(ArlError, match="neither a file nor a folder"):
+        Policy.open(policy.path)
+
+
+def test_a_policy_is_written_where_a_link_leads(tmp_path):
+    write(tmp_path / "there", b"old")
+    (tmp_path / "link").symlink_to("there")
+    policy = write(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and policy.version == Policy.open(tmp_path / "there").version
+    policy.verify()

@@ -10,6 +10,7 @@ from arl.engine.session import awake, engine_with, prove
 from arl.policy import Policy
 from arl.runtime.console import note
 from arl.runtime.stage import Phases, peak_memory_mb
+from arl.shards.durable import refuse_inputs
 from arl.shards.record import StageRecord, append_record
 
 
@@ -21,6 +22,8 @@ def sync_policy(policy: Path, engine: Path, out: Path | None = None, tolerance: 
     phases = Phases()
     with phases.phase("wake"):
         opened = Policy.open(policy)
+        if out is not None:
+            refuse_inputs(out, [policy])
         opened.verify()
     with phases.phase("run"):
         client = engine_with(opened, engine)

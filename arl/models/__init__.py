@@ -21,6 +21,7 @@ from arl.errors import ArlError, UsageError
 from arl.models.checkpoint import Checkpoint
 from arl.models.refused import reason
 from arl.policy import Policy
+from arl.shards.durable import write_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +141,7 @@ class Family(Protocol):
 
     def export(self, policy: Policy, out: Path) -> None:
         """Writes the checkpoint, in the family's own layout where it has one; else the LLM as a plain one."""
-        shutil.copytree(policy.llm_dir, out)
+        copy_llm(policy, out)
 
     def export_slim(self, policy: Policy, out: Path, dtype: Dtype) -> Policy:
         """Writes the small parts of a policy for shipping, weights in `dtype`."""
@@ -168,6 +169,15 @@ class Family(Protocol):
     def token_recogniser(self, frontend: Path) -> "TokenAsr":
         """A recogniser of acoustic tokens that begins as what the frontend's speech tokenizer has behind its codes."""
         raise lacking(self, "tokenizer", frontend)
+
+
+def copy_llm(policy: Policy, out: Path) -> None:
+    """Writes the LLM as a plain checkpoint, whole or not at all."""
+
+    def fill(folder: Path) -> None:
+        shutil.copytree(policy.llm_dir, folder, dirs_exist_ok=True)
+
+    write_folder(out, fill)
 
 
 def lacking(family: Family, part: Part, where: str | Path) -> UsageError:

@@ -121,6 +121,7 @@ class StageRun:
     def pending(self, shards: Iterable[tuple[str, Sequence[Path]]]) -> Iterator[tuple[str, Sequence[Path]]]:
         """Yields the shards still to do; complete ones made the same way are counted and left alone."""
         for name, inputs in shards:
+            self._refuse_input(name, inputs)
             marker = None if self.force else read_marker(self.path(name))
             if marker is not None and marker.fingerprint == self.fingerprint(inputs):
                 self.skipped += 1
@@ -128,6 +129,15 @@ class StageRun:
                 yield name, inputs
         if self.skipped:
             note(f"{self.stage}: {self.skipped} shard(s) in {self.out} already done (-f redoes them)")
+
+    def _refuse_input(self, name: str, inputs: Sequence[Path]) -> None:
+        """UsageError where the output shard would replace one of its inputs, be it through links."""
+        target = self.path(name).resolve()
+        for path in inputs:
+            if path.resolve() == target:
+                raise UsageError(
+                    f"--out {self.out}: {self.stage} would write over its input {path}; give another folder"
+                )
 
     def path(self, name: str) -> Path:
         return self.out / f"{name}.tar"

@@ -2,8 +2,10 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from arl.errors import ArlError, UsageError
 
 
 def sync(entry: Path) -> None:
@@ -21,8 +23,30 @@ def sync_tree(folder: Path) -> None:
         sync(entry)
 
 
+def refuse_inputs(out: Path, inputs: Iterable[str | Path]) -> None:
+    """UsageError where an output folder, which is replaced as a whole, is one of the inputs, holds one, or lies in one.
+
+    Links are resolved. inputs: files and folders that a command reads.
+    """
+    target = out.resolve()
+    for source in inputs:
+        place = Path(source).resolve()
+        if target == place or target in place.parents or (place in target.parents and place.is_dir()):
+            raise UsageError(f"--out {out}: is, holds or lies in the input {source}; give another folder")
+
+
+def refuse_unwritable(out: Path) -> None:
+    """ArlError where nothing can be made at `out`, before the work that would be lost."""
+    folder = out.resolve().parent
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ArlError(f"{out}: cannot be written, as {place} is read-only or no folder; give another --out")
+
+
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Writes a folder whole or not at all: fill(temporary), fsync, one rename. One that is there is replaced then."""
+    """Writes a folder whole or not at all: fill(temporary), fsync, one rename. One that is there is replaced then, and
+    where the path is a link, what it leads to."""
+    path = path.resolve() if path.is_symlink() else path
     temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary.mkdir()

@@ -13,9 +13,10 @@ from pathlib import Path
 from arl.errors import UsageError
 from arl.losses.heads import HeadSpec
 from arl.losses.registry import find_loss, with_own_clips
-from arl.policy import Policy
+from arl.policy import Policy, refuse_other
 from arl.runtime.console import note
 from arl.runtime.stage import default_out
+from arl.shards.durable import refuse_inputs, refuse_unwritable
 from arl.shards.paths import joined_shards
 from arl.train.checks import acoustic_heads, check_settings, reference_policy
 from arl.train.job import LoadFrontend, UpdateJob
@@ -49,11 +50,16 @@ def update_policy(
     start = Policy.open(policy)
     check_settings(settings, start)
     specs = acoustic_heads(settings, start, token_asr, heads)
+    target, pairs = out or default_out("update", shards), joined_shards(shards)
+    read = [path for _, paths in pairs for path in paths]
+    refuse_inputs(target, [start.path, *([reference] if reference else []), *read])
+    refuse_other(target)
+    refuse_unwritable(target)
     job = UpdateJob(
         start=start,
         reference=reference_policy(start, reference) if needs_reference(settings) else None,
-        shards=joined_shards(shards),
-        out=out or default_out("update", shards),
+        shards=pairs,
+        out=target,
         settings=resolved(settings, specs),
         heads=specs,
         load_frontend=frontend_loader(start) if frontend_loader and settings.train_projector else None,

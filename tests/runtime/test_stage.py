@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from arl.errors import ArlError
+from arl.errors import ArlError, UsageError
 from arl.runtime.stage import StageRun, default_out, peak_memory_mb, seconds_since_start
 from arl.shards.marker import read_marker
 from arl.shards.paths import joined_shards
@@ -40,6 +40,16 @@ def run_stage(source: Path, out: Path, arguments: dict[str, Any] | None = None, 
 
 
 BOTH = ["000000", "000001"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_stage_does_not_write_over_its_input(source, tmp_path, force):
+    before = [path.read_bytes() for path in sorted(source.iterdir())]
+    (tmp_path / "link").symlink_to("data")
+    for out in (source, tmp_path / "link", source / ".." / "data"):
+        with pytest.raises(UsageError, match="copy would write over its input .*000000.tar"):
+            run_stage(source, out, force=force)
+    assert [path.read_bytes() for path in sorted(source.iterdir())] == before
 
 
 def test_a_finished_stage_is_skipped_and_force_redoes_it(source, tmp_path, capsys):

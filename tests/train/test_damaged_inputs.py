@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from arl.cli.update import update
-from arl.errors import ArlError
+from arl.errors import ArlError, UsageError
 from arl.policy import MARKER, Policy, weights_digest
 from arl.shards import columns
 from arl.shards.reader import read_shard
@@ -224,3 +224,27 @@ def test_weights_that_an_update_makes_infinite_are_not_written(start, tmp_path):
     with pytest.raises(ArlError, match="the update: tensor llm.* has NaN or infinite values: nothing is written"):
         update(shards=shards, policy=start.path, out=tmp_path / "out", loss="sft", **FAST | {"lr": 1e39})
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
+# ---- places -----------------------------------------------------------------------------------------------------
+
+
+def test_an_update_does_not_write_over_what_it_reads(start, tmp_path):
+    shards = make_rl_shards(tmp_path, start, shards=1)
+    policy = make_tiny_policy(tmp_path / "policy")
+    (tmp_path / "link").symlink_to("policy")
+    for out in (policy, tmp_path / "link", policy / "next", tmp_path / "rollout"):
+        with pytest.raises(UsageError, match="is, holds or lies in the input"):
+            update(shards=shards, policy=policy, out=out, **FAST)
+    Policy.open(policy).verify()
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_training(start, tmp_path, monkeypatch):
+    shards = make_rl_shards(tmp_path, start, shards=1)
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr("arl.train.run.load_learner", lambda *_: pytest.fail("trained"))
+    for out in (tmp_path / "file", tmp_path / "file" / "out", tmp_path / "emb-of-others"):
+        (tmp_path / "emb-of-others").mkdir(exist_ok=True)
+        (tmp_path / "emb-of-others" / "precious").write_text("x")
+        with pytest.raises(ArlError, match=r"cannot be written|is not replaced"):
+            update(shards=shards, policy=start.path, out=out, **FAST)
