@@ -47,27 +47,45 @@ class StageRecord:
 
 
 def append_record(folder: Path, record: StageRecord) -> None:
-    """Adds the line to the folder's `stage.jsonl` in one write, so that several processes may do so at once."""
+    """Adds the line to the folder's `stage.jsonl` in one write, so that several processes may do so at once.
+
+    Behind a line that a full disk has cut it starts a new one.
+    """
     line = json.dumps(record.to_json(), ensure_ascii=False, sort_keys=True) + "\n"
-    descriptor = os.open(folder / RECORD, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    descriptor = os.open(folder / RECORD, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        write_all(descriptor, line.encode())
+        size = os.fstat(descriptor).st_size
+        is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        write_all(descriptor, b"\n" * is_cut + line.encode())
     finally:
         os.close(descriptor)
 
 
 def read_record(folder: str | Path) -> list[dict[str, Any]]:
-    """The last `stage.jsonl` line of each shard in `folder`, in the shards' order; [] when there is none."""
+    """The last `stage.jsonl` line of each shard in `folder`, in the shards' order; [] when there is none.
+
+    A line that a full disk has cut is passed over. ArlError for one that is whole and no record.
+    """
     path = Path(folder) / RECORD
     if not path.is_file():
         return []
     lines: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):  # only \n: a path may hold another separator
-        if not line:
+        entry = _entry(line)
+        if entry is None:
             continue
-        try:
-            entry = json.loads(line)
-            lines[entry["shard"]] = entry
-        except (ValueError, KeyError, TypeError) as error:
-            raise ArlError(f"{path}:{number}: not a record of a stage ({error!r}); delete the line") from error
+        if not isinstance(entry, dict) or not isinstance(entry.get("shard"), str):
+            raise ArlError(f"{path}:{number}: not a record of a stage (it names no shard); delete the line")
+        lines[entry["shard"]] = entry
     return [lines[name] for name in sorted(lines)]
+
+
+def _entry(line: bytes) -> Any:
+    """A line's JSON, or what was written behind a cut one in the same line; None where nothing is whole."""
+    start = 0
+    while start >= 0 and line:
+        try:
+            return json.loads(line[start:])
+        except (ValueError, RecursionError):
+            start = line.find(b'{"', start + 1)
+    return None

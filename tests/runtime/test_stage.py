@@ -137,7 +137,7 @@ def test_the_last_line_of_a_shard_counts(source, tmp_path):
     assert read_record(tmp_path / "nowhere") == []
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "{}", "3"])
+@pytest.mark.parametrize("line", ["[]", "{}", "3", '{"shard":[]}'])
 def test_a_broken_record_is_named(tmp_path, line):
     (tmp_path / RECORD).write_text('{"shard":"000000"}\n' + line + "\n")
     with pytest.raises(ArlError, match=f"{RECORD}:2: not a record of a stage .*; delete the line"):
