@@ -6,6 +6,7 @@ spoken("Press \u201cone\u201d.")      # "press one"
 import unicodedata
 
 from arl.errors import ArlError
+from arl.text.canonical import canonical
 
 LETTERS = " abcdefghijklmnopqrstuvwxyz'"
 
@@ -16,7 +17,7 @@ def spoken(text: str) -> str:
     ArlError for what would be left unsaid: a digit, a sign such as & or %, a letter of another script.
     """
     kept = []
-    for character in unicodedata.normalize("NFKD", text.lower().replace("’", "'")):
+    for character in unicodedata.normalize("NFKD", canonical(text, "en").lower()):
         kind = unicodedata.category(character)
         if character in LETTERS:
             kept.append(character)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from arl.text.canonical import canonical
 from arl.text.keywords import KeywordCounts, keyword_counts
+from arl.text.letters import spoken
 from arl.text.normalise import normalise
 from arl.text.wer import error_rate
 
@@ -107,3 +108,7 @@ def test_composed_and_decomposed_texts_are_one(text, lang):
 def test_printable_ascii_stays(text):
     kept = "".join(one for one in text if one >= " " or one in "\t\n\v\f\r\x1c\x1d\x1e\x1f").replace("\x7f", "")
     assert canonical(text, "en") == kept.replace("`", "'")
+
+
+def test_what_is_spoken_is_canonical():
+    assert spoken("Don\u02bct co\u00adoperate, caf\u00e9") == "don't cooperate cafe"

@@ -14,10 +14,9 @@ from arl.text.tags import problem as language_problem
 class Meta(Row):
     """What is known of an utterance: `.json` of the audio column.
 
-    text: the reference transcript, or what is to be spoken. lang: a tag or name of
-    `arl.text.tags`, "" when unknown. duration_s: of the audio in
-    seconds, None when the data does not say. concatenated, texts: keys and texts of the clips it was joined from. rest:
-    all other fields, as they are.
+    text: the reference transcript, or what is to be spoken. lang: a tag or name that
+    `arl.text.tags` knows, "" when unknown. duration_s: of the audio in seconds, None when the data does not say.
+    concatenated, texts: keys and texts of the clips it was joined from. rest: all other fields, as they are.
     """
 
     MEMBER: ClassVar[str] = META
