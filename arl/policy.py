@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class Policy:
         missing = {"family", "version", "step", "prompt", "audio_token_id", "eos_token_id"} - set(fields)
         if missing:
             raise ArlError(f"{marker}: lacks {', '.join(sorted(missing))}")
+        if not as_ids(fields["eos_token_id"]):
+            raise ArlError(f"{marker}: eos_token_id is empty, so that no response would end")
         refuse_links_out(folder)
         return cls(folder, fields)
 
@@ -87,8 +89,14 @@ class Policy:
         return self.fields["audio_token_id"]
 
     @property
+    def end_ids(self) -> list[int]:
+        """Token ids that end a response, each by itself; `eos_token_id` in arl.json is one id or a list."""
+        return as_ids(self.fields["eos_token_id"])
+
+    @property
     def eos_token_id(self) -> int:
-        return self.fields["eos_token_id"]
+        """The end that supervised training writes behind a response: the first of `end_ids`."""
+        return self.end_ids[0]
 
     @property
     def embedding_dim(self) -> int:
@@ -118,6 +126,11 @@ class Policy:
                 f"{self.path}: the weights in llm/ (sha256 {digest}…) are not those of version {self.version}; "
                 "the folder is half-copied or was edited: take it from its source again"
             )
+
+
+def as_ids(value: int | Sequence[int]) -> list[int]:
+    """One token id or several, as a list."""
+    return [value] if isinstance(value, int) else list(value)
 
 
 def weights_digest(folder: Path) -> str:

@@ -161,7 +161,7 @@ class Engine:
             "top_p": 1.0 if greedy else top_p,
             "top_k": -1,
             "min_p": 0.0,
-            "stop_token_ids": [self.served.eos_token_id],
+            "stop_token_ids": self.served.end_ids,
         }
         if greedy:
             answers = await self._generate({**prompt, "sampling_params": sampling, "return_logprob": True})

@@ -14,6 +14,7 @@ from typing import Any
 from arl.engine.platform import ROOTS_FILE, STARTED_BY_ARL
 from arl.engine.processes import ROOTS
 from arl.engine.served_model import ServedModel
+from arl.engine.sglang_models import ARCHITECTURE
 from arl.errors import UsageError
 from arl.runtime.openmp import PATIENT_THREADS
 
@@ -59,7 +60,7 @@ def server_flags(
     mem_fraction: float | None,
 ) -> list[str]:
     """The command line of `python -m arl.engine.serve` for this model."""
-    overrides = {"architectures": [model.architecture], "audio_token_id": audio_token_id}
+    overrides = {**model.overrides, "audio_token_id": audio_token_id}
     flags: dict[str, Any] = {
         "--model-path": model.llm_dir.absolute(),
         "--host": "127.0.0.1",
@@ -71,6 +72,8 @@ def server_flags(
         "--json-model-override-args": json.dumps(overrides),
         "--log-level-http": "warning",
     }
+    if (longest := model.longest) is not None:
+        flags["--context-length"] = longest
     if max_total_tokens is None and device == "cpu":
         max_total_tokens = _cpu_tokens(model)
     if max_total_tokens is not None:
@@ -89,13 +92,14 @@ def server_flags(
     return [str(word) for flag in flags.items() for word in flag] + switches
 
 
-def server_environment(device: str, temporary: Path) -> dict[str, str]:
+def server_environment(model: ServedModel, device: str, temporary: Path) -> dict[str, str]:
     """The engine's whole environment."""
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # without a bytecode cache the start takes twice as long
     environment.pop("SGLANG_USE_CPU_ENGINE", None)  # it would choose SGLang's own CPU platform
     environment |= {
         STARTED_BY_ARL: "1",
+        ARCHITECTURE: model.base_architecture,
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(temporary),  # SGLang leaves its sockets behind; they go with this folder
         ROOTS_FILE: str(temporary / ROOTS),

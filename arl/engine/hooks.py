@@ -1,6 +1,6 @@
-"""What arl changes inside SGLang: our architectures, seeds per request, calls that report instead of dying, the CPU.
+"""What arl changes inside SGLang: our architecture, seeds per request, calls that report instead of dying, the CPU.
 
-Everywhere: torch's store is a file, our architectures count as multimodal, seeds per request, only our processor is
+Everywhere: torch's store is a file, our architecture counts as multimodal, seeds per request, only our processor is
 imported, and calls that would kill the scheduler answer with a failure instead. On CPU: forked children, a device
 module, seeded sampling in torch, attention over the whole batch. Imported inside the engine only (by plugin.py).
 """
@@ -23,7 +23,7 @@ from sglang.srt.managers.io_struct import (
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
 from arl.engine.sampling import keep_likely, multinomial_with_seed
-from arl.engine.sglang_models import ARCHITECTURES
+from arl.engine.sglang_models import ARCHITECTURE, our_name
 
 _UPDATER = "sglang.srt.managers.scheduler_components.weight_updater.SchedulerWeightUpdaterManager"
 _SAMPLER = "sglang.srt.layers.sampler"
@@ -31,9 +31,9 @@ _SAMPLER = "sglang.srt.layers.sampler"
 
 def register_all() -> None:
     """Registers the hooks; SGLang applies them right after."""
-    model_config.multimodal_model_archs.extend(
-        name for name in ARCHITECTURES.values() if name not in model_config.multimodal_model_archs
-    )
+    served = our_name(os.environ[ARCHITECTURE])
+    if served not in model_config.multimodal_model_archs:
+        model_config.multimodal_model_archs.append(served)
     _hook("around", "sglang.srt.managers.multimodal_processor.import_processors", only_our_processor)
     _hook("around", "sglang.srt.distributed.bootstrap._resolve_dist_init_method", store_in_a_file)
     _hook("after", "sglang.srt.sampling.sampling_batch_info.SamplingBatchInfo.from_schedule_batch", seed_every_row)

@@ -22,6 +22,7 @@ ROOTS = "embedding-roots"  # the file there that lists the folders whose shards 
 MARK = "of-engine"  # the file in a temporary folder that names the state folder
 SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 LONGEST_PLACE = 50  # bytes, which leaves 57 of an address for the names of folder and socket
+SCHEDULER = "sglang::scheduler"  # what SGLang's scheduler calls itself, once it runs
 
 
 def end_session(session: int, grace_s: float = 5.0) -> None:
@@ -97,6 +98,20 @@ def _mark_of(folder: Path) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
+class SchedulerWatch:
+    """Whether a scheduler of the session has ended: SGLang's HTTP process can outlive it while both start."""
+
+    def __init__(self, session: int) -> None:
+        self._session = session
+        self._seen: set[int] = set()
+
+    def is_whole(self) -> bool:
+        """False once a scheduler that was seen is gone."""
+        running = {pid for pid in session_members(self._session) if SCHEDULER in _command(pid)}
+        self._seen |= running
+        return running == self._seen
+
+
 def load_files(session: int) -> list[str]:
     """The load-snapshot files in shared memory that the session's processes hold."""
     found: set[str] = set()
@@ -107,3 +122,10 @@ def load_files(session: int) -> list[str]:
             continue
         found.update(line[line.index(LOADS) :].split(" (")[0] for line in maps.splitlines() if LOADS in line)
     return sorted(found)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:  # it ended meanwhile
+        return ""

@@ -13,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from arl.engine.sglang_models import ARCHITECTURES
+from arl.engine.architectures import sglang_module
+from arl.engine.longest import longest_exact, rope_of
+from arl.engine.sglang_models import HEAD_BIAS, our_name
 from arl.errors import ArlError
 from arl.policy import Policy
 
@@ -21,9 +23,10 @@ STRUCTURE_FILE = "weights.json"  # in the state folder: the structure of the mod
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 # What changes the numbers without changing a shape. Writers leave some of it out, so only common keys count.
 COMPARED = (
-    "architectures", "dtype", "head_dim", "hidden_act", "num_attention_heads", "num_key_value_heads",
-    "rms_norm_eps", "rope_parameters", "rope_scaling", "rope_theta", "sliding_window", "tie_word_embeddings",
-    "use_sliding_window",
+    "architectures", "attention_multiplier", "dtype", "embedding_multiplier", "final_logit_softcapping", "head_dim",
+    "hidden_act", "layer_types", "logits_scaling", "num_attention_heads", "num_key_value_heads",
+    "original_max_position_embeddings", "partial_rotary_factor", "residual_multiplier", "rms_norm_eps",
+    "rope_parameters", "rope_scaling", "rope_theta", "sliding_window", "tie_word_embeddings", "use_sliding_window",
 )  # fmt: skip
 Structure = dict[str, Any]  # {"tensors": {name: shape}, "config": {..}}
 
@@ -59,14 +62,36 @@ class ServedModel:
 
     @property
     def architecture(self) -> str:
-        """Our class that serves it. ArlError where there is none."""
-        names = self.config.get("architectures") or [""]
-        if names[0] not in ARCHITECTURES:
+        """Our class that serves it."""
+        return our_name(self.base_architecture)
+
+    @property
+    def base_architecture(self) -> str:
+        """SGLang's class below it. ArlError where there is none, or where its attention is not to be had."""
+        (name, *_) = self.config.get("architectures") or [""]
+        if not name.endswith("ForCausalLM") or sglang_module(name) is None:
             raise ArlError(
-                f"{self.llm_dir}/config.json: the engine serves {', '.join(ARCHITECTURES)}, not {names[0]!r}; "
-                "add a class to arl/engine/sglang_models/"
+                f"{self.llm_dir}/config.json: the engine serves the ...ForCausalLM classes of SGLang, "
+                f"Qwen2ForCausalLM and LlamaForCausalLM for instance; it has no {name!r}"
             )
-        return ARCHITECTURES[names[0]]
+        if self.config.get("attn_logit_softcapping"):
+            raise ArlError(f"{self.llm_dir}/config.json: attn_logit_softcapping: no decoder with it is served")
+        return name
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What SGLang is told beside config.json: our class, and what its classes read elsewhere or do not know."""
+        told: dict[str, Any] = {"architectures": [self.architecture]}
+        if (part := rope_of(self.config).get("partial_rotary_factor")) is not None:
+            told["partial_rotary_factor"] = part  # transformers writes it with the rope, SGLang reads it beside it
+        if "lm_head.bias" in self.structure["tensors"]:
+            told[HEAD_BIAS] = True
+        return told
+
+    @property
+    def longest(self) -> int | None:
+        """The longest sequence, prompt and response, that the engine computes as transformers does; None: any."""
+        return longest_exact(self.config)
 
     @property
     def cache_bytes_per_token(self) -> int:
@@ -80,7 +105,7 @@ class ServedModel:
     def structure(self) -> Structure:
         """Names and shapes of the tensors, without a tied `lm_head.weight`, and the settings that are compared.
 
-        ArlError: no weights, a broken header, or a tensor the engine would drop without a word.
+        ArlError: no weights, or a broken header.
         """
         files = sorted(self.llm_dir.glob("*.safetensors"))
         if not files:
@@ -90,8 +115,6 @@ class ServedModel:
             shapes |= {name: entry["shape"] for name, entry in _header(file).items() if name != "__metadata__"}
         if self.config.get("tie_word_embeddings"):
             shapes.pop("lm_head.weight", None)  # some writers save the tied copy, some do not
-        if "lm_head.bias" in shapes:
-            raise ArlError(f"{self.llm_dir}: SGLang ignores lm_head.bias; export the model without an output bias")
         return {"tensors": shapes, "config": {key: self.config[key] for key in COMPARED if key in self.config}}
 
     def check_same(self, served: Structure) -> None:

@@ -20,7 +20,15 @@ from pathlib import Path
 from arl.engine.client import Engine
 from arl.engine.connection import Patience
 from arl.engine.flags import resolve_device, server_environment, server_flags
-from arl.engine.processes import check_shared_memory, end_session, is_orphaned, load_files, make_temporary, remove_left
+from arl.engine.processes import (
+    SchedulerWatch,
+    check_shared_memory,
+    end_session,
+    is_orphaned,
+    load_files,
+    make_temporary,
+    remove_left,
+)
 from arl.engine.served_model import STRUCTURE_FILE, ServedModel
 from arl.engine.state import EngineInfo, engine_process, last_info, read_info, state_folder, write_info
 from arl.errors import ArlError
@@ -133,7 +141,7 @@ def _spawn(policy: Policy, model: ServedModel, folder: Path, device: str, port: 
     temporary = make_temporary(folder)
     api_key = secrets.token_urlsafe(24)
     engine = engine_process(folder)
-    environment = server_environment(device, temporary)
+    environment = server_environment(model, device, temporary)
     process = engine.spawn("arl.engine.serve", flags, stdin=subprocess.PIPE, env=environment)
     info = EngineInfo(
         state="starting",
@@ -148,7 +156,7 @@ def _spawn(policy: Policy, model: ServedModel, folder: Path, device: str, port: 
         device=device,
         dtype=model.dtype,
         audio_token_id=policy.audio_token_id,
-        eos_token_id=policy.eos_token_id,
+        eos_token_id=policy.end_ids,
         temporary=str(temporary),
     )
     write_info(folder, info)
@@ -173,9 +181,11 @@ def _wait_ready(folder: Path, info: EngineInfo, timeout_s: float, tell: Callable
         patience.look()
         return client.is_ready()
 
-    engine, deadline = engine_process(folder), began + timeout_s
+    engine, deadline, watch = engine_process(folder), began + timeout_s, SchedulerWatch(info.pgid)
     try:
-        engine.wait_until(is_ready, info.pid, info.started, deadline, pause_s=0.2, secret=info.api_key)
+        engine.wait_until(
+            is_ready, info.pid, info.started, deadline, pause_s=0.2, secret=info.api_key, is_whole=watch.is_whole
+        )
     except BaseException:  # also Ctrl-C: who gives up the start does not want the engine
         stop(folder, grace_s=1.0)
         raise
@@ -186,7 +196,7 @@ def _wait_ready(folder: Path, info: EngineInfo, timeout_s: float, tell: Callable
 
 def _serve(folder: Path, info: EngineInfo, policy: Policy, model: ServedModel) -> EngineInfo:
     """A running engine may serve another version: bring it to this one, if it is the same model."""
-    if info.audio_token_id != policy.audio_token_id or info.eos_token_id != policy.eos_token_id:
+    if info.audio_token_id != policy.audio_token_id or info.end_ids != policy.end_ids:
         raise ArlError(f"{policy.path}: the engine serves {info.policy} with other token ids; run: arl engine stop")
     model.check_same(json.loads((folder / STRUCTURE_FILE).read_text()))
     client = Engine(info)

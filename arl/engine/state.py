@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from arl.errors import ArlError
+from arl.policy import as_ids
 from arl.runtime.daemon import Daemon
 
 FOLDER = ".arl/engine"
@@ -36,10 +37,15 @@ class EngineInfo:
     device: str
     dtype: str
     audio_token_id: int
-    eos_token_id: int
+    eos_token_id: int | list[int]
     temporary: str
     shared_memory: tuple[str, ...] = ()
     awake: bool = True
+
+    @property
+    def end_ids(self) -> list[int]:
+        """Token ids that end a response; engines of version 0.1 wrote down one."""
+        return as_ids(self.eos_token_id)
 
     @property
     def url(self) -> str:

@@ -31,6 +31,7 @@ from arl.runtime.process import start_time, stat_fields
 
 LOG_LINES = 20  # of the log that an error shows
 LOCK_S = 600.0  # until a starter that another one keeps waiting gives up
+OWN_WORDS = "arl: "  # how a line of the log begins that is meant for who started the process
 LINE_LENGTH = 400  # characters; SGLang prints its four hundred arguments in one line
 
 
@@ -143,15 +144,22 @@ class Daemon:
         deadline: float,
         pause_s: float = 0.02,
         secret: str = "",
+        is_whole: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Returns when `is_ready()`. ArlError with the log's end, without `secret`, when the process ends before or
-        `deadline` (time.monotonic()) passes."""
+        """Returns when `is_ready()`. ArlError with the log's end, without `secret`, when the process ends before, when
+        `is_whole()` says that a part of it has, or when `deadline` (time.monotonic()) passes. Where the process has
+        said itself why it ends, in a last line "arl: …", the error is that line."""
         while not is_ready():
-            if start_time(pid) != started:
+            if start_time(pid) != started or not is_whole():
+                if (reason := self._last_line()).startswith(OWN_WORDS):
+                    raise ArlError(f"{self.title}: {reason.removeprefix(OWN_WORDS)} (log: {self.log_path})")
                 raise ArlError(f"{self.title} ended while starting; {self._log_end(secret)}")
             if time.monotonic() > deadline:
                 raise ArlError(f"{self.title} did not answer in time; {self._log_end(secret)}")
             time.sleep(pause_s)
+
+    def _last_line(self) -> str:
+        return (self.log_path.read_text(errors="replace").splitlines() or [""])[-1]
 
     def _log_end(self, secret: str) -> str:
         text = self.log_path.read_text(errors="replace")

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from arl.engine.longest import rope_limit, window
 from arl.errors import ArlError
 from arl.losses.acoustic import Codebook
 from arl.train import attention
@@ -29,7 +30,10 @@ ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
 def layer_kinds(config: Any) -> set[str]:
     """The kinds of layers of a decoder. Where its configuration lists none, `sliding_window` means that all slide."""
     listed = getattr(config, "layer_types", None)
-    return set(listed or ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"])
+    kinds = set(listed or ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"])
+    if "sliding_attention" in kinds and window(vars(config)) is None:  # no shorter than the longest sequence
+        kinds = kinds - {"sliding_attention"} | {"full_attention"}
+    return kinds
 
 
 def check_decoder(config: Any) -> None:
@@ -40,6 +44,18 @@ def check_decoder(config: Any) -> None:
                        "the shared-prefix update needs attention layers only")  # fmt: skip
     if getattr(config, "attention_dropout", 0.0):
         raise ArlError(f"{config.model_type}: attention_dropout must be 0 for the update (config.json)")
+    if getattr(config, "attn_logit_softcapping", None):
+        raise ArlError(f"{config.model_type}: attn_logit_softcapping: neither the update nor the engine has it")
+
+
+def check_lengths(config: Any, groups: Sequence[PromptGroup]) -> None:
+    """ArlError for a group that is longer than the rope keeps its frequencies (arl/engine/longest.py)."""
+    limit = rope_limit(vars(config))
+    for group in groups:
+        longest = group.prompt_length + max(len(response) for response in group.responses)
+        if limit is not None and longest > limit:
+            raise ArlError(f"{group.key}: {longest} positions, but the rope of this {config.model_type} turns to other "
+                           f"frequencies behind {limit}: leave out what is longer")  # fmt: skip
 
 
 def is_packed(model: Any) -> bool:
@@ -77,6 +93,7 @@ def shared_log_probs(
 ) -> TokenScores:  # fmt: skip
     """Log-probabilities and entropies of every response token, flat [N] in the groups' and responses' order; with a
     codebook, the distributions over it as well."""
+    check_lengths(model.config, groups)
     rows = lay_out(model, groups, audio_token_id, is_packed(model))
     decoder = model.get_decoder()
     if rows.packing is not None:  # any mask of four dimensions keeps the decoder from making one of its own

@@ -257,8 +257,8 @@ def test_a_temporary_folder_leaves_room_for_the_address_of_a_socket(
 def test_a_policy_the_engine_cannot_serve_is_refused_before_anything_starts(tmp_path: Path) -> None:
     policy = make_tiny_policy(tmp_path / "policy")
     config = policy / "llm" / "config.json"
-    config.write_text(config.read_text().replace("Qwen2ForCausalLM", "GemmaForCausalLM"))
-    with pytest.raises(ArlError, match="GemmaForCausalLM"):
+    config.write_text(config.read_text().replace("Qwen2ForCausalLM", "RwkvForCausalLM"))
+    with pytest.raises(ArlError, match="RwkvForCausalLM"):
         server.start(policy, tmp_path / "state", device="cpu")
     with pytest.raises(ArlError, match="no such policy"):
         server.start(tmp_path / "none", tmp_path / "state", device="cpu")

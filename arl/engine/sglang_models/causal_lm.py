@@ -1,26 +1,44 @@
-"""Qwen2, Qwen3 and Llama with precomputed audio embeddings in the prompt (imported by SGLang).
+"""A causal LM of SGLang with precomputed audio embeddings in the prompt (imported by SGLang).
 
-Weight names stay those of the plain text LM, so the trainer's checkpoint loads as it is. Text embeddings
-come from the served weights, audio embeddings from the request. Left out: an audio encoder (the tower is
-frozen and its output is a shard) and models with extra inputs per position.
+Our class is SGLang's own with a mix-in before it, made for whatever architecture the engine is started for. Weight
+names stay those of the plain text LM, so the trainer's checkpoint loads as it is. Text embeddings come from the served
+weights, audio embeddings from the request. Left out: an audio encoder (the tower is frozen and its output is a shard),
+models with extra inputs per position, and an output bias under tensor parallelism.
 """
 
+import inspect
+import os
+from collections.abc import Iterable, Iterator
+from importlib import import_module
 from typing import Any
 
 import torch
 from sglang.srt.managers.mm_utils import pad_mm_tokens, prepare_mm_inputs
 from sglang.srt.managers.schedule_batch import Modality
-from sglang.srt.models.llama import LlamaForCausalLM
-from sglang.srt.models.qwen2 import Qwen2ForCausalLM
-from sglang.srt.models.qwen3 import Qwen3ForCausalLM
+
+from arl.engine.architectures import sglang_module
+from arl.engine.sglang_models import ARCHITECTURE, HEAD_BIAS, our_name
+
+BIAS = "lm_head.bias"  # its name in a checkpoint
 
 
 def _no_encoder(items: list) -> torch.Tensor:
     raise RuntimeError("arl's models take precomputed audio embeddings only")
 
 
+def _embed_tokens(model: Any) -> Any:
+    """`get_input_embeddings` of a class that has none, as Granite's."""
+    return model.model.embed_tokens
+
+
 class AudioPrompt:
-    """Mix-in: replaces the embeddings at audio positions before the LM's own forward."""
+    """Mix-in: replaces the embeddings at audio positions before the LM's own forward, and adds an output bias."""
+
+    def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)  # type: ignore[call-arg]  # the LM's
+        self._head_bias = None
+        if getattr(config, HEAD_BIAS, False):
+            add_output_bias(self, config.vocab_size)
 
     def pad_input_ids(self, input_ids: Any, mm_inputs: Any) -> Any:
         # Audio positions get a number made of the clip's hash: the prefix cache tells clips apart by it.
@@ -44,17 +62,41 @@ class AudioPrompt:
         forward = super().forward  # type: ignore[misc]  # the LM's, next in the resolution order
         return forward(input_ids, positions, forward_batch, input_embeds=input_embeds, **kwargs)
 
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Any:
+        """All but the output bias go to the LM, whose class would skip it without a word."""
+        return super().load_weights(self._without_bias(weights))  # type: ignore[misc]
 
-class ArlQwen2ForCausalLM(AudioPrompt, Qwen2ForCausalLM):
-    pass
+    def _without_bias(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, tensor in weights:
+            if name == BIAS and self._head_bias is not None:
+                self._head_bias.copy_(tensor)
+            else:
+                yield name, tensor
 
 
-class ArlQwen3ForCausalLM(AudioPrompt, Qwen3ForCausalLM):
-    pass
+def add_output_bias(model: Any, vocab_size: int) -> None:
+    """Adds a bias [V] to the logits of a model whose class has none, before any scaling, as `nn.Linear` does."""
+    plain = model.logits_processor._compute_lm_head
+    model._head_bias = bias = torch.zeros(vocab_size)
+
+    def biased(*args: Any, **kwargs: Any) -> torch.Tensor:
+        logits = plain(*args, **kwargs)  # [tokens, V or its padded size]
+        logits[:, :vocab_size] += bias
+        return logits
+
+    model.logits_processor._compute_lm_head = biased
 
 
-class ArlLlamaForCausalLM(AudioPrompt, LlamaForCausalLM):
-    pass
+def audio_class(architecture: str) -> type:
+    """SGLang's class of this name with the mix-in. ValueError where it cannot take embeddings: it would drop audio."""
+    module = sglang_module(architecture)
+    if module is None:
+        raise ValueError(f"SGLang has no {architecture}")
+    base = getattr(import_module(module), architecture)
+    if "input_embeds" not in inspect.signature(base.forward).parameters:
+        raise ValueError(f"SGLang's {architecture} takes no input embeddings, so that it cannot hear audio")
+    lacking = {} if hasattr(base, "get_input_embeddings") else {"get_input_embeddings": _embed_tokens}
+    return type(our_name(architecture), (AudioPrompt, base), {"__module__": __name__, **lacking})
 
 
-EntryClass = [ArlQwen2ForCausalLM, ArlQwen3ForCausalLM, ArlLlamaForCausalLM]
+EntryClass = [audio_class(os.environ[ARCHITECTURE])]
