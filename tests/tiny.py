@@ -7,6 +7,7 @@ Left out: a frontend; embeddings in tests are random numbers.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from arl.policy import write_policy
 
@@ -27,19 +28,24 @@ def make_tiny_policy(
     layers: int = 2,
     scale: float = 0.2,
     step: int = 0,
+    ends: int | list[int] = EOS,
+    head_bias: bool = False,
+    **settings: Any,
 ) -> Path:
-    """Write a policy folder: a float32 causal LM (qwen2, qwen3 or llama) with random weights of standard
-    deviation `scale` (large enough that responses vary and end) and a character tokenizer."""
+    """Write a policy folder: a float32 causal LM (qwen2, llama, …) with random weights of standard
+    deviation `scale` (large enough that responses vary and end) and a character tokenizer.
+
+    settings: of the LM's configuration. head_bias: with a random lm_head.bias."""
 
     def fill(temporary: Path) -> None:
-        save_model(temporary / "llm", seed, model_type, hidden, layers, scale)
+        save_model(temporary / "llm", seed, model_type, hidden, layers, scale, head_bias, **settings)
         save_tokenizer(temporary / "llm")
 
     fields = {
         "family": "toy",
         "step": step,
         "audio_token_id": AUDIO,
-        "eos_token_id": EOS,
+        "eos_token_id": ends,
         "prompt": PROMPT,
         "frontend": "",
         "embedding_dim": hidden,
@@ -49,27 +55,41 @@ def make_tiny_policy(
     return write_policy(folder, fields, fill).path
 
 
-def save_model(llm_dir: Path, seed: int, model_type: str, hidden: int, layers: int, scale: float) -> None:
+def save_model(
+    llm_dir: Path,
+    seed: int,
+    model_type: str,
+    hidden: int,
+    layers: int,
+    scale: float,
+    head_bias: bool = False,
+    **settings: Any,
+) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(
         model_type,
-        vocab_size=VOCABULARY,
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=hidden // 4,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        bos_token_id=BOS,
-        eos_token_id=EOS,
-        pad_token_id=PAD,
-        dtype="float32",
+        **{
+            "vocab_size": VOCABULARY,
+            "hidden_size": hidden,
+            "intermediate_size": 2 * hidden,
+            "num_hidden_layers": layers,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": hidden // 4,
+            "max_position_embeddings": 512,
+            "tie_word_embeddings": True,
+            "bos_token_id": BOS,
+            "eos_token_id": EOS,
+            "pad_token_id": PAD,
+            "dtype": "float32",
+            **settings,
+        },
     )
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    if head_bias:
+        model.lm_head.bias = torch.nn.Parameter(torch.zeros(VOCABULARY))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):

@@ -5,11 +5,13 @@ over one too many, so its loading report is read and both are refused. Tied tens
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 
 from arl.errors import ArlError
 from arl.runtime.device import quiet_transformers
@@ -19,6 +21,7 @@ from arl.train.finite import refuse_not_finite
 from arl.train.shared_prefix import check_decoder
 
 UNREADABLE = OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError  # by transformers
+BIAS = "lm_head.bias"
 SOURCE_AGAIN = "take the folder from its source again"
 
 
@@ -37,13 +40,33 @@ def load_llm(folder: Path, device: torch.device, dtype: torch.dtype | None = Non
 
 def causal_lm(source: str | Path, dtype: torch.dtype | str, **options: Any) -> Any:
     """A checkpoint's causal LM, on the CPU. source: a folder, or a hub's name. options: of `from_pretrained`, `whole`.
+    A folder's `lm_head.bias` is in it, for which most classes of transformers have no place.
 
     ArlError where it cannot be loaded, would need code of its own, or its weights are not whole and finite.
     """
     from transformers import AutoModelForCausalLM
 
     quiet_transformers()
-    return whole(AutoModelForCausalLM.from_pretrained, source, dtype=dtype, trust_remote_code=False, **options)
+    bias = head_bias(Path(source))
+    if bias is not None:
+        options["own"] = lambda name: name != BIAS
+    model = whole(AutoModelForCausalLM.from_pretrained, source, dtype=dtype, trust_remote_code=False, **options)
+    head = model.get_output_embeddings()
+    if bias is not None and bias.shape != head.weight.shape[:1]:
+        raise ArlError(f"{source}: tensor {BIAS} has another shape: {SOURCE_AGAIN}")
+    if bias is not None and head.bias is None:
+        head.bias = nn.Parameter(bias.to(head.weight))
+        refuse_not_finite([(BIAS, head.bias)], str(source), SOURCE_AGAIN)
+    return model
+
+
+def head_bias(folder: Path) -> Tensor | None:
+    """`lm_head.bias` [V] of the weights in a folder, None where they have none or there is no such folder."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with suppress(SafetensorError, OSError), safe_open(file, "pt") as weights:  # transformers says what is wrong
+            if BIAS in weights.keys():  # noqa: SIM118 - not a dict
+                return weights.get_tensor(BIAS)
+    return None
 
 
 def whole(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from arl.train.logprobs import ChunkedLogProb, response_scores
+from arl.train.logprobs import ChunkedLogProb, LogitRule, response_scores
 
 N, H, V = 7, 5, 11
 
@@ -54,6 +54,24 @@ def test_gradcheck(chunk, with_bias):
         return ChunkedLogProb.apply(leaves[0], leaves[1], leaves[2] if with_bias else None, target, 1.3, chunk)[0]
 
     assert torch.autograd.gradcheck(log_probs, (hidden, weight, *([bias] if with_bias else [])))
+
+
+@pytest.mark.parametrize("rule", [LogitRule(0.3), LogitRule(1.0, 1.5), LogitRule(2.5, 0.7)])
+@pytest.mark.parametrize("temperature", [1.0, 1.3])
+def test_scaled_and_capped_logits(rule, temperature):
+    hidden, weight, bias, target = (t.requires_grad_() if t.is_floating_point() else t for t in tensors())
+    slope = torch.linspace(-1, 1, N, dtype=torch.float64)
+    log_probs, entropies = ChunkedLogProb.apply(hidden, weight, bias, target, temperature, 3, rule)
+    found = torch.autograd.grad((slope * log_probs).sum(), (hidden, weight, bias))
+    logits = rule.scale * (hidden @ weight.T + bias)
+    logits = rule.softcap * (logits / rule.softcap).tanh() if rule.softcap else logits
+    every = (logits / temperature).log_softmax(-1)
+    expected = every.gather(-1, target[:, None]).squeeze(-1)
+    torch.testing.assert_close(log_probs, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(entropies, -(every.exp() * every).sum(-1), rtol=1e-12, atol=1e-12)
+    wanted = torch.autograd.grad((slope * expected).sum(), (hidden, weight, bias))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_a_frozen_head_gets_no_gradient():
