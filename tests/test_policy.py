@@ -35,6 +35,14 @@ def test_fields_and_places(tmp_path):
     assert policy.state_dir == policy.path / "state"
 
 
+def test_one_end_or_several(tmp_path):
+    assert write(tmp_path / "one").end_ids == [2]
+    several = write(tmp_path / "several", eos_token_id=[5, 2])
+    assert (several.end_ids, several.eos_token_id) == ([5, 2], 5)
+    with pytest.raises(ArlError, match="eos_token_id is empty"):
+        write(tmp_path / "none", eos_token_id=[])
+
+
 def test_the_version_is_the_step_and_the_weights(tmp_path):
     one, same, other = write(tmp_path / "1"), write(tmp_path / "2"), write(tmp_path / "3", b"others")
     assert one.version == same.version == f"000007-{weights_digest(one.llm_dir)}"

@@ -145,3 +145,16 @@ def test_waiting_for_a_starter_has_an_end(daemon: Daemon, monkeypatch: pytest.Mo
     monkeypatch.setattr("arl.runtime.daemon.LOCK_S", 0.1)
     with daemon.lock(), pytest.raises(ArlError, match="another process starts or stops the toy"), daemon.lock():
         pass
+
+
+def test_a_process_that_says_why_it_ends_is_quoted(daemon: Daemon) -> None:
+    daemon.log_path.write_text("much\narl: SGLang has no Such\n")
+    with pytest.raises(ArlError, match=r"^the toy: SGLang has no Such \(log: .*toy.log\)$"):
+        daemon.wait_until(lambda: False, 1, -1, time.monotonic() + 9)
+
+
+def test_a_part_that_ended_is_an_end(daemon: Daemon) -> None:
+    daemon.log_path.write_text("killed\n")
+    own = record_of(os.getpid())
+    with pytest.raises(ArlError, match="(?s)the toy ended while starting.*killed"):
+        daemon.wait_until(lambda: False, **own, deadline=time.monotonic() + 9, is_whole=lambda: False)
