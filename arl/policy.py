@@ -25,6 +25,7 @@ from arl.errors import ArlError
 from arl.shards.durable import write_folder
 
 MARKER = "arl.json"
+DIGESTED = "frontend", "state"  # by arl.json's "digests"; the version has that of the LLM's weights
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,36 @@ class Policy:
         return self.path / "state"
 
     def verify(self) -> None:
-        """Hashes the weights against the version. ArlError when they differ: a half-copied or edited policy."""
+        """Hashes the weights against the version, and the frontend against its digest. ArlError when they differ: a
+        half-copied or edited policy."""
+        self.verify_part("frontend")
         digest = weights_digest(self.llm_dir)
         if not self.version.endswith(digest):
             raise ArlError(
                 f"{self.path}: the weights in llm/ (sha256 {digest}…) are not those of version {self.version}; "
                 "the folder is half-copied or was edited: take it from its source again"
             )
+
+    def verify_part(self, part: str, remedy: str = "take the policy from its source again") -> None:
+        """Hashes `frontend` or `state`, if it is there, against the digest in arl.json, if it has one. ArlError when
+        they differ."""
+        digests = self.fields.get("digests")
+        wanted = digests.get(part) if isinstance(digests, dict) else None
+        folder = self.path / part
+        if wanted is not None and folder.is_dir() and folder_digest(folder) != wanted:
+            raise ArlError(f"{folder}: not the files that this policy was written with: {remedy}")
+
+
+def folder_digest(folder: Path) -> str:
+    """32 hex digits over the names and bytes of all files of a folder; "" where there is none."""
+    if not folder.is_dir():
+        return ""
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0".encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:32]
 
 
 def as_ids(value: int | Sequence[int]) -> list[int]:
@@ -160,7 +184,9 @@ def write_policy(path: Path, fields: dict[str, Any], fill: Callable[[Path], None
     def fill_and_mark(folder: Path) -> None:
         fill(folder)
         version = f"{fields['step']:06d}-{weights_digest(folder / 'llm')}"
-        (folder / MARKER).write_text(json.dumps({**fields, "version": version}, indent=1, sort_keys=True) + "\n")
+        digests = {part: folder_digest(folder / part) for part in DIGESTED if (folder / part).is_dir()}
+        marker = {**fields, "version": version, "digests": digests}
+        (folder / MARKER).write_text(json.dumps(marker, indent=1, sort_keys=True) + "\n")
 
     write_folder(path, fill_and_mark)
     return Policy.open(path)

@@ -197,3 +197,21 @@ def test_a_policy_is_written_where_a_link_leads(tmp_path):
     policy = write(tmp_path / "link", b"new")
     assert (tmp_path / "link").is_symlink() and policy.version == Policy.open(tmp_path / "there").version
     policy.verify()
+
+
+def test_a_flipped_bit_anywhere_in_a_policy_is_noticed(tmp_path):
+    def fill(folder: Path) -> None:
+        for part in ("llm", "frontend", "state"):
+            (folder / part).mkdir()
+            (folder / part / "model.safetensors").write_bytes(b"weights")
+
+    policy = write_policy(tmp_path / "policy", FIELDS, fill)
+    policy.verify()
+    policy.verify_part("state")
+    for part in ("frontend", "state"):
+        file = policy.path / part / "model.safetensors"
+        file.write_bytes(b"weighus")
+        with pytest.raises(ArlError, match=f"policy/{part}: not the files that this policy was written with"):
+            policy.verify_part(part)
+        (policy.path / MARKER).write_text(json.dumps({**policy.fields, "digests": {}}))
+        Policy.open(policy.path).verify_part(part)  # as a policy of a version that had none

@@ -35,6 +35,7 @@ def decode(
     pending = list(run.pending(matched))
     if not pending:
         return
+    policy.verify_part("frontend")
     with run.phase("wake"):
         where = pick_device(device, threads)
     budget = FailureBudget(max_failed)

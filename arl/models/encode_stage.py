@@ -33,6 +33,7 @@ def encode(
     pending = list(run.pending(joined_shards(shards)))
     if not pending:
         return
+    policy.verify_part("frontend")
     with run.phase("wake"):
         where = pick_device(device, threads)
     budget = FailureBudget(max_failed)

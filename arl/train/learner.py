@@ -78,6 +78,8 @@ class Learner:
             restore(self.optimizer, self.named, tensors, self.updates)
         if self.updates > self.policy.step:
             raise ArlError(f"{folder}: {self.updates} updates, and the policy is at step {self.policy.step}; {FRESH}")
+        if kept is None:
+            self.policy.verify_part("state", FRESH)
 
     def sleep(self) -> None:
         """Leaves the device: weights, reference and optimizer state go to host memory."""

@@ -97,6 +97,8 @@ def brief(metrics: Mapping[str, Any]) -> str:
 def make_learner(job: UpdateJob, n_steps: int, where: "torch.device") -> tuple[Learner, int]:
     """The learner at the start of the job, or at its checkpoint, and how many of its steps are done."""
     job.start.verify()
+    if job.reference is not None and job.reference.path != job.start.path:
+        job.reference.verify()
     remove_stale(job.checkpoint)
     resumed = Policy.open(job.checkpoint) if is_current(job.checkpoint, job.fingerprint) else None
     if resumed:

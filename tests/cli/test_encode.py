@@ -18,7 +18,7 @@ from arl.engine.client import Metrics
 from arl.engine.generate import audio_seconds, generate
 from arl.engine.queue import Queue
 from arl.errors import ArlError, UsageError
-from arl.policy import Policy
+from arl.policy import Policy, link_tree
 from arl.runtime.budget import FailureBudget
 from arl.shards import columns
 from arl.shards.reader import Sample, read_joined, read_shard
@@ -165,8 +165,7 @@ def test_a_dataset_is_encoded_once_per_frontend(policy, tmp_path, capsys):
 
     first = encoded_with(policy.path)
     trained = tmp_path / "trained"  # another version of the LLM over the same frontend
-    trained.mkdir()
-    (trained / "frontend").symlink_to(policy.frontend_dir)
+    link_tree(policy.frontend_dir, trained / "frontend")
     marker = (policy.path / "arl.json").read_text()
     (trained / "arl.json").write_text(marker.replace(policy.version, "000009-000000000000"))
     assert encoded_with(trained) == first

@@ -172,9 +172,7 @@ def test_errors_are_one_line(policy, tmp_path):
     ):
         write_shard(tmp_path / "emb" / "000000.tar", [("a", {columns.PROMPT: columns.dumps(prompt)})])
         assert message in refused()
-    (tmp_path / "bare").mkdir()
-    for name in ("arl.json", "llm"):
-        (tmp_path / "bare" / name).symlink_to(policy.path / name)
+    shutil.copytree(policy.path, tmp_path / "bare", ignore=shutil.ignore_patterns("frontend"))
     assert "decoder.json: missing" in refused(policy=tmp_path / "bare")
 
 

@@ -248,3 +248,10 @@ def test_an_output_that_cannot_be_written_is_found_before_the_training(start, tm
         (tmp_path / "emb-of-others" / "precious").write_text("x")
         with pytest.raises(ArlError, match=r"cannot be written|is not replaced"):
             update(shards=shards, policy=start.path, out=out, **FAST)
+
+
+def test_a_flipped_bit_in_the_optimizer_state_is_noticed(trained, tmp_path):
+    tensors(set_first("exp_avg", 1e-3))(trained.state_dir)
+    shards = one(make_rl_shards(tmp_path, trained, shards=1))
+    with pytest.raises(ArlError, match=r"state: not the files that this policy was written with: --fresh-optimizer"):
+        update(shards=shards, policy=trained.path, out=tmp_path / "out", **FAST)

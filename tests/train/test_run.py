@@ -9,7 +9,7 @@ import pytest
 
 from arl.cli.update import update
 from arl.errors import UsageError
-from arl.policy import Policy
+from arl.policy import MARKER, Policy
 from arl.shards.record import read_record
 from arl.train.schedule import Schedule
 from tests.tiny import make_tiny_policy
@@ -100,6 +100,8 @@ def test_a_constant_rate_goes_on_without_another_warm_up(supervised, sft, tmp_pa
 def test_a_state_that_does_not_say_what_it_trained_on_counts_from_the_reference(supervised, tmp_path):
     supervised = Policy.open(shutil.copytree(supervised.path, tmp_path / "supervised"))
     (supervised.state_dir / "state.json").write_text('{"updates": 4}\n')
+    (supervised.path / MARKER).write_text(json.dumps({**supervised.fields, "digests": {}}))
+    supervised = Policy.open(supervised.path)
     policy = reinforce(supervised, tmp_path / "out", total_steps=3, reference=supervised.path)
     assert rate(policy) == schedule(3).at(0)
     with pytest.raises(UsageError, match="has 4 steps of this run behind it"):
