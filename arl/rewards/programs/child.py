@@ -80,10 +80,11 @@ class ChildProgram:
     def receive(self, timeout_s: float | None = None) -> Answer:
         """The answer to the oldest utterance not yet answered. ArlError when it breaks the contract or is missing.
 
-        A program that answers only at the end of its input has as many timeouts as utterances for its first answer.
+        timeout_s: default the program's own, times the utterances sent for the first answer, as a program may answer only
+        at the end of its input.
         """
         utterance, number = self._asked[0], self._answered + 1
-        limit_s = (self.timeout_s if timeout_s is None else timeout_s) * (1 if self._answered else len(self._asked))
+        limit_s = timeout_s or self.timeout_s * (1 if self._answered else len(self._asked))
         line = wait_for(self._next_line, f"{self.name}: no answer to {self._where()}", limit_s)
         if line == END:
             self._answers.put(END)
