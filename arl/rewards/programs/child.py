@@ -80,7 +80,7 @@ class ChildProgram:
     def receive(self, timeout_s: float | None = None) -> Answer:
         """The answer to the oldest utterance not yet answered. ArlError when it breaks the contract or is missing.
 
-        timeout_s: default the program's own, times the utterances sent for the first answer, as a program may answer only
+        timeout_s: by default the program's own, times the utterances sent for the first answer, as it may answer only
         at the end of its input.
         """
         utterance, number = self._asked[0], self._answered + 1
