@@ -109,7 +109,7 @@ def test_rewards(tmp_path: Path) -> None:
     rewards.write(tmp_path, groups)
     found = rewards.measure_in(tmp_path, groups, repeats=1)
     assert found["hypotheses"] == 960 and found["rates"]["one"]["median"] > 0
-    assert "jiwer, WER alone" in rewards.page(found) and found["targets"][0]["wanted"] == "≥ 20000"
+    assert "jiwer, WER alone" in rewards.page(found) and found["targets"][0]["wanted"] == "≥ 1667"
     columns = [sample.json("reward.json")["components"] for sample in read_shard(tmp_path / "reward" / "000000.tar")]
     assert all(row["wer"][0] == 1.0 and row["hallucination"][0] == 0.0 for row in columns)
 
