@@ -19,6 +19,7 @@ from arl.evaluation.recognition.score import score
 from arl.policy import Policy
 from arl.shards.columns import dumps
 from arl.shards.reader import read_shard
+from arl.shards.rows import Meta
 from arl.shards.writer import write_shard
 from arl.text.hallucination import fired
 from examples.asr import looped, table1
@@ -37,7 +38,7 @@ def evaluation(folder: Path, wrong: dict[str, list[int]], said: str = "stop") ->
     for name, references in REFERENCES.items():
         for number, text in enumerate(references):
             heard = text if number not in wrong.get(name, []) else f"{text.rpartition(' ')[0]} {said}"
-            meta = {"text": text, "lang": "en", "keywords": [text.split()[1]]}
+            meta = Meta(text, "en", keywords=[text.split()[1]])
             rows.append(score(name, f"{name}-{number}", meta, heard, 2.0))
     write(folder, rows, {})
 
