@@ -17,11 +17,15 @@ def cells(text: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def make(*words: str) -> "subprocess.CompletedProcess[str]":
+    """make as a user calls it, whether or not the tests were begun by another make."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    return subprocess.run(["make", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
 def planned(*words: str) -> str:
     """What make would run, a command a line."""
-    command = ["make", "-n", "-o", ".venv/arl.done", *words]
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = make("-n", "-o", ".venv/arl.done", *words)
     assert done.returncode == 0, done.stderr
     return done.stdout.replace("\\\n", " ")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.tables import ROOT, planned
+from tests.examples.tables import ROOT, make, planned
 
 
 def plan(run: Path, *values: str) -> str:
@@ -130,7 +130,7 @@ def test_dynamic_sampling_and_rewards_that_listen_are_planned(tmp_path: Path) ->
 
 def refused(*words: str) -> str:
     """The only line that make says."""
-    done = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = make(*words)
     assert done.returncode == 2
     (line,) = (done.stdout + done.stderr).splitlines()
     return line

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from arl.errors import ArlError
 from arl.train import attention
@@ -44,6 +43,8 @@ def plain_log_probs(model: Any, group: PromptGroup) -> torch.Tensor:
 
 @pytest.mark.parametrize("model_type", DECODERS)
 def test_log_probs_are_those_of_transformers_own_forward(tmp_path: Path, model_type: str) -> None:
+    from transformers import AutoModelForCausalLM
+
     model = load(tmp_path, model_type)
     groups = [group_of(), group_of(25, (4, 7))]
     own = AutoModelForCausalLM.from_pretrained(tmp_path / model_type / "llm", attn_implementation="eager")
@@ -73,6 +74,8 @@ def test_an_output_bias_is_trained_and_saved(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rope", [LONG_ROPE, {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}])
 def test_sequences_beyond_the_ropes_turn_are_refused(rope: dict[str, Any]) -> None:
+    from transformers import AutoConfig
+
     config = AutoConfig.for_model("llama", rope_parameters=rope, max_position_embeddings=128)
     config.original_max_position_embeddings = 128
     check_lengths(config, [group_of(96, (30,))])
@@ -89,12 +92,16 @@ def test_both_sides_of_the_turn_differ(tmp_path: Path) -> None:
 
 
 def test_capped_attention_is_refused() -> None:
+    from transformers import AutoConfig
+
     config = AutoConfig.for_model("gemma2", attention_dropout=0.0)
     with pytest.raises(ArlError, match="gemma2: attn_logit_softcapping"):
         check_decoder(config)
 
 
 def test_what_each_class_does_to_its_logits() -> None:
+    from transformers import AutoConfig
+
     assert LogitRule.of(AutoConfig.for_model("qwen2")) == LogitRule()
     assert LogitRule.of(AutoConfig.for_model("granite", logits_scaling=8.0)) == LogitRule(scale=0.125)
     assert LogitRule.of(AutoConfig.for_model("cohere", logit_scale=0.0625)) == LogitRule(scale=0.0625)
