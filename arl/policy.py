@@ -8,7 +8,7 @@
 
 A policy is immutable: an update writes the next folder (`x.mdl` → `x+1.mdl`). Its version is
 `<step>-<12 hex digits of the SHA-256 of the LLM's weights>`, so equal weights have equal versions and
-a changed file is noticed. This module reads and writes the folder's frame and imports no torch.
+a changed file is noticed; `digests` of arl.json name all other files by part. This module reads and writes the folder's frame and imports no torch.
 """
 
 import glob
@@ -16,47 +16,47 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from arl.errors import ArlError
 from arl.shards.durable import write_folder
+from arl.shards.rows.policy_fields import as_ids, read_marker
 
 MARKER = "arl.json"
-DIGESTED = "frontend", "state"  # by arl.json's "digests"; the version has that of the LLM's weights
+LLM, FRONTEND, STATE = PARTS = "llm", "frontend", "state"
+WEIGHTS = "*.safetensors"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy folder whose marker has been read; `verify` also hashes the weights."""
+    """A policy folder whose marker has been read, and the small files of whose LLM are those that it was written with;
+    `verify` also hashes the weights."""
 
     path: Path
     fields: dict[str, Any]
 
     @classmethod
     def open(cls, path: str | Path) -> "Policy":
-        """Reads `arl.json`. ArlError when the folder is missing, half-written or not a policy."""
+        """Reads `arl.json`. ArlError when the folder is missing, half-written, not a policy, or was edited."""
         folder = Path(path)
         marker = folder / MARKER
         if not folder.is_dir():
             raise ArlError(f"{folder}: no such policy folder; `arl init --from CHECKPOINT -o {folder}` makes one")
         if not marker.is_file():
             raise ArlError(f"{folder}: no {MARKER}, so this policy is half-written or not a policy; use another folder")
-        try:
-            fields = json.loads(marker.read_text())
-        except ValueError as error:
-            raise ArlError(f"{marker}: not JSON ({error})") from error
-        if not isinstance(fields, dict):
-            raise ArlError(f"{marker}: not a JSON object")
-        missing = {"family", "version", "step", "prompt", "audio_token_id", "eos_token_id"} - set(fields)
-        if missing:
-            raise ArlError(f"{marker}: lacks {', '.join(sorted(missing))}")
-        if not as_ids(fields["eos_token_id"]):
-            raise ArlError(f"{marker}: eos_token_id is empty, so that no response would end")
         refuse_links_out(folder)
-        return cls(folder, fields)
+        policy = cls(folder, read_marker(marker))
+        policy.verify_part(LLM)
+        return policy
+
+    def given(self, name: str) -> Any:
+        """A field that only some policies have. ArlError where this one lacks it."""
+        if self.fields.get(name) is None:
+            raise ArlError(f"{self.path / MARKER}: lacks {name}: take the policy from its source again")
+        return self.fields[name]
 
     @property
     def version(self) -> str:
@@ -78,7 +78,7 @@ class Policy:
     @property
     def acoustic(self) -> tuple[int, int]:
         """(token id of code 0, number of codes) of a synthesis policy."""
-        return self.fields["acoustic_first"], self.fields["acoustic_codes"]
+        return self.given("acoustic_first"), self.given("acoustic_codes")
 
     @property
     def prompt(self) -> list[int]:
@@ -101,7 +101,7 @@ class Policy:
 
     @property
     def embedding_dim(self) -> int:
-        return self.fields["embedding_dim"]
+        return self.given("embedding_dim")
 
     @property
     def frontend_id(self) -> str:
@@ -109,20 +109,20 @@ class Policy:
 
     @property
     def llm_dir(self) -> Path:
-        return self.path / "llm"
+        return self.path / LLM
 
     @property
     def frontend_dir(self) -> Path:
-        return self.path / "frontend"
+        return self.path / FRONTEND
 
     @property
     def state_dir(self) -> Path:
-        return self.path / "state"
+        return self.path / STATE
 
     def verify(self) -> None:
         """Hashes the weights against the version, and the frontend against its digest. ArlError when they differ: a
         half-copied or edited policy."""
-        self.verify_part("frontend")
+        self.verify_part(FRONTEND)
         digest = weights_digest(self.llm_dir)
         if not self.version.endswith(digest):
             raise ArlError(
@@ -131,35 +131,27 @@ class Policy:
             )
 
     def verify_part(self, part: str, remedy: str = "take the policy from its source again") -> None:
-        """Hashes `frontend` or `state`, if it is there, against the digest in arl.json, if it has one. ArlError when
-        they differ."""
-        digests = self.fields.get("digests")
-        wanted = digests.get(part) if isinstance(digests, dict) else None
-        folder = self.path / part
-        if wanted is not None and folder.is_dir() and folder_digest(folder) != wanted:
+        """Hashes `frontend`, `state`, or of `llm` what is not weights, if it is there, against the digest in arl.json,
+        if it has one. ArlError when they differ."""
+        wanted, folder = (self.fields.get("digests") or {}).get(part), self.path / part
+        if wanted is not None and folder.is_dir() and part_digest(folder) != wanted:
             raise ArlError(f"{folder}: not the files that this policy was written with: {remedy}")
 
 
-def folder_digest(folder: Path) -> str:
-    """32 hex digits over the names and bytes of all files of a folder; "" where there is none."""
-    if not folder.is_dir():
-        return ""
-    digest = hashlib.sha256()
-    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+def part_digest(folder: Path) -> str:
+    """32 hex digits over the names and bytes of all files of a part; of `llm`, without the weights, whose digest is in
+    the version."""
+    digest, weights = hashlib.sha256(), set(folder.glob(WEIGHTS)) if folder.name == LLM else set()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file() and file not in weights):
         digest.update(f"{file.relative_to(folder).as_posix()}\0".encode())
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:32]
 
 
-def as_ids(value: int | Sequence[int]) -> list[int]:
-    """One token id or several, as a list."""
-    return [value] if isinstance(value, int) else list(value)
-
-
 def weights_digest(folder: Path) -> str:
     """First 12 hex digits of the SHA-256 over the names and bytes of every `*.safetensors` in `folder`, sorted."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = sorted(folder.glob(WEIGHTS))
     if not files:
         raise ArlError(f"{folder}: no *.safetensors weights")
     digest = hashlib.sha256()
@@ -183,8 +175,8 @@ def write_policy(path: Path, fields: dict[str, Any], fill: Callable[[Path], None
 
     def fill_and_mark(folder: Path) -> None:
         fill(folder)
-        version = f"{fields['step']:06d}-{weights_digest(folder / 'llm')}"
-        digests = {part: folder_digest(folder / part) for part in DIGESTED if (folder / part).is_dir()}
+        version = f"{fields['step']:06d}-{weights_digest(folder / LLM)}"
+        digests = {part: part_digest(folder / part) for part in PARTS if (folder / part).is_dir()}
         marker = {**fields, "version": version, "digests": digests}
         (folder / MARKER).write_text(json.dumps(marker, indent=1, sort_keys=True) + "\n")
 

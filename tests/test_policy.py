@@ -88,6 +88,30 @@ def test_what_is_no_policy(tmp_path, content, message):
         Policy.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("family", [1, ""]), ("version", [None, 5]), ("step", ["1", -1, 1.5, True, None, 2**64]),
+        ("prompt", ["text", [1, "2"], [-1], {}, None]), ("audio_token_id", ["4", -1, False]),
+        ("eos_token_id", ["2", [2, -1], [[2]], None, 1.0]), ("embedding_dim", ["8", 0, -8]),
+        ("embedding_rate_hz", ["25", 0, 1e999]), ("digests", [[], {"llm": 1}]), ("frontend", [7]), ("task", [[]]),
+        ("transcript", ["x", {"after": 1}, {"before": "x"}]), ("request", [[], {"language": 1}, {"hotwords": "yes"}]),
+        ("probe", [[], {"tokens": [1, 2]}, {"tokens": [1], "logprobs": []}, {"tokens": [1, 2], "logprobs": ["x"]}]),
+    ],
+)  # fmt: skip
+def test_a_field_of_another_form_is_one_line(tmp_path, name, values):
+    policy = write(tmp_path)
+    for value in values:
+        (tmp_path / MARKER).write_text(json.dumps({**policy.fields, name: value}))
+        with pytest.raises(ArlError, match=rf"arl.json: {name} is .*take the policy from its source again$"):
+            Policy.open(tmp_path)
+
+
+def test_a_field_that_a_policy_lacks_is_one_line(tmp_path):
+    with pytest.raises(ArlError, match="arl.json: lacks acoustic_first"):
+        _ = write(tmp_path).acoustic
+
+
 def test_a_missing_folder_says_how_to_make_one(tmp_path):
     with pytest.raises(ArlError, match="no such policy folder; `arl init"):
         Policy.open(tmp_path / "nowhere")
@@ -204,9 +228,18 @@ def test_a_flipped_bit_anywhere_in_a_policy_is_noticed(tmp_path):
         for part in ("llm", "frontend", "state"):
             (folder / part).mkdir()
             (folder / part / "model.safetensors").write_bytes(b"weights")
+        (folder / "llm" / "tokenizer.json").write_text("{}")
 
     policy = write_policy(tmp_path / "policy", FIELDS, fill)
     policy.verify()
+    (policy.llm_dir / "tokenizer.json").write_text("{ }")
+    with pytest.raises(ArlError, match="policy/llm: not the files that this policy was written with"):
+        Policy.open(policy.path)
+    (policy.llm_dir / "tokenizer.json").write_text("{}")
+    (policy.llm_dir / "config.json").write_text("{}")  # one that was not there
+    with pytest.raises(ArlError, match="policy/llm: not the files that this policy was written with"):
+        Policy.open(policy.path)
+    (policy.llm_dir / "config.json").unlink()
     policy.verify_part("state")
     for part in ("frontend", "state"):
         file = policy.path / part / "model.safetensors"

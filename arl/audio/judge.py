@@ -9,7 +9,7 @@ the default is used.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ class Judge:
 
     @classmethod
     def load(cls, folder: Path | None, device: str = "cpu") -> "Judge":
-        """From a checkpoint folder, None: tiny.en. ArlError when it holds no Whisper."""
+        """From a checkpoint folder, None: tiny.en. ArlError when it holds no Whisper, or a tensor is missing or not
+        finite."""
         return _load(folder, device)
 
     def transcribe(self, waves: Sequence[np.ndarray]) -> list[str]:
@@ -54,16 +55,28 @@ class Judge:
 
 @functools.cache
 def _load(folder: Path | None, device: str) -> Judge:
+    from safetensors import SafetensorError
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
 
     quiet_transformers()
     folder = folder or whisper_tiny_en()
     try:
-        model = WhisperForConditionalGeneration.from_pretrained(folder, local_files_only=True)
+        model, report = WhisperForConditionalGeneration.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True, trust_remote_code=False
+        )
         features = WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True)
         tokenizer = WhisperTokenizerFast.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise ArlError(f"{folder}: no Whisper checkpoint there ({str(error).splitlines()[0]})") from error
+    refuse_damaged(model, report, folder)
     # transformers keeps no token of that name in generation_config.json, and without it leaves the choice to the model
     model.generation_config.no_timestamps_token_id = tokenizer.convert_tokens_to_ids(NO_TIMESTAMPS)
     return Judge(model.to(device).eval().requires_grad_(False), features, tokenizer)
+
+
+def refuse_damaged(model: Any, report: Mapping[str, Any], folder: Path) -> None:
+    """ArlError for a tensor that transformers has made up at random, and for values that are not finite."""
+    damaged = [name for name, tensor in model.named_parameters() if not torch.isfinite(tensor).all()]
+    for problem, names in (("is missing", report["missing_keys"]), ("has NaN or infinite values", damaged)):
+        if names:
+            raise ArlError(f"{folder}: tensor {min(names)} {problem}: take the checkpoint from its source again")

@@ -118,7 +118,7 @@ class _Rollout:
     def _audio_s(self, shard: OpenShard, samples: Sequence[Sample]) -> float:
         """Seconds of audio, of all hypotheses, that were recognised or are spoken by the generated tokens."""
         if self.policy.is_tts:
-            return shard.figures["generated_tokens"] / self.policy.fields["token_rate_hz"]
+            return shard.figures["generated_tokens"] / self.policy.given("token_rate_hz")
         return audio_seconds(samples, self.policy) * (self.sampling.group if self.sampling.temperature > 0 else 1)
 
 

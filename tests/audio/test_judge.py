@@ -3,6 +3,7 @@
 import pytest
 
 from arl.audio.io import encode_flac
+from arl.errors import ArlError
 from arl.rewards.programs.resolve import resolve
 from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 from arl.shards.place import AudioSlice
@@ -30,3 +31,27 @@ def test_the_reward_is_what_whisper_hears(tmp_path, capsys):
     assert found.metrics["deletions"][3] >= 5 and found.metrics["length"][0] == 7
     assert capsys.readouterr().err.count("excluded") == 1
     assert Judge.load(None).transcribe([wave[:0], wave])[0] == ""
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    from arl.audio.judge import refuse_damaged
+
+    sizes = {f"{side}_{what}": 1 for side in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    ids = dict.fromkeys(("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id"), 1)
+    model = WhisperForConditionalGeneration(WhisperConfig(vocab_size=8, d_model=8, **sizes, **ids))
+    model.save_pretrained(tmp_path)
+    load = WhisperForConditionalGeneration.from_pretrained
+    refuse_damaged(*load(tmp_path, output_loading_info=True), tmp_path)
+    file, name = tmp_path / "model.safetensors", "model.encoder.conv1.weight"
+    whole = load_file(file)
+    for tensors, said in (
+        ({key: tensor for key, tensor in whole.items() if key != name}, "is missing"),
+        ({**whole, name: whole[name] * torch.nan}, "has NaN or infinite values"),
+    ):
+        save_file(tensors, file, metadata={"format": "pt"})
+        with pytest.raises(ArlError, match=f"tensor {name} {said}: take the checkpoint from its source again"):
+            refuse_damaged(*load(tmp_path, output_loading_info=True), tmp_path)

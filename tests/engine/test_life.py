@@ -24,7 +24,7 @@ from arl.engine.processes import make_temporary, remove_left
 from arl.engine.served_model import ServedModel
 from arl.engine.state import EngineInfo, read_info, write_info
 from arl.errors import ArlError
-from arl.policy import Policy
+from arl.policy import MARKER, Policy
 from arl.runtime.daemon import session_members
 from arl.runtime.process import start_time
 from tests.tiny import make_tiny_policy
@@ -258,6 +258,7 @@ def test_a_policy_the_engine_cannot_serve_is_refused_before_anything_starts(tmp_
     policy = make_tiny_policy(tmp_path / "policy")
     config = policy / "llm" / "config.json"
     config.write_text(config.read_text().replace("Qwen2ForCausalLM", "RwkvForCausalLM"))
+    (policy / MARKER).write_text(json.dumps({**json.loads((policy / MARKER).read_text()), "digests": {}}))  # written so
     with pytest.raises(ArlError, match="RwkvForCausalLM"):
         server.start(policy, tmp_path / "state", device="cpu")
     with pytest.raises(ArlError, match="no such policy"):

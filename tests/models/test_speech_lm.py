@@ -408,6 +408,23 @@ def test_missing_extra_and_ill_shaped_tensors(checkpoint: Path, tmp_path: Path) 
     assert not (tmp_path / "policy").exists()
 
 
+def test_a_damaged_tower_is_one_line(cases: Any, tmp_path: Path) -> None:
+    from arl.models.speech_lm.tower import load_tower
+
+    case = cases("qwen3-asr")
+    shutil.copytree(case.policy.frontend_dir, tmp_path / "frontend")
+    file = max((tmp_path / "frontend" / "checkpoint").glob("*.safetensors"))
+    whole = load_file(file)
+    name = min(name for name in whole if name.endswith("weight"))
+    for tensors, said in (
+        ({**whole, name: whole[name] * torch.nan}, "has NaN or infinite values"),
+        ({key: tensor for key, tensor in whole.items() if key != name}, "of the audio tower is missing"),
+    ):
+        save_file(tensors, file, metadata={"format": "pt"})
+        with pytest.raises(ArlError, match=said):
+            load_tower(case.family, tmp_path / "frontend")
+
+
 def test_damaged_files(checkpoint: Path, tmp_path: Path) -> None:
     shard = sorted(checkpoint.glob("*.safetensors"))[0]
     data = shard.read_bytes()

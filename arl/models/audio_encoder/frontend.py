@@ -15,8 +15,10 @@ from torch import Tensor
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
 from arl.errors import ArlError
+from arl.models.weights import made_of
 from arl.models.whisper_qwen2 import frontend as base
 from arl.train.finite import refuse_not_finite
+from arl.train.load import SOURCE_AGAIN, UNREADABLE, first_line
 
 TOWER, CONFIG, WEIGHTS, PROJECTOR = "tower", "config.json", "tower.safetensors", "projector.safetensors"
 MEASURED_S = 10
@@ -100,11 +102,16 @@ def load(folder: Path) -> Frontend:
     for name in (CONFIG, WEIGHTS, PROJECTOR):
         if not (folder / name).is_file():
             raise ArlError(f"{folder / name}: missing; `arl init` makes a whole frontend")
-    shapes = json.loads((folder / CONFIG).read_text())
-    config = AutoConfig.from_pretrained(folder / TOWER, trust_remote_code=False)
-    tower = encoder_of(AutoModel.from_config(config, trust_remote_code=False))
+    try:
+        config = AutoConfig.from_pretrained(folder / TOWER, trust_remote_code=False)
+        tower = encoder_of(AutoModel.from_config(config, trust_remote_code=False))
+        extractor = AutoFeatureExtractor.from_pretrained(folder / TOWER, trust_remote_code=False)
+    except UNREADABLE as error:
+        raise ArlError(f"{folder / TOWER}: cannot be loaded ({first_line(error)}): {SOURCE_AGAIN}") from error
     base.load_weights(tower, folder / WEIGHTS)
-    projector = base.Projector(width(tower), **shapes["projector"])
+    projector, rate_hz = made_of(
+        folder / CONFIG, "a frontend's shapes",
+        lambda shapes: (base.Projector(width(tower), **shapes["projector"]), shapes["rate_hz"]),
+    )  # fmt: skip
     base.load_weights(projector, folder / PROJECTOR)
-    extractor = AutoFeatureExtractor.from_pretrained(folder / TOWER, trust_remote_code=False)
-    return Frontend(tower, extractor, projector, shapes["rate_hz"])
+    return Frontend(tower, extractor, projector, rate_hz)

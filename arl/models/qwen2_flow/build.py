@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
@@ -19,6 +19,7 @@ from arl.models import Dtype
 from arl.models.qwen2_flow import vocabulary
 from arl.models.qwen2_flow.mel import SAMPLE_RATE, TOKEN_RATE_HZ
 from arl.models.qwen2_flow.prompts import LONGEST
+from arl.models.weights import read_weights
 from arl.policy import Policy, link_tree, write_policy
 from arl.train.load import causal_lm
 from arl.train.probe import make_probe
@@ -82,7 +83,7 @@ def restore(slim: Policy, out: Path) -> Policy:
     def fill(folder: Path) -> None:
         copy_tensors(slim.frontend_dir, folder, torch.float32)
 
-    return write(out, model, slim.fields["acoustic_codes"], fill, **kept)
+    return write(out, model, slim.given("acoustic_codes"), fill, **kept)
 
 
 def export_slim(policy: Policy, out: Path, dtype: Dtype) -> Policy:
@@ -91,7 +92,7 @@ def export_slim(policy: Policy, out: Path, dtype: Dtype) -> Policy:
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder / "llm")
-        make_tokenizer(policy.fields["acoustic_codes"]).save_pretrained(folder / "llm")
+        make_tokenizer(policy.given("acoustic_codes")).save_pretrained(folder / "llm")
         copy_tensors(policy.frontend_dir, folder / "frontend", getattr(torch, dtype))
 
     kept = {name: value for name, value in policy.fields.items() if name not in ("probe", "frontend", "made")}
@@ -104,7 +105,7 @@ def copy_tensors(source: Path, target: Path, dtype: torch.dtype) -> None:
     for file in sorted(target.glob("*.safetensors")):
         if file.name == "voices.safetensors":
             continue
-        tensors = load_file(file)
+        tensors = read_weights(file)
         changed = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
         file.unlink()  # a hard link to the source
         save_file(changed, file)

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from arl.errors import ArlError
 from arl.models.block import Block
 from arl.models.qwen2_flow.mel import FRAMES_PER_CODE, N_MELS
 from arl.models.token_asr.letters import N_LABELS
+from arl.models.weights import fill, made_of, read_weights
 
 CTC_RATE = 2  # recognition steps per code: fast speech has more characters than codes
 
@@ -151,9 +152,6 @@ def load(folder: Path) -> Codec:
     config, weights = folder / "codec.json", folder / "codec.safetensors"
     if not config.is_file() or not weights.is_file():
         raise ArlError(f"{folder}: no codec.json and codec.safetensors: this policy cannot tokenise speech")
-    codec = Codec(**json.loads(config.read_text()))
-    try:
-        codec.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
-    except RuntimeError as error:
-        raise ArlError(f"{weights}: not the weights of {config} ({str(error).splitlines()[0]})") from error
+    codec = made_of(config, "a codec's sizes", lambda sizes: Codec(**sizes))
+    fill(codec, {name: tensor.float() for name, tensor in read_weights(weights).items()}, weights, config)
     return codec.requires_grad_(False).eval()

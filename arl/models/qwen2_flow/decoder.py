@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from arl.errors import ArlError
 from arl.models.qwen2_flow.flow import Flow, FlowConfig
 from arl.models.qwen2_flow.mel import CODE_SAMPLES, FRAMES_PER_CODE, N_MELS, SAMPLE_RATE, TOKEN_RATE_HZ
 from arl.models.qwen2_flow.vocoder import GriffinLim, Vocos, make_vocoder
+from arl.models.weights import fill, made_of, read_weights
 
 CONFIG, FLOW, VOCODER = "decoder.json", "flow.safetensors", "vocoder.safetensors"
 
@@ -109,21 +110,8 @@ def _read(folder: Path, part: str, make: Callable[[dict[str, Any]], Any], name: 
     path = folder / CONFIG
     if not path.is_file():
         raise ArlError(f"{path}: missing; this policy has no decoder (examples/tts/ trains one)")
-    try:
-        module = make(json.loads(path.read_text())[part])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ArlError(f"{path}: not a decoder's sizes ({error!r})") from error
+    module = made_of(path, "a decoder's sizes", lambda sizes: make(sizes[part]))
     if module.state_dict():
-        _fill(module, folder / name)
+        weights = {key: tensor.float() for key, tensor in read_weights(folder / name).items()}
+        fill(module, weights, folder / name, path)
     return module
-
-
-def _fill(module: nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise ArlError(f"{path}: missing; take the frontend from its source again")
-    tensors: dict[str, Any] = {name: tensor.float() for name, tensor in load_file(path).items()}
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ArlError(f"{path}: does not fit {path.parent / CONFIG}: {reason}") from error

@@ -42,7 +42,7 @@ class TextEncoding:
     def __init__(self, policy: Policy, device: Any) -> None:
         self.policy, self.device = policy, device
         self.voices = load_voices(policy.frontend_dir)
-        self.sample_rate: int = policy.fields["sample_rate"]
+        self.sample_rate: int = policy.given("sample_rate")
         self.loaded: Codec | None = None
 
     def read(self, samples: Iterable[Sample]) -> Texts:
@@ -58,7 +58,7 @@ class TextEncoding:
             if clip and clip.error:
                 budget.spend(f"{clip.where}: {clip.error}")
             elif clip:
-                members |= Codes(codes[sample.key], self.policy.fields["token_rate_hz"]).members()
+                members |= Codes(codes[sample.key], self.policy.given("token_rate_hz")).members()
                 seconds = len(clip.wave) / self.sample_rate
             yield sample.key, members, seconds
 
@@ -89,7 +89,7 @@ def prompt_row(sample: Sample, voices: Mapping[str, Voice], policy: Policy, budg
             raise ArlError(f"{columns.META}: {problem}")
         meta = Meta.read(fields)
         voice = voices.get(meta.speaker, next(iter(voices.values())))
-        longest = longest_response(meta.text, policy.fields["longest_per_character"])
+        longest = longest_response(meta.text, policy.given("longest_per_character"))
         return Prompt(prompt_of(meta.text, voice), longest, voice.name)
     except ArlError as error:
         budget.spend(f"{sample.where}: {error}")

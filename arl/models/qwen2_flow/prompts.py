@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from arl.errors import ArlError
 from arl.models.qwen2_flow.vocabulary import SPEECH, START, acoustic_ids, text_ids
+from arl.shards.rows.form import are_ids
 
+AGAIN = "take the policy from its source again"
 LONGEST = 5  # acoustic tokens per character of text that a response may have (20 per word piece); speech has about 2
 
 
@@ -35,11 +38,18 @@ def load_voices(frontend_dir: Path) -> dict[str, Voice]:
     texts, tensors = frontend_dir / "voices.json", frontend_dir / "voices.safetensors"
     if not texts.is_file() or not tensors.is_file():
         raise ArlError(f"{frontend_dir}: no voices.json and voices.safetensors; this is no synthesis policy")
-    found = load_file(tensors)
-    return {
-        name: Voice(name, fields["text"], found[f"{name}.codes"].tolist(), found[f"{name}.speaker"])
-        for name, fields in json.loads(texts.read_text()).items()
-    }
+    try:
+        found, names = load_file(tensors), json.loads(texts.read_text(encoding="utf-8"))
+        voices = {
+            name: Voice(name, str(fields["text"]), found[f"{name}.codes"].tolist(), found[f"{name}.speaker"])
+            for name, fields in names.items()
+        }
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArlError(f"{frontend_dir}: voices.json or voices.safetensors is damaged ({error}): {AGAIN}") from error
+    for name, voice in voices.items():
+        if not are_ids(voice.codes) or voice.speaker.ndim != 1 or not np.isfinite(voice.speaker).all():
+            raise ArlError(f"{tensors}: voice {name!r} has no codes, or no finite speaker vector: {AGAIN}")
+    return voices
 
 
 def save_voices(voices: list[Voice], frontend_dir: Path) -> None:

@@ -48,7 +48,7 @@ class SpeechLmEncoding:
     def read(self, samples: Iterable[Sample]) -> list[Utterance]:
         """Features and prompt ids, by the family's own processor."""
         rows = list(samples)
-        clips = load_shard(rows, self.policy.fields["sample_rate"])
+        clips = load_shard(rows, self.policy.given("sample_rate"))
         return [self._prepare(clip, sample) for clip, sample in zip(clips, rows, strict=True)]
 
     def encode(
@@ -70,14 +70,14 @@ class SpeechLmEncoding:
     def _prepare(self, clip: LoadedClip, sample: Sample) -> Utterance:
         if clip.error:
             return Utterance(clip.key, clip.where, error=clip.error)
-        duration_s = len(clip.wave) / self.policy.fields["sample_rate"]
-        longest_s = self.policy.fields["longest_s"]
+        duration_s = len(clip.wave) / self.policy.given("sample_rate")
+        longest_s = self.policy.given("longest_s")
         if duration_s > longest_s:
             error = f"{duration_s:.1f} s long, and {self.family.name} hears {longest_s:g} s: cut the recording"
             return Utterance(clip.key, clip.where, error=error)
         meta = sample.json(columns.META) if columns.META in sample.members else {}
         try:
-            inputs = self.family.inputs(self.processor, clip.wave, ask_of(meta, self.policy.fields["request"]))
+            inputs = self.family.inputs(self.processor, clip.wave, ask_of(meta, self.policy.given("request")))
         except ArlError as error:
             return Utterance(clip.key, clip.where, error=str(error))
         except (ValueError, KeyError, TypeError) as error:
@@ -88,7 +88,7 @@ class SpeechLmEncoding:
         ids = collapse(utterance.inputs["input_ids"][0].tolist(), self.policy.audio_token_id)
         seed = int.from_bytes(hashlib.sha256(utterance.key.encode()).digest()[:4], "little")
         embeddings = self.tower.encode(utterance.inputs, seed)
-        length, context = len(ids) - 1 + len(embeddings), self.policy.fields["context"]
+        length, context = len(ids) - 1 + len(embeddings), self.policy.given("context")
         if length >= context:
             raise ArlError(f"its prompt has {length} positions, and the LLM {context}: cut the recording")
         return {columns.EMB: columns.save_tensor(columns.EMB_TENSOR, embeddings)} | Prompt(ids).members()

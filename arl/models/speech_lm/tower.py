@@ -16,6 +16,9 @@ from arl.models.speech_lm import layout
 from arl.models.speech_lm.build import CHECKPOINT
 from arl.models.speech_lm.memory import load
 from arl.models.speech_lm.tensors import read_tensors
+from arl.models.weights import AGAIN
+from arl.train.finite import refuse_not_finite
+from arl.train.load import UNREADABLE, first_line
 
 if TYPE_CHECKING:
     from arl.models.speech_lm.family import SpeechLm
@@ -86,7 +89,7 @@ def _moved(value: Any, like: Tensor) -> Any:
 
 
 def load_tower(family: "SpeechLm", frontend: Path) -> Tower:
-    """The tower of a policy's frontend, on the CPU in float32. ArlError where a weight is missing."""
+    """The tower of a policy's frontend, on the CPU in float32. ArlError where a weight is missing or not finite."""
     folder = frontend / CHECKPOINT
     config = family.config(folder)
     token = family.audio_token_id(config)
@@ -97,13 +100,17 @@ def load_tower(family: "SpeechLm", frontend: Path) -> Tower:
     wanted = shell.state_dict().keys()
     names, whole = (layout.class_names(family, shell, stored, merged) for merged in (False, True))
     weights = {found: load(stored[name]) for name, found in names.items() if whole[name] in wanted}
+    refuse_not_finite(weights.items(), str(folder), AGAIN)
     dtypes = [tensor.dtype for tensor in weights.values() if tensor.is_floating_point()]
-    model, info = family.model_class.from_pretrained(
-        None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
-    )
+    try:
+        model, info = family.model_class.from_pretrained(
+            None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+        )
+    except UNREADABLE as error:
+        raise ArlError(f"{folder}: cannot be loaded ({first_line(error)}): {AGAIN}") from error
     text = layout.llm_names(family, shell, {name: name for name in wanted}).keys()
     if lost := sorted(name for name in info["missing_keys"] - text if not name.endswith(layout.COUNTERS)):
-        raise ArlError(f"{folder}: tensor {lost[0]} of the audio tower is missing")
+        raise ArlError(f"{folder}: tensor {lost[0]} of the audio tower is missing: {AGAIN}")
     decoder = model.get_decoder()
     table = decoder.get_input_embeddings()
     decoder.set_input_embeddings(NoTable(table.weight.shape[1], table.weight))

@@ -20,12 +20,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from arl.errors import ArlError
 from arl.models.block import Block
 from arl.models.token_asr.letters import N_LABELS, labels, spell
+from arl.models.weights import fill, made_of, read_weights
 from arl.policy import weights_digest
 from arl.text.letters import LETTERS
 
@@ -148,12 +149,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 def load(folder: Path) -> TokenAsr:
     """Reads what `save` wrote: frozen, in evaluation mode. ArlError for a missing or mismatching file."""
     config = read_config(folder)
-    try:
-        asr = TokenAsr(**config["shape"])
-        asr.load_state_dict(load_file(folder / WEIGHTS))
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ArlError(f"{folder / WEIGHTS}: not the weights of {folder / CONFIG} ({reason})") from error
+    asr = made_of(folder / CONFIG, "a recogniser's sizes", lambda _: TokenAsr(**config["shape"]))
+    fill(asr, read_weights(folder / WEIGHTS), folder / WEIGHTS, folder / CONFIG)
     return asr.requires_grad_(False).eval()
 
 

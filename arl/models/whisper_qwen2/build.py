@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoTokenizer,
@@ -24,6 +24,7 @@ from arl.audio.whisper import whisper_tiny_en
 from arl.errors import ArlError
 from arl.models import Dtype
 from arl.models.speech_lm.tokenizer import make_plain
+from arl.models.weights import fill, read_weights
 from arl.models.whisper_qwen2 import frontend as audio
 from arl.policy import Policy, write_policy
 from arl.train.load import causal_lm, whole
@@ -142,11 +143,12 @@ def build(source: str, llm: str, stack: int, out: Path, seed: int) -> Policy:
 def restore(slim: Policy, out: Path) -> Policy:
     """A whole float32 policy from a slim folder: its tower is fetched from where `arl.json` says, and verified."""
     slim.verify()
-    tower, name = load_tower(slim.fields["tower"])
-    if audio.tensors_digest(tower.state_dict()) != slim.fields["tower_digest"]:
+    tower, name = load_tower(slim.given("tower"))
+    if audio.tensors_digest(tower.state_dict()) != slim.given("tower_digest"):
         raise ArlError(f"{slim.fields['tower']}: the tower's weights are not those that {slim.path} was trained with")
     _, projector = audio.read_shapes(slim.frontend_dir)
-    projector.load_state_dict(load_file(slim.frontend_dir / "projector.safetensors"))
+    weights = slim.frontend_dir / "projector.safetensors"
+    fill(projector, read_weights(weights), weights, slim.frontend_dir / "config.json")
     model = causal_lm(slim.llm_dir, torch.float32)
     frontend = audio.Frontend(tower, projector.float())
     return write(out, frontend, model, saved_tokenizer(slim.llm_dir), {**slim.fields, "tower": name, "step": 0})
@@ -175,7 +177,7 @@ def export_slim(policy: Policy, out: Path, dtype: Dtype) -> Policy:
     """Writes the LLM and the projector in `dtype`, without the tower (which `restore` fetches again)."""
     model = causal_lm(policy.llm_dir, dtype)
     tokenizer = saved_tokenizer(policy.llm_dir)
-    projector = load_file(policy.frontend_dir / "projector.safetensors")
+    projector = read_weights(policy.frontend_dir / "projector.safetensors")
 
     def fill(folder: Path) -> None:
         model.save_pretrained(folder / "llm")

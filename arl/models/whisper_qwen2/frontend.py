@@ -10,21 +10,20 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from arl.errors import ArlError
-from arl.train.finite import refuse_not_finite
+from arl.models.weights import fill, made_of, read_weights
 
 FRAME = 320  # samples per encoder frame: 160-sample hop of the mel spectrogram, halved by the second convolution
-AGAIN = "take the policy from its source again"
 TAIL_S = 0.1  # silence added behind a clip, so that its last word is not cut
 
 
@@ -171,7 +170,11 @@ def read_shapes(folder: Path) -> tuple[WhisperConfig, Projector]:
     path = folder / "config.json"
     if not path.is_file():
         raise ArlError(f"{path}: missing; this is not a whisper-qwen2 frontend")
-    config = json.loads(path.read_text())
+    return made_of(path, "a frontend's shapes", shapes_of)
+
+
+def shapes_of(config: Any) -> tuple[WhisperConfig, Projector]:
+    """What `config.json` says. KeyError or TypeError for what is none of it."""
     tower = WhisperConfig.from_dict(config["tower"])
     return tower, Projector(tower.d_model, **config["projector"])
 
@@ -191,14 +194,6 @@ def load(folder: Path) -> Frontend:
 def load_weights(module: nn.Module, path: Path) -> None:
     """Gives a module the tensors of a file, in their dtype. ArlError for a file that is damaged, not finite, or of
     another shape."""
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ArlError(f"{path}: damaged ({str(error).splitlines()[0]}): {AGAIN}") from error
-    refuse_not_finite(tensors.items(), str(path), AGAIN)
+    tensors = read_weights(path)
     module.to(next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32))
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ArlError(f"{path}: does not fit {path.with_name('config.json')}: {reason}") from error
+    fill(module, tensors, path, path.with_name("config.json"))
