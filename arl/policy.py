@@ -8,7 +8,8 @@
 
 A policy is immutable: an update writes the next folder (`x.mdl` → `x+1.mdl`). Its version is
 `<step>-<12 hex digits of the SHA-256 of the LLM's weights>`, so equal weights have equal versions and
-a changed file is noticed; `digests` of arl.json name all other files by part. This module reads and writes the folder's frame and imports no torch.
+a changed file is noticed; `digests` in arl.json are those of all other files, by part. This module reads and
+writes the folder's frame and imports no torch.
 """
 
 import glob

@@ -16,7 +16,7 @@ from arl.evaluation.kind import Kind
 from arl.evaluation.metric import Rows
 from arl.text.lines import read_lines
 
-UTTERANCES, SUMMARY, REPORT = "utterances.jsonl", "summary.json", "report.md"
+UTTERANCES, SUMMARY, REPORT = WRITTEN = "utterances.jsonl", "summary.json", "report.md"
 
 
 def write(folder: Path, rows: Rows, summary: Mapping[str, Any], report: str = "") -> None:

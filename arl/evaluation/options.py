@@ -55,6 +55,12 @@ class EvalOptions:
         """The shards of all sets."""
         return [source for sources in self.sets.values() for source in sources]
 
+    @property
+    def read(self) -> list[str | Path]:
+        """All files and folders that are read."""
+        others = (self.policy, self.recognition.transcripts, self.synthesis.voices, self.synthesis.judge)
+        return [*self.sources, *self.compare, *(path for path in others if path is not None)]
+
 
 @dataclass(frozen=True)
 class Measured:

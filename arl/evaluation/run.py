@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from arl.errors import UsageError
 from arl.evaluation.compare import compare, paired
-from arl.evaluation.folder import read_rows, write
+from arl.evaluation.folder import WRITTEN, read_rows, write
 from arl.evaluation.kind import Kind
 from arl.evaluation.kinds import kind_of, kind_of_folder
 from arl.evaluation.metric import Row
@@ -18,6 +18,7 @@ from arl.evaluation.options import EvalOptions
 from arl.evaluation.render import Block, Summary, groups, print_blocks, terminal_width
 from arl.evaluation.summary import summarise
 from arl.runtime.stage import default_out
+from arl.shards.durable import refuse_same_place, refuse_unwritable
 
 
 def evaluate(options: EvalOptions) -> None:
@@ -45,6 +46,8 @@ def evaluate_sets(options: EvalOptions) -> None:
     kind = kind_of(options)
     baseline = read_rows(options.compare[0], kind) if options.compare else None  # before the work: it may not be there
     out = options.out or default_out("eval", options.sources)
+    refuse_same_place(out, options.read, WRITTEN)
+    refuse_unwritable(out)
     measured = kind.measure(options, out)
     summary = {**measured.of, **summarise(kind, measured.rows, options.seed), **measured.cost}
     if baseline is not None:

@@ -35,6 +35,18 @@ def refuse_inputs(out: Path, inputs: Iterable[str | Path]) -> None:
             raise UsageError(f"--out {out}: is, holds or lies in the input {source}; give another folder")
 
 
+def refuse_same_place(out: Path, inputs: Iterable[str | Path], names: Iterable[str] = ()) -> None:
+    """UsageError where an output folder, in which the files `names` are written, is one of the inputs, or one of these
+    files is.
+
+    Links are resolved. inputs: files and folders that a command reads.
+    """
+    written = {path.resolve() for path in (out, *(out / name for name in names))}
+    for source in inputs:
+        if Path(source).resolve() in written:
+            raise UsageError(f"--out {out}: would write over the input {source}; give another folder")
+
+
 def refuse_unwritable(out: Path) -> None:
     """ArlError where nothing can be made at `out`, before the work that would be lost."""
     folder = out.resolve().parent

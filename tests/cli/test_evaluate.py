@@ -143,6 +143,20 @@ def test_a_baseline_that_is_not_there_is_noticed_before_the_work(folders: Path) 
     assert not Path("eval/late").exists()
 
 
+def test_an_evaluation_does_not_write_over_what_it_reads(folders: Path) -> None:
+    Path("link").symlink_to("eval/a")
+    before = Path("eval/a/utterances.jsonl").read_bytes()
+    words = ["--shards", "data/short", "--transcripts", "b.tsv"]
+    for out, others in (("eval/a", ["--compare", "eval/a"]), ("link", ["--compare", "eval/a"]), ("data/short", []),
+                        ("eval/b", ["--transcripts", "eval/b/summary.json"])):  # fmt: skip
+        with pytest.raises(UsageError, match=f"--out {out}: would write over the input .*; give another folder"):
+            run(*words, *others, "-o", out)
+    Path("file").touch()
+    with pytest.raises(ArlError, match="file/eval: cannot be written, as .*file is read-only or no folder"):
+        run(*words, "-o", "file/eval")
+    assert Path("eval/a/utterances.jsonl").read_bytes() == before and not list(Path("data/short").glob("*.json*"))
+
+
 def test_flags_of_synthesis_are_refused_before_the_work(folders: Path) -> None:
     with pytest.raises(UsageError, match="--samples is for synthesis; this is an evaluation of recognition"):
         run("--shards", "data/short", "--transcripts", "b.tsv", "-o", "eval/late", "--samples", "8")
@@ -151,8 +165,8 @@ def test_flags_of_synthesis_are_refused_before_the_work(folders: Path) -> None:
 
 def test_recognition_imports_no_torch(folders: Path) -> None:
     program = "import sys; from arl.cli.main import make_app; make_app('eval')(sys.argv[1:], standalone_mode=False); "
-    words = ["eval", "--shards", "data/short", "--transcripts", "b.tsv", "-o", "eval/c", "--compare", "eval/c"]
-    run(*words[1:-2])
+    words = ["eval", "--shards", "data/short", "--transcripts", "b.tsv", "-o", "eval/d", "--compare", "eval/c"]
+    run(*words[1:5], "-o", "eval/c")
     done = subprocess.run(
         [sys.executable, "-c", program + "sys.exit('torch' in sys.modules)", *words], capture_output=True, text=True
     )

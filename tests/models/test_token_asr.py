@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from arl.cli.train_token_asr import train_token_asr as command
-from arl.errors import ArlError
+from arl.errors import ArlError, UsageError
 from arl.models.qwen2_flow import codec as codecs
 from arl.models.qwen2_flow.codec import Codec
 from arl.models.qwen2_flow.recogniser import token_recogniser
@@ -299,6 +299,11 @@ def test_the_commands_errors_are_one_line(tmp_path):
         command(shards=shards[:1], out=tmp_path / "out", **FAST)
     with pytest.raises(ArlError, match="no sample has codes and a text"):
         command(shards=shards[1:], out=tmp_path / "out", **FAST)
+    (tmp_path / "link").symlink_to("frontend")
+    with pytest.raises(UsageError, match="link: is, holds or lies in the input"):
+        command(shards=shards, out=tmp_path / "link", tokenizer=tmp_path / "frontend", **FAST | {"codes": 27})
+    with pytest.raises(UsageError, match="is, holds or lies in the input"):
+        command(shards=shards, out=Path(shards[0]), **FAST)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("x")
     with pytest.raises(ArlError, match="exists and is no token recogniser"):

@@ -192,7 +192,7 @@ def _allowed(utterance: CorpusUtterance, limits: DurationLimits) -> bool:
     if limits == DurationLimits():
         return True
     with suppress(ArlError, OSError):  # what cannot be read is a bad sample, found when it is prepared
-        return limits.allow(duration_s(utterance))
+        return limits.allow(duration_s(utterance, limits.max_s))
     return True
 
 

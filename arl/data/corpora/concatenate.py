@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from arl.audio.io import SAMPLE_RATE, duration
+from arl.audio.io import SAMPLE_RATE
 from arl.data.corpora.prepare import read
 from arl.data.corpora.utterance import CorpusUtterance, Part
 from arl.errors import ArlError, UsageError
@@ -47,7 +47,7 @@ def concatenate(
     open_clips: dict[tuple[str, str], _Clip] = {}
     for utterance in utterances:
         try:
-            length_s = duration_s(utterance)
+            length_s = duration_s(utterance, high_s)
         except (ArlError, OSError):
             yield utterance
             continue
@@ -133,13 +133,7 @@ def silence(before: np.ndarray, after: np.ndarray, n_samples: int) -> np.ndarray
     return np.resize(there_and_back, n_samples)
 
 
-def duration_s(utterance: CorpusUtterance) -> float:
-    """Seconds of audio, from the file's header where that will do. Raises ArlError and OSError as reading does."""
-    if utterance.end_s is not None:
-        return utterance.end_s - utterance.start_s
-    audio = utterance.audio() if callable(utterance.audio) else utterance.audio
-    if isinstance(audio, np.ndarray):
-        return len(audio) / SAMPLE_RATE
-    if audio is None:
-        raise ArlError("no recording")
-    return duration(audio, utterance.name) - utterance.start_s
+def duration_s(utterance: CorpusUtterance, most_s: float | None = None) -> float:
+    """Seconds of audio, decoded: a header or a list may say anything. Of a clip longer than `most_s` no more than a
+    second beyond it. Raises ArlError and OSError as reading does."""
+    return len(read(utterance, most_s)[1]) / SAMPLE_RATE

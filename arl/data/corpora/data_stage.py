@@ -20,8 +20,10 @@ from arl.data.corpora.prepare import DurationLimits
 from arl.data.corpora.utterance import Corpus, SourceOptions
 from arl.errors import UsageError
 from arl.runtime.console import note
+from arl.shards.durable import refuse_same_place
 
 MODULES = {"shards": "foreign"}  # the other sources have the name of their flag
+READ_IN_PLACE = "folder", "kaldi", "shards"  # folders, which are no place for the output
 WITH_AUDIO_ROOT, WITH_PIPES = ("kaldi", "manifest"), ("kaldi",)
 
 
@@ -63,6 +65,8 @@ def make_shards(
     name = _only(sources)
     _refuse_stray(name, source, selection)
     options = selection.options()
+    if name in READ_IN_PLACE:
+        refuse_same_place(out, [sources[name]] if isinstance(sources[name], Path) else sources[name])
     corpus = _corpus(name, sources[name], source)
     record = build(corpus, out, options, jobs or len(os.sched_getaffinity(0)), max_failed, force)
     _tell(out, record, bool(selection.concatenate))

@@ -20,7 +20,6 @@ from typing import Any
 
 from arl.errors import ArlError
 from arl.shards.marker import read_marker
-from arl.shards.paths import SUFFIX
 from arl.shards.record import RECORD
 
 PART = ".part-"
@@ -123,17 +122,24 @@ def _kept_if_interrupted(folder: Path) -> Iterator[Path]:
 
 
 def require_ours(out: Path, folders: Sequence[str], kind: Kind = DATA, inputs: Iterable[Path] = ()) -> None:
-    """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by the command, or is one
-    of its `inputs`."""
-    recorded = _recorded(out, kind)
-    read = {path.resolve() for path in inputs if path.suffix == SUFFIX}
-    for shard in _replaced(out, folders, kind):
-        if shard.resolve() in read:
-            raise ArlError(f"{shard}: is read by this command, and would be replaced; choose another --out")
+    """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by the command, or when
+    one of its `inputs` would be replaced."""
+    recorded, replaced = _recorded(out, kind), _replaced(out, folders, kind)
+    _refuse_inputs([*replaced, out / kind.record, *(out / name for name in kind.beside)], inputs)
+    for shard in replaced:
         marker = read_marker(shard)
         # one of ours that was cut is known by the record only
         if not (marker.fingerprint.startswith(kind.prefix) if marker else shard in recorded):
             raise ArlError(f"{shard}: not written by arl {kind.command}, and would be replaced; choose another --out")
+
+
+def _refuse_inputs(written: Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Raises ArlError where a file that is replaced is one of the inputs, be it through links."""
+    names = {path.name for path in written}
+    read = {path.resolve() for path in inputs if path.name in names or path.is_symlink()}
+    for path in written:
+        if path.resolve() in read:
+            raise ArlError(f"{path}: is read by this command, and would be replaced; choose another --out")
 
 
 def publish(staged: Path, out: Path, folders: Sequence[str], record: dict[str, Any], kind: Kind = DATA) -> None:

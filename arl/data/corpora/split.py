@@ -12,9 +12,8 @@ from typing import TypeVar
 
 from arl.data.corpora.utterance import CorpusUtterance
 from arl.errors import ArlError, UsageError
-from arl.shards.columns import META
 from arl.shards.paths import expand
-from arl.shards.reader import read_shard, scan_shard
+from arl.shards.reader import read_shard
 from arl.shards.rows import Meta
 from arl.text.normalise import normalise
 
@@ -83,10 +82,10 @@ def texts_of(meta: Meta) -> set[str]:
 
 
 def texts_in(specs: Iterable[str | Path]) -> set[str]:
-    """The normalised texts in existing shards, of which only the JSON is read."""
+    """The normalised texts in existing shards, every byte of which is checked."""
     texts = set()
     for shard in expand(list(specs)):
-        for sample in scan_shard(shard, lambda extension: extension == META):
+        for sample in read_shard(shard):
             texts.update(texts_of(Meta.of(sample)))
     return texts
 

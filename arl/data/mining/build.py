@@ -68,7 +68,8 @@ def build(
         return {**record, "up_to_date": True}
     folders = [folder for name in (*SETS, *options.plan.unions) for folder in (name, f"{name}-emb")]
     inputs = expand([*shards, *options.against])
-    publish.require_ours(out, folders, publish.MINE, inputs=[*inputs, *map(audio_shard, inputs)])
+    tables = [Path(where) for where in options.systems.values()] + ([options.keywords] if options.keywords else [])
+    publish.require_ours(out, folders, publish.MINE, inputs=[*inputs, *map(audio_shard, inputs), *tables])
     budget, left_out = FailureBudget(max_failed), Counter[str]()
     test = Held.read(options.against)
     pool = _pool(shards, test, budget, left_out)

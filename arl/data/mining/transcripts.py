@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from arl.errors import ArlError, UsageError
-from arl.shards.columns import ROLLOUT
 from arl.shards.paths import SUFFIX, expand
-from arl.shards.reader import scan_shard
+from arl.shards.reader import read_shard
 from arl.shards.rows import Rollout
 from arl.text.lines import read_lines
 
@@ -68,7 +67,7 @@ def _table(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
 
 def _rollouts(name: str, where: str, hyps: Hyps) -> Iterator[tuple[str, str, Sequence[str]]]:
     for shard in expand([where]):
-        for sample in scan_shard(shard, lambda extension: extension == ROLLOUT):
+        for sample in read_shard(shard):
             texts = [hyp.text for hyp in Rollout.of(sample).hyps]
             if texts:  # a row without hypotheses is an utterance that failed
                 yield sample.where, sample.key, texts if hyps == ALL else texts[:1]

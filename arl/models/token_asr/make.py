@@ -17,7 +17,7 @@ from arl.runtime.console import note
 from arl.runtime.device import pick_device
 from arl.runtime.stage import Phases, peak_memory_mb
 from arl.shards import columns
-from arl.shards.durable import write_folder
+from arl.shards.durable import refuse_inputs, refuse_unwritable, write_folder
 from arl.shards.paths import joined_shards
 from arl.shards.reader import read_joined
 from arl.shards.record import StageRecord, append_record
@@ -56,6 +56,8 @@ def make_token_asr(
         return metrics
     phases, (pairs, left_out) = Phases(), read_pairs(found)
     remove_stale(out)
+    refuse_inputs(out, [*(path for _, paths in found for path in paths), *([tokenizer] if tokenizer else [])])
+    refuse_unwritable(out)
     refuse_other(out, token_asr.CONFIG, "token recogniser")
     train, held = parts(pairs, settings)
     start = first_recogniser(tokenizer, settings.codes) if tokenizer else None

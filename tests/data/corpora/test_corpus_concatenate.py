@@ -88,12 +88,25 @@ def test_silence_is_the_quietest_stretch_around_the_seam() -> None:
     assert silence(speech, hiss, 0).shape == (0,)
 
 
-def test_files_are_measured_without_being_read_whole(tmp_path: Path) -> None:
+def test_files_are_measured_as_they_decode(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(24000, np.float32), 8000)
     assert duration_s(CorpusUtterance("a", "t", tmp_path / "a.wav")) == 3.0
     assert duration_s(CorpusUtterance("a", "t", tmp_path / "a.wav", start_s=1.0)) == 2.0
     assert duration_s(CorpusUtterance("a", "t", tmp_path / "a.wav", start_s=0.5, end_s=1.0)) == 0.5
     assert duration_s(CorpusUtterance("a", "t", encode_flac(np.zeros(8000, np.float32)))) == 0.5
+
+
+def test_a_header_or_a_list_that_lies_spoils_no_other_clip(tmp_path: Path) -> None:
+    content = bytearray(encode_flac(np.zeros(16000, np.float32)))
+    total = int.from_bytes(content[18:26], "big")
+    content[18:26] = (total - 16000 + 4 * 16000).to_bytes(8, "big")  # STREAMINFO's number of samples
+    lies = CorpusUtterance("lies", "t", bytes(content), "en", "ann")
+    soundfile.write(tmp_path / "a.wav", np.zeros(16000, np.float32), 16000)
+    short = CorpusUtterance("short", "t", tmp_path / "a.wav", "en", "ann", end_s=9.0)
+    long = list(concatenate([clip(0, 3.0), lies, short, clip(1, 3.0)], 5, 7))
+    assert all(5 <= duration_s(one) <= 7 for one in long if len(keys(one)) > 1)
+    assert ["lies"] in map(keys, long) and isinstance(prepare(lies, DurationLimits()), Bad)
+    assert any({"u0", "u1"} <= set(keys(one)) for one in long)
 
 
 def test_an_unreadable_one_comes_alone_for_its_reader(tmp_path: Path) -> None:

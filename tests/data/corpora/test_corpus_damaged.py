@@ -12,9 +12,10 @@ import soundfile
 
 from arl.data.corpora import folder, foreign, kaldi, manifest, publish, texts
 from arl.data.corpora.build import CorpusOptions, build
+from arl.data.corpora.data_stage import Selection, make_shards
 from arl.data.corpora.prepare import DurationLimits, prepare
 from arl.data.corpora.utterance import Bad, Corpus, CorpusUtterance, SourceOptions
-from arl.errors import ArlError
+from arl.errors import ArlError, UsageError
 from arl.shards.reader import read_shard
 
 SEPARATORS = "\v\f\x1c\x1e\x85\u2028\u2029"
@@ -273,3 +274,22 @@ def test_an_input_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(ArlError, match="is read by this command"):
         build(foreign.corpus([str(shard)]), tmp_path / "out", CorpusOptions())
     assert shard.read_bytes() == before
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "data.json").write_text('{"path": "../a.wav", "text": "x"}\n')
+    with pytest.raises(ArlError, match="list/data.json: is read by this command"):
+        build(manifest.corpus(tmp_path / "list" / "data.json"), tmp_path / "list", CorpusOptions())
+    (tmp_path / "link").symlink_to("out")
+    for source in ({"shards": [str(tmp_path / "out")]}, {"folder": tmp_path / "out"}):
+        with pytest.raises(UsageError, match="link: would write over the input"):
+            make_shards(source, tmp_path / "link", Selection())
+
+
+def test_a_flipped_bit_in_against_is_noticed(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav")
+    (tmp_path / "m.jsonl").write_text('{"path": "a.wav", "text": "one"}\n{"path": "a.wav", "text": "two"}\n')
+    build(manifest.corpus(tmp_path / "m.jsonl"), tmp_path / "test", CorpusOptions())
+    shard = tmp_path / "test" / "000000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b'"one"', b'"ont"'))
+    with pytest.raises(ArlError, match=f"{shard}: "):
+        build(manifest.corpus(tmp_path / "m.jsonl"), tmp_path / "train", CorpusOptions(against=[str(shard)]))
+    assert not (tmp_path / "train").exists()
