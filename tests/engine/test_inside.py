@@ -1,4 +1,4 @@
-"""The engine's parts that need no server: references, seeded sampling, attention, weights, plug-in guards."""
+"""The engine's parts that need no server: references, attention, weights, plug-in guards."""
 
 import json
 import subprocess
@@ -14,7 +14,6 @@ from arl.engine import flags, platform, plugin
 from arl.engine.client import Engine
 from arl.engine.processes import ROOTS as ROOTS_NAME
 from arl.engine.reference import PREFIX, ROOTS, load_embedding
-from arl.engine.sampling import keep_likely, multinomial_with_seed, murmur_hash32
 from arl.engine.served_model import ServedModel
 from arl.engine.shared_attention import attend, make_plan, prefill
 from arl.engine.state import EngineInfo
@@ -91,41 +90,6 @@ def test_a_rewritten_shard_is_read_again(tmp_path: Path) -> None:
 def test_any_other_reference_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         load_embedding(text, 4)
-
-
-def murmur3(data: bytes) -> int:
-    """MurmurHash3_x86_32 with seed 0, by the book."""
-    state, mask = 0, 0xFFFFFFFF
-    for i in range(0, len(data), 4):
-        word = int.from_bytes(data[i : i + 4], "little") * 0xCC9E2D51 & mask
-        word = (word << 15 | word >> 17) * 0x1B873593 & mask
-        state ^= word
-        state = ((state << 13 | state >> 19) * 5 + 0xE6546B64) & mask
-    state ^= len(data)
-    state = (state ^ state >> 16) * 0x85EBCA6B & mask
-    state = (state ^ state >> 13) * 0xC2B2AE35 & mask
-    return state ^ state >> 16
-
-
-@given(st.integers(0, 2**62), st.integers(0, 2**31), st.integers(0, 200_000))
-def test_the_hash_is_murmur3(seed: int, position: int, column: int) -> None:
-    (got,) = murmur_hash32(torch.tensor([seed]), torch.tensor([position]), torch.tensor([column]))[0].tolist()
-    data = seed.to_bytes(8, "little") + position.to_bytes(4, "little") + column.to_bytes(4, "little")
-    assert got == murmur3(data)
-
-
-def test_seeded_draws_follow_the_distribution() -> None:
-    probs, count = torch.tensor([0.5, 0.2, 0.2, 0.1, 0.0]), 20_000
-    seeds = torch.arange(count)
-    drawn = multinomial_with_seed(probs.log().expand(count, -1), seeds, torch.full((count,), 17)).squeeze(1)
-    assert (torch.bincount(drawn, minlength=5) / count - probs).abs().max() < 0.015
-
-
-def test_filters_keep_the_likely_and_leave_other_rows_alone() -> None:
-    probs = torch.tensor([[0.1, 0.4, 0.3, 0.2]]).expand(4, -1).contiguous()
-    kept = keep_likely(probs, torch.tensor([4, 2, 4, 4]), torch.tensor([1.0, 1, 0.6, 1]), torch.tensor([0, 0, 0, 0.6]))
-    wanted = [[0.1, 0.4, 0.3, 0.2], [0, 0.4, 0.3, 0], [0, 0.4, 0.3, 0], [0, 0.4, 0.3, 0]]
-    assert kept.equal(torch.tensor(wanted))
 
 
 @settings(max_examples=40, deadline=None)
