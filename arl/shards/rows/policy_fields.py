@@ -83,7 +83,7 @@ def read_marker(path: Path) -> dict[str, Any]:
         raise ArlError(f"{path}: lacks {', '.join(sorted(missing))}")
     for name, (is_right, form) in FORMS.items():
         value = fields.get(name)
-        if (value is not None or name in REQUIRED) and not is_right(value):
+        if (value not in (None, {}) or name in REQUIRED) and not is_right(value):
             raise ArlError(f"{path}: {name} is {shown(value)}, not {form}: take the policy from its source again")
     if not as_ids(fields["eos_token_id"]):
         raise ArlError(f"{path}: eos_token_id is empty, so that no response would end")
