@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from arl.errors import ArlError
-from arl.shards.columns import AUDIO, EMB, EMB_TENSOR, FEAT, ROLLOUT, read_tensor, tensor_headers
+from arl.shards.columns import AUDIO, EMB, EMB_TENSOR, FEAT, ROLLOUT, read_tensor, tensor_headers, tensor_values
+from arl.shards.look import describe
 from arl.shards.reader import Sample, read_joined
 from arl.shards.rows import ROWS, Meta, Reward
 
@@ -42,10 +43,7 @@ def sample_problems(sample: Sample) -> Iterator[str]:
 
 
 def _any(sample: Sample, extension: str) -> Iterator[str]:
-    if extension.endswith(".json"):
-        sample.json(extension)
-    if extension.endswith(".safetensors"):
-        tensor_headers(sample, extension)
+    describe(sample, extension)
     yield from ()
 
 
@@ -97,8 +95,8 @@ def _emb(sample: Sample, extension: str) -> Iterator[str]:
 def _feat(sample: Sample, extension: str) -> Iterator[str]:
     import numpy as np
 
-    for name in tensor_headers(sample, extension):
-        array = read_tensor(sample, extension, name)
+    for name, tensor in tensor_headers(sample, extension).items():
+        array = tensor_values(sample, extension, name, tensor)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             yield f"NaN or infinite values in {name!r}"
 

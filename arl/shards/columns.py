@@ -11,6 +11,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -127,21 +128,49 @@ def tensor_headers(sample: Sample, extension: str) -> dict[str, TensorInfo]:
         start = 8 + length
         if start > len(data):
             raise ValueError("the header is longer than the member")
-        header = json.loads(data[8:start])
-        if not all(isinstance(text, str) for text in header.get("__metadata__", {}).values()):
+        header = json.loads(data[8:start].decode(), object_pairs_hook=_named_once, parse_int=_natural)
+        if not all(isinstance(text, str) for text in header.pop("__metadata__", {}).values()):
             raise ValueError("__metadata__ maps names to texts")
-        return {name: _tensor_info(header[name], start, len(data)) for name in sorted(header) if name != "__metadata__"}
+        tensors = {name: _tensor_info(header[name], start) for name in sorted(header)}
+        _require_filled(tensors, start, len(data))
+        return tensors
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ArlError(f"{sample.where}: member {extension!r} is not safetensors; write it again") from error
 
 
-def _tensor_info(entry: Any, start: int, end: int) -> TensorInfo:
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two tensors of one name, which one is meant?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name comes twice")
+    "".join(found).encode()  # ValueError for a lone surrogate
+    return found
+
+
+def _natural(digits: str) -> int:
+    if digits.startswith("-"):
+        raise ValueError("shape and offsets are natural numbers")
+    return int(digits)
+
+
+def _require_filled(tensors: Mapping[str, TensorInfo], start: int, end: int) -> None:
+    """The format's rule: the tensors' bytes lie one behind the other, without gaps, up to the end."""
+    at = start
+    for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.start, tensor.size)):
+        if tensor.start != at:
+            raise ValueError("gaps or overlaps")
+        at += tensor.size
+    if at != end:
+        raise ValueError("data_offsets do not fit")
+
+
+def _tensor_info(entry: Any, start: int) -> TensorInfo:
     dtype, item_bytes = DTYPES[entry["dtype"]]
     shape = tuple(entry["shape"])
     first, last = entry["data_offsets"]
     if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in (*shape, first, last)):
         raise ValueError("shape and offsets are natural numbers")
-    if last - first != math.prod(shape) * item_bytes or start + last > end:
+    if last - first != math.prod(shape) * item_bytes:
         raise ValueError("data_offsets do not fit")
     return TensorInfo(dtype, shape, start + first, last - first)
 
@@ -173,9 +202,13 @@ def read_tensor(sample: Sample, extension: str, name: str) -> Any:
 
     Raises ArlError when it is missing or of a type that numpy does not have (float8).
     """
+    return tensor_values(sample, extension, name, tensor_info(sample, extension, name))
+
+
+def tensor_values(sample: Sample, extension: str, name: str, tensor: TensorInfo) -> Any:
+    """`read_tensor` of one that `tensor_headers` has found already."""
     import numpy as np
 
-    tensor = tensor_info(sample, extension, name)
     data = sample.members[extension][tensor.start : tensor.start + tensor.size]
     if tensor.dtype == "bfloat16":  # the upper half of a float32
         return (np.frombuffer(data, dtype="<u2").astype("<u4") << 16).view("<f4").reshape(tensor.shape)

@@ -4,15 +4,15 @@ shard_row(Path("emb/000003.tar"))["samples"]
 json_line({"key": sample.key, **{name: describe(sample, name) for name in sample.members}})
 """
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 from arl.errors import ArlError
 from arl.shards.columns import META, tensor_headers
+from arl.shards.npy import npy_header
 from arl.shards.reader import Sample, scan_shard
-from arl.shards.rows import is_number
+from arl.shards.rows import TOO_DEEP, is_deep, is_number
 
 
 def shard_row(path: Path) -> dict[str, Any]:
@@ -37,18 +37,16 @@ def describe(sample: Sample, extension: str) -> Any:
     """A member as JSON can show it: itself, a tensor's {dtype, shape} by name, a text, or {bytes}."""
     data, kind = sample.members[extension], extension.rpartition(".")[2]
     if kind == "json":
-        return sample.json(extension)
+        value = sample.json(extension)
+        if is_deep(value):
+            raise ArlError(f"{sample.where}: {extension}: {TOO_DEEP}; write it again")
+        return value
     if kind == "safetensors":
         headers = tensor_headers(sample, extension)
         return {name: {"dtype": tensor.dtype, "shape": list(tensor.shape)} for name, tensor in headers.items()}
     if kind == "npy":
-        import numpy as np
-
-        try:
-            array = np.load(io.BytesIO(data), allow_pickle=False)
-        except ValueError as error:
-            raise ArlError(f"{sample.where}: member {extension!r} is not .npy ({error}); write it again") from error
-        return {"dtype": str(array.dtype), "shape": list(array.shape)}
+        dtype, shape = npy_header(sample, extension)
+        return {"dtype": dtype, "shape": list(shape)}
     if kind == "txt":
         return data.decode(errors="replace")
     return {"bytes": len(data)}

@@ -76,10 +76,11 @@ def read_marker(path: Path) -> EndMarker | None:
         return None
     except OSError as error:
         raise ArlError(f"{path}: cannot be read ({error.strerror})") from error
-    return _marker_in_tail(tail)
+    return marker_in_tail(tail)
 
 
-def _marker_in_tail(tail: bytes) -> EndMarker | None:
+def marker_in_tail(tail: bytes) -> EndMarker | None:
+    """The end marker that these last bytes of a shard, whole blocks, end with; None when they do not."""
     end = len(tail.rstrip(b"\0"))
     end += padding(end)  # of the block where the marker's JSON ends
     zeros = len(tail) - end

@@ -25,10 +25,10 @@ import orjson
 
 from arl.errors import ArlError, UsageError
 from arl.shards.growing import GrowingStream, growth_of
-from arl.shards.marker import END, MAX_MARKER, parse_marker, read_marker, update_digest
+from arl.shards.marker import END, MAX_MARKER, marker_in_tail, parse_marker, read_marker, update_digest
 from arl.shards.names import content_problem, extension_problem, key_problem, split_name
 from arl.shards.paths import STDIN, joined_shards
-from arl.shards.tar import IMPORT_HINT, Member, TarStream
+from arl.shards.tar import IMPORT_HINT, Member, TarStream, padding
 
 __all__ = ["Sample", "joined_shards", "read_joined", "read_shard", "scan_shard"]
 
@@ -71,7 +71,7 @@ def _parsed(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except ValueError:
-        return json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
+        return json.loads(data.decode("utf-8-sig"), parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _refuse_constant(name: str) -> None:
@@ -203,11 +203,14 @@ def _check_end(tar: TarStream, member: Member | None, samples: int, sha256: str 
     if member is None:
         after = f"after {tar.last!r}" if tar.last else "and no samples"
         raise ArlError(f"{tar.path}: no end marker {after}: truncated, or not made by arl; {IMPORT_HINT}")
-    marker = parse_marker(tar.read(member)) if member.size <= MAX_MARKER else None
+    data = tar.read(member) if member.size <= MAX_MARKER else b""
+    marker = parse_marker(data)
     if marker is None:
         raise ArlError(f"{tar.path}: damaged end marker: make the shard again")
     if marker.samples != samples:
         raise ArlError(f"{tar.path}: {samples} samples, but its end marker says {marker.samples}: make it again")
     if sha256 is not None and marker.sha256 != sha256:
         raise ArlError(f"{tar.path}: the bytes of its {samples} samples were changed (sha256): make it again")
-    tar.finish()
+    closing = tar.finish()
+    if marker_in_tail(tar.header + data + bytes(padding(len(data))) + closing) != marker:
+        raise ArlError(f"{tar.path}: damaged end marker: make the shard again")  # a file's is looked for from its end

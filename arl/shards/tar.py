@@ -93,6 +93,7 @@ class TarStream:
         self.path = path
         self.position = 0  # bytes, from the start of the archive
         self.last = ""  # name of the latest member
+        self.header = b""  # its header block
         self._stream = stream
         self._size = _file_size(stream)  # None for a pipe
         self.is_file = self._size is not None
@@ -105,7 +106,8 @@ class TarStream:
         info, pax = self._header(block), {}
         if info.type == tarfile.XHDTYPE:
             pax = self._pax(info.size)
-            info = self._header(self._read(BLOCK, "header"))
+            block = self._read(BLOCK, "header")
+            info = self._header(block)
         name = pax.get("path", info.name)
         if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
             kind = KINDS.get(info.type)
@@ -115,7 +117,7 @@ class TarStream:
         size = pax.get("size", str(info.size))
         if not size.isdecimal() or len(size) > 18:
             raise self._error(f"member {name!r} has a malformed size")
-        self.last = name
+        self.last, self.header = name, block
         return Member(name, self.position, int(size))
 
     def read(self, member: Member) -> bytes:
@@ -136,13 +138,16 @@ class TarStream:
         self._stream.seek(length, os.SEEK_CUR)
         self.position += length
 
-    def finish(self) -> None:
-        """Checks that nothing but the closing zero blocks follows: `cat a.tar b.tar` is no shard."""
+    def finish(self) -> bytes:
+        """The closing zero blocks. Checks that nothing else follows: `cat a.tar b.tar` is no shard."""
         rest = self._stream.read(CLOSING + RECORD)
         if rest.strip(b"\0") or len(rest) >= CLOSING + RECORD:
             raise self._error("data after the end marker: two shards in one file? Keep them apart, arl takes a list")
         if len(rest) < CLOSING:
             raise self._error("cut in the closing zero blocks: copy the shard again")
+        if len(rest) % BLOCK:
+            raise self._error(f"{len(rest) % BLOCK} bytes after the closing zero blocks: copy the shard again")
+        return rest
 
     def _header(self, block: bytes) -> tarfile.TarInfo:
         info = parse_header(block)

@@ -8,7 +8,7 @@ is within its vocabulary; tensors are in `arl.shards.columns`, waveforms in `arl
 """
 
 from arl.shards.rows.audio import Codes, Meta
-from arl.shards.rows.form import is_number
+from arl.shards.rows.form import TOO_DEEP, is_deep, is_number
 from arl.shards.rows.prompt import Prompt, failed_to_encode
 from arl.shards.rows.reward import Reward
 from arl.shards.rows.rollout import Hypothesis, NoWave, Rollout
@@ -18,6 +18,7 @@ ROWS: dict[str, type[Row]] = {row.MEMBER: row for row in (Meta, Prompt, Codes, R
 
 __all__ = [
     "ROWS",
+    "TOO_DEEP",
     "Codes",
     "Hypothesis",
     "Meta",
@@ -27,5 +28,6 @@ __all__ = [
     "Rollout",
     "Row",
     "failed_to_encode",
+    "is_deep",
     "is_number",
 ]

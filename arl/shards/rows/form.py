@@ -7,8 +7,10 @@ import reprlib
 from typing import Any, TypeGuard
 
 MAX_ID = 2**63 - 1  # token ids and codes become int64
+MAX_DEPTH = 100  # lists and objects in one another
 MAX_NUMBER = (2 - 2**-23) * 2.0**127  # the largest float32: rewards and log-probabilities become float32
-MAX_DEPTH = 100  # lists in lists
+
+TOO_DEEP = f"lists and objects in one another, more than {MAX_DEPTH} deep"
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -55,6 +57,15 @@ def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
     if isinstance(value, dict):
         return depth > 0 and all(is_text(name) and is_plain(item, depth - 1) for name, item in value.items())
     return not isinstance(value, list) or (depth > 0 and all(is_plain(item, depth - 1) for item in value))
+
+
+def is_deep(value: Any) -> bool:
+    """Whether something in a value is in more than MAX_DEPTH lists and objects; level by level, without recursion."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        rows = (item.values() if type(item) is dict else item for item in level)
+        level = [item for row in rows for item in row if type(item) in (dict, list)]
+    return bool(level)
 
 
 def shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from arl.errors import ArlError
 from arl.shards.columns import dumps
 from arl.shards.reader import Sample
+from arl.shards.rows.form import TOO_DEEP, is_deep
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Row(ABC):
             yield from cls.field_problems(value)
         else:
             yield "not a JSON object"
+        if is_deep(value):
+            yield TOO_DEEP
 
     @classmethod
     @abstractmethod
