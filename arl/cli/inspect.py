@@ -88,7 +88,7 @@ def check(
     join: Join = None,
     as_json: options.Json = False,
 ) -> None:
-    """Check shards to the last byte and their columns' content, or a reward program against its contract.
+    """Check shards to the last byte and their columns' content, audio too, or a reward program against its contract.
 
     Prints one line a problem and exits with 1 when there is one. A target is a program when it ends in .py, names a
     shipped one, or is a command; with --join all targets are one source of shards.
@@ -99,13 +99,20 @@ def check(
 
     found = 0
     with closed_pipe_is_success():
-        for target, problem in problems(targets, join or []):
+        for target, problem in problems(targets, join or [], _listen):
             print(json_line({"target": target, "problem": problem}) if as_json else problem, flush=True)
             found += 1
     if found:
         note(f"arl: {found} problem{'s' if found > 1 else ''}")
         raise typer.Exit(1)
     note(f"arl: {len(targets)} target{'s' if len(targets) > 1 else ''} checked, no problem")
+
+
+def _listen(content: bytes, name: str) -> None:
+    """Decodes a waveform, as the stages that read audio do."""
+    from arl.audio.io import load
+
+    load(content, name=name)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 
 from arl.errors import ArlError, UsageError
 from arl.rewards.programs.checker import check_program
-from arl.shards.checks import shard_problems
+from arl.shards.checks import Listen, shard_problems
 from arl.shards.paths import STDIN, SUFFIX, expand, expand_braces, match_sources
 
 
-def problems(targets: Sequence[str], join: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(target, one-line problem) of each target in turn."""
+def problems(
+    targets: Sequence[str], join: Sequence[str], listen: Listen | None = None
+) -> Iterator[tuple[str, str]]:  # fmt: skip
+    """(target, one-line problem) of each target in turn. listen: decodes a waveform, as in `shard_problems`."""
     if join:
         programs = [target for target in targets if not names_shards(target)]
         if programs:
@@ -26,13 +28,13 @@ def problems(targets: Sequence[str], join: Sequence[str]) -> Iterator[tuple[str,
         except ArlError as error:
             yield targets[0], str(error)
             return
-        yield from ((str(group[0]), problem) for group in groups for problem in shard_problems(group))
+        yield from ((str(group[0]), problem) for group in groups for problem in shard_problems(group, listen))
         return
     for target in targets:
         try:
             if names_shards(target):
                 for path in expand([target]):
-                    yield from ((target, problem) for problem in shard_problems([path]))
+                    yield from ((target, problem) for problem in shard_problems([path], listen))
             else:
                 check_program(target)
         except UsageError:

@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -62,6 +63,9 @@ def score_in_processes(
             if failed > scoring.max_failed:
                 raise ArlError(f"{failed} samples are bad (--max-failed {scoring.max_failed} samples may fail)")
             yield tally, bad
+    except BrokenProcessPool as error:
+        raise ArlError("a process of --jobs has ended without a word: killed, or a program crashed it; "
+                       "--jobs 1 --child says which one and where") from error  # fmt: skip
     except (KeyboardInterrupt, SystemExit):  # a program may be hung: nobody waits for it
         wanted.close()
         raise

@@ -18,26 +18,34 @@ from arl.shards.look import describe
 from arl.shards.reader import Sample, read_joined
 from arl.shards.rows import ROWS, Meta, Reward
 
+Listen = Callable[[bytes, str], object]
 WAVE = re.compile(rf"(?:(\d+)\.)?({'|'.join(AUDIO)})")
 
 
-def shard_problems(shards: Sequence[Path]) -> Iterator[str]:
-    """One line a problem of the joined shards, none for good ones; a shard that is not whole ends the list."""
+def shard_problems(shards: Sequence[Path], listen: Listen | None = None) -> Iterator[str]:
+    """One line a problem of the joined shards, none for good ones; a shard that is not whole ends the list.
+
+    listen: decodes a waveform, which this layer cannot: given its bytes and what to call it in an ArlError.
+    """
     try:
         for sample in read_joined(shards):
-            for problem in sample_problems(sample):
+            for problem in sample_problems(sample, listen):
                 yield f"{sample.where}: {problem}"
     except ArlError as error:
         yield str(error)
 
 
-def sample_problems(sample: Sample) -> Iterator[str]:
-    """What is wrong with the columns of one sample, in the order of its members."""
-    for extension in sample.members:
-        check = CHECKS.get(extension, _wave if WAVE.fullmatch(extension) else _any)
+def sample_problems(sample: Sample, listen: Listen | None = None) -> Iterator[str]:
+    """What is wrong with the columns of one sample, in the order of its members. listen: as in `shard_problems`."""
+    for extension, data in sample.members.items():
+        is_wave = WAVE.fullmatch(extension) is not None
+        is_good = True
         try:
-            for problem in check(sample, extension):
+            for problem in CHECKS.get(extension, _wave if is_wave else _any)(sample, extension):
+                is_good = False
                 yield f"{extension}: {problem}"
+            if is_wave and is_good and listen is not None:
+                listen(data, f"{sample.where}: {extension}")
         except ArlError as error:
             yield str(error).removeprefix(f"{sample.where}: ")
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,9 @@ for command in (ls, cat, check):
 app()
 """
 KEYS = ("utt0", "utt1", "utt2")
+WAV = (  # two samples at 16 kHz
+    b"RIFF(\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<HHIIHH", 1, 1, 16_000, 32_000, 2, 16) + b"data\4\0\0\0\1\0\2\0"
+)
 HYP = {"text": "hällo", "tokens": [5], "logprobs": [-1.0], "finish": "stop"}
 
 app = typer.Typer()
@@ -49,7 +53,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     emb = save_tensor("emb", b"\0" * 24, dtype="bfloat16", shape=(3, 4))
     columns = {
-        "data": {META: dumps({"text": "hällo", "lang": "de", "duration_s": 1.25}), "wav": b"RIFF....WAVE"},
+        "data": {META: dumps({"text": "hällo", "lang": "de", "duration_s": 1.25}), "wav": WAV},
         "emb": {EMB: emb, PROMPT: dumps({"input_ids": [1, 9, 2]})},
         "rollout": {ROLLOUT: dumps({"policy": "000000-a", "temperature": 1, "hyps": [HYP, HYP]})},
         "reward": {REWARD: dumps({"components": {"wer": [1, 0]}, "rewards": [1, 0], "advantages": [1, -1]})},
@@ -129,7 +133,7 @@ def test_cat_json(folders: Path) -> None:
     rows = lines(result)
     assert [row["key"] for row in rows[:4]] == ["utt0-000000", "utt1-000000", "utt2-000000", "utt0-000001"]
     assert rows[0] == {
-        "key": "utt0-000000", "json": {"duration_s": 1.25, "lang": "de", "text": "hällo"}, "wav": {"bytes": 12},
+        "key": "utt0-000000", "json": {"duration_s": 1.25, "lang": "de", "text": "hällo"}, "wav": {"bytes": len(WAV)},
     }  # fmt: skip
     assert rows[6] == {
         "key": "utt0-000000", EMB: {"emb": {"dtype": "bfloat16", "shape": [3, 4]}}, PROMPT: {"input_ids": [1, 9, 2]},
@@ -151,7 +155,7 @@ def test_cat_text(folders: Path) -> None:
     assert result.stdout.splitlines()[:3] == [
         "utt0-000000",
         '  json  {"duration_s":1.25,"lang":"de","text":"hällo"}',
-        '  wav   {"bytes":12}',
+        f'  wav   {{"bytes":{len(WAV)}}}',
     ]
 
 
@@ -168,8 +172,34 @@ def test_cat_other_members(tmp_path: Path) -> None:
         "x.json": "\ud800",
         "bin": {"bytes": 2},
     }
-    write_shard(tmp_path / "b.tar", [("k", {"npy": b"12"})])
-    assert "sample 'k': member 'npy'" in str(run("cat", str(tmp_path / "b.tar")).exception)
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (%s,)}\n"
+    for content in (
+        "",
+        "12",
+        "\x93NUMPY\1\0",
+        npy(header % 10**15),
+        npy(header % -1),
+        npy("[" * 900),
+        npy("((("),
+        "PK\3\4",
+    ):
+        write_shard(tmp_path / "b.tar", [("k", {"npy": content.encode("latin1")})])
+        assert "sample 'k': member 'npy' is not .npy (" in str(run("cat", str(tmp_path / "b.tar")).exception)
+        assert "member 'npy' is not .npy" in run("check", str(tmp_path / "b.tar")).stdout
+
+
+def npy(header: str) -> str:
+    """An array's header, of format 1.0, without an array."""
+    return "\x93NUMPY\1\0" + struct.pack("<H", len(header)).decode("latin1") + header
+
+
+def test_depth_is_refused_by_cat_and_check(tmp_path: Path) -> None:
+    deep = b"[" * 400 + b"]" * 400
+    write_shard(tmp_path / "a.tar", [("k", {"x.json": deep})])
+    write_shard(tmp_path / "b.tar", [("k", {PROMPT: b'{"input_ids":[1],"x":' + deep + b"}"})])
+    for name in ("a.tar", "b.tar"):
+        assert "more than 100 deep" in str(run("cat", "--json", str(tmp_path / name)).exception)
+        assert "more than 100 deep" in run("check", str(tmp_path / name)).stdout
 
 
 @pytest.mark.parametrize(
@@ -202,9 +232,18 @@ def test_check_good_shards(folders: Path) -> None:
     assert run("check", "rollout", "--join", "reward", "--join", "data").exit_code == 0
 
 
+def test_check_decodes_audio(tmp_path: Path) -> None:
+    odd = WAV.replace(b"\x10\0\0\0\1\0", b"\x10\0\0\0\x99\0")  # a format tag that nobody knows
+    meta = dumps({"text": "a", "lang": "en", "duration_s": 1})
+    write_shard(tmp_path / "a.tar", [("k", {"wav": odd, "json": meta}), ("l", {"wav": WAV, "json": meta})])
+    result = run("check", str(tmp_path / "a.tar"))
+    (problem,) = result.stdout.splitlines()
+    assert result.exit_code == 1 and problem.startswith(f"{tmp_path}/a.tar: sample 'k': wav: ")
+
+
 def test_check_finds_changed_bytes_that_ls_does_not(folders: Path) -> None:
     path = folders / "data" / "000000.tar"
-    path.write_bytes(path.read_bytes().replace(b"RIFF....WAVE", b"RIFF++++WAVE"))
+    path.write_bytes(path.read_bytes().replace(WAV, WAV[:-2] + b"++"))
     assert run("ls", "data").exit_code == 0
     result = run("check", "data", "emb")
     assert result.exit_code == 1

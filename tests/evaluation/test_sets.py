@@ -7,9 +7,10 @@ import pytest
 from arl.errors import ArlError, UsageError
 from arl.evaluation.folder import read_rows, write
 from arl.evaluation.recognition.kind import RECOGNITION
-from arl.evaluation.recognition.run import read_transcripts
+from arl.evaluation.recognition.run import read_transcripts, transcribed
 from arl.evaluation.recognition.score import score
 from arl.evaluation.sets import parse_sets, read_sets
+from arl.runtime.budget import FailureBudget
 from arl.shards.columns import META, dumps
 from arl.shards.rows import Meta
 from arl.shards.writer import write_shard
@@ -58,6 +59,17 @@ def test_transcripts(tmp_path: Path):
             read_transcripts(path)
     with pytest.raises(ArlError, match="no such file"):
         read_transcripts(tmp_path / "nowhere.tsv")
+
+
+def test_a_bad_line_of_transcripts_is_one_failed_utterance(tmp_path: Path):
+    path = tmp_path / "them.tsv"
+    path.write_bytes(b"a\tone\nb one\nc\tcaf\xe9\na\ttwo\n")
+    write_shard(tmp_path / "data" / "0.tar", [(key, {META: dumps({"text": "one"})}) for key in "abcd"])
+    budget = FailureBudget(4)
+    texts = read_transcripts(path, budget)
+    assert texts == {"a": "one"} and budget.count == 3
+    rows, cost = transcribed(texts, {"": [str(tmp_path / "data")]}, budget)  # of b, c and d two had a bad line
+    assert [row["key"] for row in rows] == ["a"] and cost == {"failed": 4}
 
 
 def test_a_folder_gives_back_the_rows(tmp_path: Path):

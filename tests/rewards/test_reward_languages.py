@@ -7,6 +7,7 @@ import pytest
 
 from arl.errors import ArlError
 from arl.evaluation.recognition.run import transcribed
+from arl.runtime.budget import FailureBudget
 from arl.shards.columns import dumps
 from arl.shards.writer import write_shard
 from tests.rewards.reward_runs import invoke, rewards_in, rollout_member
@@ -40,7 +41,7 @@ def test_reward_and_evaluation_agree(tmp_path: Path) -> None:
     invoke("--shards", rollout, "--shards", data, "--with", "wer", "-o", tmp_path / "reward")
     found = {key: row["rewards"][0] for key, row in rewards_in(tmp_path / "reward").items()}
     assert found == pytest.approx({key: reward for key, (_, _, reward) in SAMPLES.items()})
-    rows, _ = transcribed({key: heard for key, (_, heard, _) in SAMPLES.items()}, {"": [str(data)]}, 0)
+    rows, _ = transcribed({key: heard for key, (_, heard, _) in SAMPLES.items()}, {"": [str(data)]}, FailureBudget(0))
     rates = {
         row["key"]: (row["substitutions"] + row["deletions"] + row["insertions"])
         / (row["substitutions"] + row["deletions"] + row["hits"])
@@ -57,7 +58,7 @@ def test_an_unknown_language_is_refused_with_the_key(tmp_path: Path) -> None:
         invoke(*words)
     invoke(*words, "--max-failed", 1)
     with pytest.raises(ArlError, match="sample 'bad'.*'Gibberish' is unknown"):
-        transcribed({"good": ZH, "bad": "a"}, {"": [str(data)]}, 0)
-    rows, cost = transcribed({"good": ZH, "bad": "a"}, {"": [str(data)]}, 1)
+        transcribed({"good": ZH, "bad": "a"}, {"": [str(data)]}, FailureBudget(0))
+    rows, cost = transcribed({"good": ZH, "bad": "a"}, {"": [str(data)]}, FailureBudget(1))
     assert [row["key"] for row in rows] == ["good"]
     assert cost == {"failed": 1}

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arl.shards import columns
 from arl.shards.checks import sample_problems, shard_problems
 from arl.shards.columns import EMB, FEAT, META, PROMPT, REWARD, ROLLOUT, dumps, save_tensor
 from arl.shards.reader import Sample
 from arl.shards.writer import write_shard
 
 HYP = {"text": "a", "tokens": [3, 4], "logprobs": [-0.5, -1], "finish": "stop"}
+loads = json.loads
 GOOD = {
     META: {"text": "a", "lang": "en", "duration_s": 1.5, "speaker": "x", "keywords": ["a"]},
     PROMPT: {"input_ids": [1, 2, 3]},
@@ -117,6 +119,27 @@ def test_other_tensors() -> None:
     ):
         text = json.dumps(header).encode()
         assert "not safetensors" in problems({EMB: len(text).to_bytes(8, "little") + text + bytes(4)})[0]
+
+
+def test_a_header_is_read_once_for_all_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    text = json.dumps({f"t{number}": entry for number in range(2000)}).encode()
+    read: list[bytes] = []
+    monkeypatch.setattr(columns.json, "loads", lambda data, **how: read.append(data) or loads(data, **how))
+    assert problems({FEAT: len(text).to_bytes(8, "little") + text}) == [] and len(read) == 1
+
+
+def test_a_header_is_as_strict_as_the_library() -> None:
+    good = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    for header, size in (
+        ({"a": good | {"data_offsets": [4, 8]}}, 8),  # a gap
+        ({"a": good}, 8),  # bytes of nobody
+        ({"a": good, "b": good}, 4),  # the same bytes twice
+    ):
+        text = json.dumps(header).encode()
+        assert "not safetensors" in problems({FEAT: len(text).to_bytes(8, "little") + text + bytes(size)})[0]
+    for text in (b'{"a":%s,"a":%s}' % ((json.dumps(good).encode(),) * 2), b"\xef\xbb\xbf{}", "{}".encode("utf-16")):
+        assert "not safetensors" in problems({FEAT: len(text).to_bytes(8, "little") + text + bytes(4)})[0]
 
 
 def test_bytes_that_are_not_what_their_name_says() -> None:

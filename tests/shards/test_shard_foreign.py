@@ -1,8 +1,10 @@
 """Other people's WebDataset tars: what webdataset and tar write is read, what is cut or hostile is one error."""
 
+import gzip
 import io
 import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,42 @@ def test_a_negative_size_is_no_endless_loop(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(bytes(block) + bytes(2048))
     with pytest.raises(ArlError):
         list(read_foreign(tmp_path / "a.tar"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+@pytest.mark.parametrize("size", [10**8, 2**40, 2**62])
+def test_a_size_that_is_claimed_takes_no_memory(tmp_path: Path, kind: bytes, size: int) -> None:
+    info = tarfile.TarInfo("a.txt")
+    info.type, info.size = kind, size
+    tracemalloc.start()
+    for compress in (bytes, gzip.compress):
+        (tmp_path / "a.tar").write_bytes(compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096)))
+        with pytest.raises(ArlError, match=r"a.tar: "):
+            list(read_foreign(tmp_path / "a.tar"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
+
+
+@pytest.mark.parametrize("record", [b"9999999999999999999 path=x\n", b"29 size=18446744073709551616\n"])
+def test_extended_headers_beyond_all_numbers(tmp_path: Path, record: bytes) -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, len(record)
+    (tmp_path / "a.tar").write_bytes(
+        info.tobuf() + record.ljust(512, b"\0") + tarfile.TarInfo("a.txt").tobuf() + bytes(2048)
+    )
+    with pytest.raises(ArlError, match=r"a.tar: "):
+        list(read_foreign(tmp_path / "a.tar"))
+
+
+def test_a_damaged_shard_of_ours_is_no_foreign_tar(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", [("a", {"txt": b"one"})])
+    (sample,) = read_foreign(tmp_path / "a.tar")
+    assert sample.members == {"txt": b"one"} and not sample.offsets
+    for old, new in ((b"one", b"two"), (b'"samples"', b'"simples"')):
+        (tmp_path / "b.tar").write_bytes((tmp_path / "a.tar").read_bytes().replace(old, new))
+        with pytest.raises(ArlError, match=r"b.tar: (the bytes of its 1 samples|damaged end marker)"):
+            list(read_foreign(tmp_path / "b.tar"))
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -147,6 +147,15 @@ def test_data_after_the_end_marker(shard: Path) -> None:
     refused(shard, "data after the end marker")
 
 
+@pytest.mark.parametrize("more", [b"\0", b"\0" * 511, b"x"])
+def test_a_pipe_is_refused_where_the_file_is(shard: Path, monkeypatch: pytest.MonkeyPatch, more: bytes) -> None:
+    shard.write_bytes(shard.read_bytes() + more)
+    for path in (shard, Path("-")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(shard.read_bytes())))
+        with pytest.raises(ArlError):
+            list(read_shard(path))
+
+
 def test_record_padding_of_other_writers_is_no_damage(shard: Path) -> None:
     whole = shard.read_bytes()
     shard.write_bytes(whole + bytes(-len(whole) % 10_240))

@@ -63,17 +63,25 @@ def is_current(out: Path, fingerprint: str, kind: Kind = DATA) -> dict[str, Any]
 
 
 def _record(out: Path, kind: Kind) -> dict[str, Any] | None:
-    """None: no record, as before the first run. Raises ArlError for one that names anything but shards of ours."""
+    """None: no record, as before the first run. Raises ArlError for a file that is none, or names anything but shards
+    of ours: it would be overwritten."""
+    path = out / kind.record
     try:
-        record = json.loads((out / kind.record).read_text())
-    except (OSError, ValueError):
+        record = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("shards"), list):
-        return None
-    names = [name for name in record["shards"] if isinstance(name, str) and SHARD.fullmatch(name)]
-    if len(names) < len(record["shards"]) or not isinstance(record.get("failed"), int):
-        raise ArlError(f"{out / kind.record}: not written by arl {kind.command}; delete it, or choose another --out")
+    except OSError as error:
+        raise ArlError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError):
+        record = None
+    shards = record.get("shards") if isinstance(record, dict) else None
+    if not isinstance(shards, list) or not isinstance(record.get("failed"), int) or not all(map(_is_ours, shards)):
+        raise ArlError(f"{path}: not written by arl {kind.command}; delete it, or choose another --out")
     return record
+
+
+def _is_ours(name: object) -> bool:
+    return isinstance(name, str) and SHARD.fullmatch(name) is not None
 
 
 @contextmanager
@@ -122,15 +130,19 @@ def _kept_if_interrupted(folder: Path) -> Iterator[Path]:
 
 
 def require_ours(out: Path, folders: Sequence[str], kind: Kind = DATA, inputs: Iterable[Path] = ()) -> None:
-    """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by the command, or when
-    one of its `inputs` would be replaced."""
+    """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by the command, when one
+    of its `inputs` would be replaced, and where there are no shards, when a file that it would write is there."""
     recorded, replaced = _recorded(out, kind), _replaced(out, folders, kind)
     _refuse_inputs([*replaced, out / kind.record, *(out / name for name in kind.beside)], inputs)
+    strange = f"not written by arl {kind.command}, and would be replaced; choose another --out"
+    for name in kind.beside:
+        if not recorded and not replaced and (out / name).exists():
+            raise ArlError(f"{out / name}: {strange}")
     for shard in replaced:
         marker = read_marker(shard)
         # one of ours that was cut is known by the record only
         if not (marker.fingerprint.startswith(kind.prefix) if marker else shard in recorded):
-            raise ArlError(f"{shard}: not written by arl {kind.command}, and would be replaced; choose another --out")
+            raise ArlError(f"{shard}: {strange}")
 
 
 def _refuse_inputs(written: Sequence[Path], inputs: Iterable[Path]) -> None:
@@ -153,11 +165,12 @@ def publish(staged: Path, out: Path, folders: Sequence[str], record: dict[str, A
     for old in _replaced(out, folders, kind):
         old.unlink()
         (old.parent / RECORD).unlink(missing_ok=True)
-    for file in sorted(path for path in staged.rglob("*") if path.is_file()):
+    files = [path for path in staged.rglob("*") if path.is_file()]
+    for file in sorted(files, key=lambda path: (path.name in kind.beside, path)):  # shards first: they are known
         target = out / file.relative_to(staged)
         target.parent.mkdir(parents=True, exist_ok=True)
         file.replace(target)
-    temporary = out / f".{kind.record}.new"
+    temporary = staged / kind.record  # goes with the folder if a full disk cuts it
     temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
     temporary.replace(out / kind.record)
 

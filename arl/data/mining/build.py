@@ -146,7 +146,7 @@ def qualifying(candidates: Sequence[Candidate], options: MiningOptions, budget: 
 
 
 def _hard(candidates: Sequence[Candidate], options: MiningOptions, budget: FailureBudget) -> tuple[dict[str, Any], str]:
-    systems = {name: transcripts.read(name, where, options.hyps) for name, where in options.systems.items()}
+    systems = {name: transcripts.read(name, where, options.hyps, budget) for name, where in options.systems.items()}
     measured = hard.measure(candidates, systems, options.rules, budget)
     found = hard.hard(measured, options.disagree)
     return found, "" if found else hard.advice(measured, options.disagree)

@@ -83,7 +83,9 @@ def measure(
     for candidate in candidates:
         missing = [name for name, transcripts in systems.items() if candidate.key not in transcripts]
         if missing:
-            budget.spend(f"system {missing[0]!r} has no transcript for sample {candidate.key!r} of {candidate.shard}")
+            budget.spend_missing(
+                f"system {missing[0]!r} has no transcript for sample {candidate.key!r} of {candidate.shard}"
+            )
             continue
         heard = {name: transcripts[candidate.key] for name, transcripts in systems.items()}
         found[candidate.key] = hardness(candidate, heard, rules)

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from arl.errors import ArlError, UsageError
+from arl.runtime.budget import FailureBudget
 from arl.shards.paths import SUFFIX, expand
 from arl.shards.reader import read_shard
 from arl.shards.rows import Rollout
-from arl.text.lines import read_lines
+from arl.text.lines import NOT_UTF8, read_each_line
 
 Hyps = Literal["first", "all"]
 FIRST: Hyps
@@ -43,29 +44,38 @@ def is_table(where: str) -> bool:
     return not Path(where).is_dir() and not where.endswith((SUFFIX, "}"))
 
 
-def read(name: str, where: str, hyps: Hyps = FIRST) -> dict[str, Sequence[str]]:
-    """The transcripts of one system. Raises ArlError naming the file and line, or the shard and sample."""
-    pairs = _table(Path(where)) if is_table(where) else _rollouts(name, where, hyps)
+def read(name: str, where: str, hyps: Hyps = FIRST, budget: FailureBudget | None = None) -> dict[str, Sequence[str]]:
+    """The transcripts of one system. A bad line of a table is spent from the budget, by default one of none.
+
+    Raises ArlError naming the file and line, or the shard and sample.
+    """
+    if is_table(where):
+        return _table(name, Path(where), budget or FailureBudget(0))
     found: dict[str, Sequence[str]] = {}
-    for place, key, texts in pairs:
+    for place, key, texts in _rollouts(where, hyps):
         if key in found:
             raise ArlError(f"{place}: system {name!r} has {key!r} twice; keep one of them")
         found[key] = texts
     return found
 
 
-def _table(path: Path) -> Iterator[tuple[str, str, Sequence[str]]]:
-    lines = read_lines(path, "a system is rollout/, or a file of key<TAB>text")
+def _table(name: str, path: Path, budget: FailureBudget) -> dict[str, Sequence[str]]:
+    found: dict[str, Sequence[str]] = {}
+    lines = read_each_line(path, "a system is rollout/, or a file of key<TAB>text")
     for number, line in enumerate(lines, 1):
-        key, tab, text = line.partition("\t")
-        if not line.strip():
-            continue
-        if not tab or not key.strip():
-            raise ArlError(f"{path}:{number}: no {'key' if tab else 'tab'}; a line is key<TAB>text")
-        yield f"{path}:{number}", key.strip(), (text.strip(),)
+        where, (key, tab, text) = f"{path}:{number}", (line or "").partition("\t")
+        if line is None:
+            budget.spend_line(f"{where}: {NOT_UTF8}; save it as UTF-8")
+        elif line.strip() and not (tab and key.strip()):
+            budget.spend_line(f"{where}: no {'key' if tab else 'tab'}; a line is key<TAB>text")
+        elif key.strip() in found:
+            budget.spend(f"{where}: system {name!r} has {key.strip()!r} twice; keep one of them")
+        elif line.strip():
+            found[key.strip()] = (text.strip(),)
+    return found
 
 
-def _rollouts(name: str, where: str, hyps: Hyps) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _rollouts(where: str, hyps: Hyps) -> Iterator[tuple[str, str, Sequence[str]]]:
     for shard in expand([where]):
         for sample in read_shard(shard):
             texts = [hyp.text for hyp in Rollout.of(sample).hyps]

@@ -22,7 +22,7 @@ from arl.runtime.console import progress
 from arl.runtime.stage import policy_of_embeddings
 from arl.shards.reader import Sample
 from arl.shards.rows import Meta
-from arl.text.lines import read_lines
+from arl.text.lines import NOT_UTF8, read_each_line
 
 Rows = list[dict[str, Any]]
 
@@ -31,7 +31,8 @@ def measure(options: EvalOptions, out: Path) -> Measured:
     """A row per utterance of all sets that has not failed; the summary says whose they are, and what it took."""
     own = options.recognition
     if own.transcripts:
-        rows, cost = transcribed(read_transcripts(own.transcripts), options.sets, own.max_failed)
+        budget = FailureBudget(own.max_failed)
+        rows, cost = transcribed(read_transcripts(own.transcripts, budget), options.sets, budget)
         return Measured(rows, {"transcripts": str(own.transcripts)}, cost)
     policy = Policy.open(options.policy or policy_of_embeddings(options.sources))
     client = serving_engine(policy, own.engine)
@@ -64,14 +65,14 @@ def decode(
 
 
 def transcribed(
-    transcripts: Mapping[str, str], sets: Mapping[str, Sequence[str]], max_failed: int
+    transcripts: Mapping[str, str], sets: Mapping[str, Sequence[str]], budget: FailureBudget
 ) -> tuple[Rows, dict[str, float]]:
     """One row per utterance of all sets that `transcripts` (key → text) has; a missing one has failed."""
-    rows, budget = [], FailureBudget(max_failed)
+    rows = []
     for name, sample, meta in stated(sets, budget):
         text = transcripts.get(sample.key)
         if text is None:
-            budget.spend(f"{sample.key}: no transcript of this utterance")
+            budget.spend_missing(f"{sample.key}: no transcript of this utterance")
         else:
             rows.append(score(name, sample.key, meta, text, meta.duration_s or None))
     return rows, {"failed": budget.count}
@@ -88,18 +89,21 @@ def stated(sets: Mapping[str, Sequence[str]], budget: FailureBudget) -> Iterator
             yield name, sample, meta
 
 
-def read_transcripts(path: Path) -> dict[str, str]:
-    """Key → text of lines `key<TAB>text`; an empty text is an empty transcript. ArlError for any other line."""
+def read_transcripts(path: Path, budget: FailureBudget | None = None) -> dict[str, str]:
+    """Key → text of lines `key<TAB>text`; an empty text is an empty transcript. Any other line is spent from the
+    budget, by default one of none."""
+    budget = budget or FailureBudget(0)
     if not path.is_file():
         raise ArlError(f"{path}: no such file of transcripts")
     texts: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
-            continue
-        key, tab, text = line.partition("\t")
-        if not tab or not key:
-            raise ArlError(f"{path}:{number}: not key<TAB>text")
-        if key in texts:
-            raise ArlError(f"{path}:{number}: a second transcript of {key!r}")
-        texts[key] = text
+    for number, line in enumerate(read_each_line(path), 1):
+        key, tab, text = (line or "").partition("\t")
+        if line is None:
+            budget.spend_line(f"{path}:{number}: {NOT_UTF8}; save it as UTF-8")
+        elif line.strip() and not (tab and key):
+            budget.spend_line(f"{path}:{number}: not key<TAB>text")
+        elif key in texts:
+            budget.spend(f"{path}:{number}: a second transcript of {key!r}")
+        elif line.strip():
+            texts[key] = text
     return texts

@@ -18,6 +18,7 @@ from typing import Any
 from arl.errors import ArlError, Terminated, UsageError
 from arl.rewards.programs.contract import Answer
 from arl.rewards.programs.decorator import Reward
+from arl.rewards.programs.exits import exits_caught
 from arl.rewards.programs.patience import TIMEOUT_S, within
 from arl.rewards.programs.utterance import Utterance
 
@@ -45,7 +46,7 @@ class InProcessProgram:
         line = f"line {self._answered} (key {utterance.key!r})"
         where, missing = f"{self.name}: {line}", f"{self.name}: no answer to {line}"
         try:
-            with within(missing, self.timeout_s if timeout_s is None else timeout_s):
+            with exits_caught(), within(missing, self.timeout_s if timeout_s is None else timeout_s):
                 return self._reward.answer(utterance, where, **self._options)
         except (ArlError, KeyboardInterrupt, Terminated):
             raise
@@ -81,7 +82,8 @@ def load_module(path: Path, digest: str) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     try:
-        spec.loader.exec_module(module)
+        with exits_caught():
+            spec.loader.exec_module(module)
     except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:  # SystemExit too: a program may not end the stage

@@ -251,6 +251,18 @@ def test_a_record_deletes_nothing_outside(tmp_path: Path, name: str) -> None:
     assert victim.read_text() == "kept"
 
 
+@pytest.mark.parametrize("name", ["data.json", "LICENSE.txt"])
+@pytest.mark.parametrize("content", ["{}", "not JSON", "[" * 100_000, '{"shards": ["000000.tar"]}'])
+def test_a_file_of_others_is_not_replaced(tmp_path: Path, name: str, content: str) -> None:
+    write_wav(tmp_path / "a.wav")
+    (tmp_path / "m.jsonl").write_text('{"path": "a.wav", "text": "x"}\n')
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(content)
+    with pytest.raises(ArlError, match=f"out/{name}: not written by arl data.* another --out"):
+        build(manifest.corpus(tmp_path / "m.jsonl"), tmp_path / "out", CorpusOptions())
+    assert (tmp_path / "out" / name).read_text() == content and len(list((tmp_path / "out").iterdir())) == 1
+
+
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     corpus = tmp_path / "m.jsonl"
     write_wav(tmp_path / "a.wav")

@@ -113,6 +113,17 @@ def test_a_table(tmp_path: Path) -> None:
         transcripts.read("x", str(path))
 
 
+def test_bad_lines_of_a_table_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_bytes(b"a\tone\nb two\na\ttwo\nc\tcaf\xe9\n\tfour\ne\tfive\n")
+    budget = FailureBudget(4)
+    assert transcripts.read("x", str(path), budget=budget) == {"a": ("one",), "e": ("five",)}
+    budget.spend_missing("b")  # its line was bad, and has been counted
+    assert budget.count == 4
+    with pytest.raises(ArlError, match=r"x.tsv:5: no key; .*\(--max-failed 3 samples may fail\)"):
+        transcripts.read("x", str(path), budget=FailureBudget(3))
+
+
 def test_rollouts_are_a_system(tmp_path: Path) -> None:
     audio = audio_shards(tmp_path / "data", {"a": {}, "b": {}})
     folder = rollouts(tmp_path / "rollout", audio, {"a": ["one", "two"], "b": []})

@@ -65,16 +65,22 @@ def test_a_text_cannot_be_assigned(tmp_path: Path, as_child: bool) -> None:
 
 
 @WAYS
-@pytest.mark.parametrize("end", ["sys.exit(0)", "sys.exit()", "raise SystemExit", "raise GeneratorExit"])
+@pytest.mark.parametrize("end", ["sys.exit(0)", "sys.exit()", "raise SystemExit", "raise GeneratorExit", "os._exit(0)"])
 def test_a_program_cannot_end_the_stage(tmp_path: Path, as_child: bool, end: str) -> None:
     with pytest.raises(ArlError, match="mine.*key 'u0'"):
         answers(tmp_path, end, as_child)
 
 
 def test_a_file_that_exits_when_it_is_loaded_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("import sys\nsys.exit(0)\n")
-    with pytest.raises(ArlError, match="mine.py: SystemExit"), resolve(str(tmp_path / "mine.py")).open():
-        pass
+    for way_out in ("import sys\nsys.exit(0)\n", "import os\nos._exit(0)\n"):
+        (tmp_path / "mine.py").write_text(way_out)
+        with pytest.raises(ArlError, match="mine.py: SystemExit"), resolve(str(tmp_path / "mine.py")).open():
+            pass
+
+
+def test_a_child_of_a_program_may_end_at_once(tmp_path: Path) -> None:
+    body = "child = os.fork()\nif not child:\n    os._exit(3)\nreturn [float(os.waitpid(child, 0)[1] >> 8)] * 4"
+    assert answers(tmp_path, body, False) == [[3.0] * 4]
 
 
 @WAYS
