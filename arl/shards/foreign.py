@@ -13,7 +13,7 @@ import gzip
 import lzma
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -24,7 +24,12 @@ from arl.shards.paths import spooled
 from arl.shards.reader import Sample, read_shard
 from arl.shards.tar import BLOCK, CHUNK, KINDS
 
-COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\0\0": lzma.open}
+COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x5d\0\0": lzma.open,
+}
 MOST_BYTES = 1 << 29  # of a member: a compressed tar can have far more than its own size
 
 

@@ -56,6 +56,12 @@ def shards_of(sample: Sample) -> str:
     return sample.where.removesuffix(f"sample {sample.key!r}").removesuffix(": ")
 
 
+def named(sample: Sample) -> str:
+    """Shards and key, as `PromptGroup.where` has them."""
+    shards = shards_of(sample)
+    return f"{shards}: {sample.key}" if shards else sample.key
+
+
 def rl_batch(
     samples: Iterable[Sample], version: str, allow_stale: bool, *, correct: bool = False, risk: str = "",
     gather: int = 0, with_clips: bool = True, with_text: bool = False,
@@ -73,7 +79,7 @@ def rl_batch(
         rollout, reward = Rollout.of(sample), Reward.of(sample)
         is_stale = rollout.policy != version
         if is_stale and not allow_stale:
-            raise ArlError(f"{sample.key}: rolled out by policy {rollout.policy}, not by {version}: roll out again "
+            raise ArlError(f"{named(sample)}: rolled out by policy {rollout.policy}, not by {version}: roll out again "
                            "after `arl sync`, or say --allow-stale")  # fmt: skip
         advantages, hyps = reward.advantages, rollout.hyps
         if len(advantages) != len(hyps):
@@ -134,7 +140,7 @@ class RewardTally:
 def read_text(sample: Sample) -> str:
     """What is to be spoken. ArlError when it is missing."""
     if columns.META not in sample.members:
-        raise ArlError(f"{sample.key}: no text to speak: join the shards whose .json has it with another --shards")
+        raise ArlError(f"{named(sample)}: no text to speak: join the shards whose .json has it with another --shards")
     return Meta.of(sample).text
 
 
@@ -151,12 +157,12 @@ def make_group(
         responses=[torch.tensor(hyp.tokens) for hyp in hyps],
         advantages=[advantage for i in kept if (advantage := reward.advantages[i]) is not None],
         sampled=[torch.tensor(hyp.logprobs) for hyp in hyps] if with_sampled else [],
-        errors=risks(sample.key, reward, kept, risk) if risk else [],
+        errors=risks(named(sample), reward, kept, risk) if risk else [],
         shards=shards_of(sample),
     )
 
 
-def risks(key: str, reward: Reward, kept: Sequence[int], kind: str) -> list[float]:
+def risks(where: str, reward: Reward, kept: Sequence[int], kind: str) -> list[float]:
     """What `mwer` minimises, per hypothesis: "errors", the word errors that the `wer` program counted, or "reward", the
     total reward negated. ArlError where the errors are not in the shard."""
     if kind == "reward":
@@ -164,7 +170,7 @@ def risks(key: str, reward: Reward, kept: Sequence[int], kind: str) -> list[floa
     counts = [reward.metrics.get(f"wer.{name}") for name in ("substitutions", "deletions", "insertions")]
     found = [[count for i in kept if each is not None and (count := each[i]) is not None] for each in counts]
     if any(len(of_kept) < len(kept) for of_kept in found):
-        raise ArlError(f"{key}: no word errors beside the rewards: score again with --with wer (=0 records them "
+        raise ArlError(f"{where}: no word errors beside the rewards: score again with --with wer (=0 records them "
                        "without rewarding them), or say --risk reward")  # fmt: skip
     return [float(sum(each)) for each in zip(*found, strict=True)]
 

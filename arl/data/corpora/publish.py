@@ -50,7 +50,10 @@ MINE = Kind("mine", ("manifest.jsonl",))
 
 def is_current(out: Path, fingerprint: str, kind: Kind = DATA) -> dict[str, Any] | None:
     """The record of what `out` holds, if its fingerprint is this one and it is whole; else None."""
-    record = _record(out, kind)
+    try:
+        record = _record(out, kind)
+    except ArlError:
+        return None  # `require_ours` says it, where something would be replaced
     if record is None or record.get("made") != fingerprint:
         return None
     if not all((out / name).is_file() for name in record.get("beside", [])):
@@ -132,8 +135,10 @@ def _kept_if_interrupted(folder: Path) -> Iterator[Path]:
 def require_ours(out: Path, folders: Sequence[str], kind: Kind = DATA, inputs: Iterable[Path] = ()) -> None:
     """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by the command, when one
     of its `inputs` would be replaced, and where there are no shards, when a file that it would write is there."""
+    inputs = list(inputs)
+    _refuse_inputs([out / name for name in (kind.record, *kind.beside)], inputs)
     recorded, replaced = _recorded(out, kind), _replaced(out, folders, kind)
-    _refuse_inputs([*replaced, out / kind.record, *(out / name for name in kind.beside)], inputs)
+    _refuse_inputs(replaced, inputs)
     strange = f"not written by arl {kind.command}, and would be replaced; choose another --out"
     for name in kind.beside:
         if not recorded and not replaced and (out / name).exists():

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 MAX_ID = 2**63 - 1  # token ids and codes become int64
 MAX_DEPTH = 100  # lists and objects in one another
+MAX_NAME = 200  # characters of a version or a voice
 MAX_NUMBER = (2 - 2**-23) * 2.0**127  # the largest float32: rewards and log-probabilities become float32
 
 TOO_DEEP = f"lists and objects in one another, more than {MAX_DEPTH} deep"
@@ -44,6 +45,11 @@ def is_text(value: Any) -> TypeGuard[str]:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_name(value: Any) -> TypeGuard[str]:
+    """A text that can stand in one line, of 200 characters at most."""
+    return is_text(value) and 0 < len(value) <= MAX_NAME and value.isprintable()
 
 
 def are_texts(values: Any) -> TypeGuard[list[str]]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from arl.shards.columns import EMB, PROMPT
 from arl.shards.reader import Sample
-from arl.shards.rows.form import are_ids, is_text, shown
+from arl.shards.rows.form import are_ids, is_name, is_text, shown
 from arl.shards.rows.row import Row
 
 
@@ -40,9 +40,10 @@ class Prompt(Row):
         longest = fields.get("max_new_tokens", 1)
         if not are_ids([longest]) or longest < 1:
             yield f"'max_new_tokens' is {shown(longest)}, not a number of tokens"
-        for name in ("voice", "error"):
-            if not is_text(fields.get(name, "")):
-                yield f"{name!r} is not a text"
+        if "voice" in fields and not is_name(fields["voice"]):
+            yield f"'voice' is {shown(fields['voice'])}, not a name"
+        if not is_text(fields.get("error", "")):
+            yield "'error' is not a text"
 
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Self:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from arl.shards.columns import NO_WAVE, ROLLOUT
-from arl.shards.rows.form import are_ids, are_numbers, is_number, is_text, shown
+from arl.shards.rows.form import are_ids, are_numbers, is_name, is_number, is_text, shown
 from arl.shards.rows.row import Row
 
 Finish = Literal["stop", "length"]
@@ -60,7 +60,7 @@ class Rollout(Row):
 
     @classmethod
     def field_problems(cls, fields: dict[str, Any]) -> Iterator[str]:
-        if not is_text(fields.get("policy")) or not fields["policy"]:
+        if not is_name(fields.get("policy")):
             yield "'policy' does not name a version"
         temperature = fields.get("temperature")
         if not is_number(temperature) or temperature < 0:
