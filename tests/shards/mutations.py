@@ -20,8 +20,9 @@ from arl.shards.tar import BLOCK, CLOSING, padding
 Members = list[tuple[str, bytes]]
 
 VALUES: tuple[Any, ...] = (
-    None, True, 0, -1, 1.5, 2**31, 2**63, 10**400, 1e300, -0.0, "", "x", "\ud800", "\0", "a\nb", "é\u2028", "a" * 5000, [],
-    {}, [1], ["a"], [None], [[]], {"a": 1}, {"": None}, [1e39], [-1, "a"], list(range(300)), "nan", "zh", "<|xx|>", [True],
+    None, True, 0, -1, 1.5, 2**31, 2**63, 10**400, 1e300, -0.0, "", "x", "\ud800", "\0", "a\nb", "é\u2028",
+    "a" * 5000, [], {}, [1], ["a"], [None], [[]], {"a": 1}, {"": None}, [1e39], [-1, "a"], list(range(300)), "nan",
+    "zh", "<|xx|>", [True],
 )  # fmt: skip
 LITERALS = (  # what `json` cannot write
     b"NaN", b"Infinity", b"-Infinity", b"1e999", b"-1e999", b"1" * 5000, b"[" * 150 + b"]" * 150,
