@@ -176,7 +176,8 @@ def risks(where: str, reward: Reward, kept: Sequence[int], kind: str) -> list[fl
 
 
 def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: str, from_features: bool) -> Batch:
-    """Groups of one response, the reference transcript and the stop token. The clip is features or embeddings.
+    """Groups of one response: what the model writes in front of a transcript, the reference transcript and the stop
+    token. The clip is features or embeddings.
 
     Left out: samples without a transcript, and those that `arl encode` could not encode.
     """
@@ -186,7 +187,7 @@ def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: st
         text, prompt = training_text(Meta.of(sample).text, text_kind), Prompt.of(sample)
         if not text or prompt.error is not None:
             continue
-        tokens = tokenizer.encode(text, add_special_tokens=False).ids + [eos]
+        tokens = tokenizer.encode((prompt.before or "") + text, add_special_tokens=False).ids + [eos]
         ids, clip = torch.tensor(prompt.input_ids), read_clip(sample, member, name)
         groups.append(PromptGroup(sample.key, ids, [clip], [torch.tensor(tokens)], [0.0], shards=shards_of(sample)))
     if not groups:

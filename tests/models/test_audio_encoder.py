@@ -1,5 +1,7 @@
 """Any audio encoder + a fresh projector + any causal LM, on tiny random checkpoints of transformers' own classes."""
 
+import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +106,16 @@ def test_an_encoder_with_missing_weights_is_refused(tmp_path: Path) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(ArlError, match=r"tensor encoder.layer_norm.weight of the encoder is missing"):
         arl("init", "--from", tmp_path / "checkpoint", "--llm", "new:64x1", "-o", tmp_path / "policy")
+
+
+@pytest.mark.skipif(find_spec("librosa") is not None, reason="librosa is there")
+def test_parakeets_features_need_a_package(tmp_path: Path) -> None:
+    import transformers
+
+    config = transformers.ParakeetEncoderConfig(**LAYERS, num_mel_bins=16, subsampling_conv_channels=8)
+    transformers.ParakeetEncoder(config).save_pretrained(tmp_path / "checkpoint")
+    kind = {"feature_extractor_type": "ParakeetFeatureExtractor"}
+    (tmp_path / "checkpoint" / "preprocessor_config.json").write_text(json.dumps(kind))
+    with pytest.raises(ArlError, match="its features need a package that arl does not install .*librosa"):
+        arl("init", "--from", tmp_path / "checkpoint", "--llm", "new:64x1", "-o", tmp_path / "policy")
+    assert not (tmp_path / "policy").exists()

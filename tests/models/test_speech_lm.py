@@ -26,8 +26,9 @@ from arl.models.speech_lm.source import Source
 from arl.policy import Policy, load_tokenizer
 from arl.runtime.budget import FailureBudget
 from arl.shards import columns
-from arl.shards.reader import read_shard
+from arl.shards.reader import read_joined, read_shard
 from arl.shards.writer import write_shard
+from arl.train.data import sft_batch
 from tests.models.speech_checkpoints import BEYOND, END, EOS, MAKERS, make_checkpoint
 from tests.train.columns import make_rl_shards
 
@@ -279,6 +280,38 @@ def test_encode_with_the_samples_language_and_keywords(cases: Any, tmp_path: Pat
     (sample,) = read_shard(tmp_path / "emb" / "000000.tar")
     said = load_tokenizer(policy.llm_dir).decode(sample.json(columns.PROMPT)["input_ids"], skip_special_tokens=False)
     assert "Eiche" in said and said.endswith("language German<asr_text>")
+    assert "before" not in sample.json(columns.PROMPT)
+
+
+def test_fun_asr_at_its_low_frame_rate(cases: Any, tmp_path: Path) -> None:
+    """config.json asks for it: the first eighth of the frames, rounded up."""
+    case = cases("fun-asr-nano")
+    shutil.copytree(case.checkpoint, tmp_path / "checkpoint")
+    fields = json.loads((tmp_path / "checkpoint/config.json").read_text())
+    fields["adaptor_config"]["use_low_frame_rate"] = True
+    (tmp_path / "checkpoint/config.json").write_text(json.dumps(fields))
+    low = build(tmp_path / "checkpoint", tmp_path / "low")
+    shards, found = write_clips(tmp_path / "data", {"a": 1.3}), []
+    for number, policy in enumerate((case.policy, low)):
+        encode([shards], policy.path, tmp_path / f"emb{number}", device="cpu", threads=1)
+        (sample,) = read_shard(tmp_path / f"emb{number}" / "000000.tar")
+        found.append(load_tensors(sample.members[columns.EMB])["emb"])
+    whole, first = found
+    assert len(whole) % 8 and first.equal(whole[: len(whole) // 8 + 1])
+    assert low.fields["embedding_rate_hz"] == pytest.approx(case.policy.fields["embedding_rate_hz"] / 8, rel=0.05)
+
+
+@pytest.mark.parametrize(("lang", "name"), [("en-GB", "English"), ("tlh", "None"), (None, "None")])
+def test_supervised_training_teaches_what_qwen3_asr_writes_in_front(
+    cases: Any, tmp_path: Path, lang: str | None, name: str
+) -> None:
+    policy = cases("qwen3-asr").policy
+    shards = write_clips(tmp_path / "data", {"a": 0.6}, **({"lang": lang} if lang else {}))
+    encode([shards], policy.path, tmp_path / "emb", device="cpu", threads=1)
+    words = load_tokenizer(policy.llm_dir)
+    samples = read_joined([tmp_path / "data" / "000000.tar", tmp_path / "emb" / "000000.tar"])
+    ((response,),) = [group.responses for group in sft_batch(samples, words, END, "plain", False).groups]
+    assert words.decode(response.tolist(), skip_special_tokens=False) == f"language {name}<asr_text>one<|im_end|>"
 
 
 def test_a_prompt_beyond_the_llms_context(cases: Any, tmp_path: Path) -> None:
@@ -314,7 +347,7 @@ def test_a_name_of_the_hub_without_network(cases: Any, tmp_path: Path, monkeypat
 # ---- an update ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["qwen3-asr", "qwen2-audio", "glm-asr", "phi-4-multimodal"])
+@pytest.mark.parametrize("name", ["qwen3-asr", "qwen2-audio", "glm-asr", "phi-4-multimodal", "granite-speech"])
 def test_an_update_that_changes_nothing_exports_the_same_bytes(name: str, tmp_path: Path) -> None:
     """Of a bfloat16 checkpoint, for each architecture of LLM: embeddings, an update with --lr 0, export."""
     checkpoint = make_checkpoint(name, tmp_path / "checkpoint", dtype="bfloat16")

@@ -27,6 +27,7 @@ GOOD: tuple[tuple[Row, dict[str, Any]], ...] = (
     ),
     (Prompt([1, 2]), {"input_ids": [1, 2]}),
     (Prompt([1], 20, "anna"), {"input_ids": [1], "max_new_tokens": 20, "voice": "anna"}),
+    (Prompt([1], before="language None"), {"input_ids": [1], "before": "language None"}),
     (Prompt.failed("no audio"), {"input_ids": [], "error": "no audio"}),
     (Codes([0, 63], 25.0), {"codes": [0, 63], "rate_hz": 25.0}),
     (NoWave("no tokens"), {"error": "no tokens"}),

@@ -86,7 +86,10 @@ def load_encoder(source: str | Path) -> tuple[Any, Any]:
             source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
         )
         extractor = AutoFeatureExtractor.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError, ImportError) as error:
+    except ImportError as error:
+        line = " ".join(str(error).split())
+        raise ArlError(f"{source}: its features need a package that arl does not install ({line})") from error
+    except (OSError, ValueError) as error:
         raise ArlError(f"{source}: no audio encoder there ({str(error).strip().splitlines()[0]})") from error
     tower = encoder_of(model)
     prefix = next(name for name, module in model.named_modules() if module is tower)

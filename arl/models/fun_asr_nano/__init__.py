@@ -1,8 +1,11 @@
 """Fun-ASR-Nano as transformers has it (`FunAudioLLM/Fun-ASR-Nano-2512-hf`): SAN-M tower, Qwen3; 17 embeddings a second.
 
-Languages: zh, en, ja. Keywords go into the prompt as the model's hotwords.
+Languages: zh, en, ja. Keywords go into the prompt as the model's hotwords. transformers keeps every frame of the
+projector, and so does the policy; FunASR's own runtime keeps the first eighth, which `"use_low_frame_rate": true` in
+`adaptor_config` of config.json, written there before `arl init`, asks for.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from arl.models import Family
@@ -18,6 +21,9 @@ class FunAsrNano(SpeechLm):
     def request(self, ask: Ask) -> dict[str, Any]:
         keywords = list(ask.keywords) or None
         return {"prompt": ask.instruction, "language": ask.language, "keywords": keywords}
+
+    def kept(self, fields: Mapping[str, Any], frames: int) -> int:
+        return -(-frames // 8) if fields.get("adaptor_config", {}).get("use_low_frame_rate") else frames
 
 
 FAMILY: Family = FunAsrNano()

@@ -1,6 +1,6 @@
 """Qwen3-ASR as transformers has it (`Qwen/Qwen3-ASR-1.7B-hf`): a windowed tower, Qwen3; 13 embeddings a second.
 
-Without a language the model writes `language English<asr_text>` in front; with one the prompt ends with that.
+Without a language the model writes `language English<asr_text>` in front; with one the prompt ends so.
 Hotwords and the instruction are the system turn, as in the model's own requests.
 """
 
@@ -21,14 +21,16 @@ class Qwen3Asr(SpeechLm):
         context = " ".join(filter(None, [ask.instruction, *ask.keywords]))
         return {"prompt": context or None, "language": ask.language}
 
-    def begun(self, language: str | None) -> str:
-        """The answer as a prompt with a language begins it. ValueError for a language that the model does not know."""
+    def begun(self, language: str | None, other: str = "") -> str:
+        """How an answer in a language begins; `other` where the model has no name for it."""
         names = self.transformers.models.qwen3_asr.processing_qwen3_asr.LANGUAGE_CODE_TO_NAME
-        if language is None:
-            return ""
-        if language not in names:
+        if language not in (None, *names) and not other:
             raise ValueError(f"language {language!r} is none of {', '.join(names)}")
-        return f"language {names[language]}<asr_text>"
+        name = names.get(language, other)
+        return f"language {name}<asr_text>" if name else ""
+
+    def before(self, ask: Ask) -> str | None:
+        return self.begun(ask.spoken, "None") if ask.language is None else None
 
 
 FAMILY: Family = Qwen3Asr()

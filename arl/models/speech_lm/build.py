@@ -129,7 +129,7 @@ def measure(family: "SpeechLm", source: Source, processor: Any, request: Mapping
         raise UsageError(f"{source.name}: its processor does not take the request: {error}") from error
     return {
         "prompt": prompt, "audio_token_id": token, "sample_rate": rate,
-        "embedding_rate_hz": (len(ids) - len(prompt) + 1) / MEASURED_S,
+        "embedding_rate_hz": family.kept(family.fields(source.folder), len(ids) - len(prompt) + 1) / MEASURED_S,
     }  # fmt: skip
 
 

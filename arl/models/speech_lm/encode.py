@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Utterance:
-    """A clip as its processor gives it. inputs: of the family's class, empty where error says why."""
+    """A clip as its processor gives it. inputs: of the family's class, empty where error says why; before: what the
+    model writes in front of a transcript."""
 
     key: str
     where: str
     duration_s: float = 0.0
     inputs: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
+    before: str | None = None
 
 
 class SpeechLmEncoding:
@@ -43,6 +45,7 @@ class SpeechLmEncoding:
         quiet_transformers()
         self.family, self.policy = family, policy
         self.processor = family.load_processor(policy.frontend_dir / CHECKPOINT)
+        self.fields = family.fields(policy.frontend_dir / CHECKPOINT)
         self.tower = resident.wake(policy.frontend_dir, lambda folder: tower.load_tower(family, folder), device)
 
     def read(self, samples: Iterable[Sample]) -> list[Utterance]:
@@ -77,18 +80,22 @@ class SpeechLmEncoding:
             return Utterance(clip.key, clip.where, error=error)
         meta = sample.json(columns.META) if columns.META in sample.members else {}
         try:
-            inputs = self.family.inputs(self.processor, clip.wave, ask_of(meta, self.policy.given("request")))
+            ask = ask_of(meta, self.policy.given("request"))
+            inputs, before = self.family.inputs(self.processor, clip.wave, ask), self.family.before(ask)
         except ArlError as error:
             return Utterance(clip.key, clip.where, error=str(error))
         except (ValueError, KeyError, TypeError) as error:
             return Utterance(clip.key, clip.where, error=f"its processor does not take it: {error}")
-        return Utterance(clip.key, clip.where, duration_s, inputs)
+        return Utterance(clip.key, clip.where, duration_s, inputs, before=before)
 
     def _members(self, utterance: Utterance) -> dict[str, bytes]:
         ids = collapse(utterance.inputs["input_ids"][0].tolist(), self.policy.audio_token_id)
         seed = int.from_bytes(hashlib.sha256(utterance.key.encode()).digest()[:4], "little")
         embeddings = self.tower.encode(utterance.inputs, seed)
+        embeddings = embeddings[: self.family.kept(self.fields, len(embeddings))]
         length, context = len(ids) - 1 + len(embeddings), self.policy.given("context")
         if length >= context:
             raise ArlError(f"its prompt has {length} positions, and the LLM {context}: cut the recording")
-        return {columns.EMB: columns.save_tensor(columns.EMB_TENSOR, embeddings)} | Prompt(ids).members()
+        return {columns.EMB: columns.save_tensor(columns.EMB_TENSOR, embeddings)} | Prompt(
+            ids, before=utterance.before
+        ).members()

@@ -61,6 +61,14 @@ class SpeechLm(Family):
         """Arguments of the processor's `apply_transcription_request`."""
         return {"prompt": ask.instruction}
 
+    def before(self, ask: Ask) -> str | None:
+        """What the model writes in front of a transcript, so that supervised training teaches it; None: nothing."""
+        return None
+
+    def kept(self, fields: Mapping[str, Any], frames: int) -> int:
+        """How many of a clip's embeddings, the first ones, are the prompt's. fields: config.json."""
+        return frames
+
     def longest_s(self, processor: Any) -> float:
         """The longest clip, seconds; what the processor would cut in silence is refused."""
         return float(getattr(processor, "max_audio_len", LONGEST_S))
@@ -109,10 +117,14 @@ class SpeechLm(Family):
         """transformers' class of the whole model."""
         return getattr(self.transformers, self.model)
 
+    def fields(self, folder: Path) -> dict[str, Any]:
+        """config.json, at the level of the class."""
+        fields: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return fields[self.key] if self.key else fields
+
     def config(self, folder: Path) -> Any:
         """The class's configuration, read from config.json; no code of the checkpoint is run."""
-        fields = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        fields = fields[self.key] if self.key else fields
+        fields = self.fields(folder)
         try:
             return self.model_class.config_class.from_dict(self.class_fields(fields))
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -11,11 +11,17 @@ from arl.text.tags import language as code_of
 @dataclass(frozen=True)
 class Ask:
     """What is asked of an utterance. instruction: in place of the family's own; language: a code ("en"); keywords:
-    hotwords for the prompt. None or empty: the family's default."""
+    hotwords for the prompt; None or empty: the family's default. lang: the utterance's own, as its `.json` has it."""
 
     instruction: str | None = None
     language: str | None = None
     keywords: tuple[str, ...] = ()
+    lang: str | None = None
+
+    @property
+    def spoken(self) -> str | None:
+        """The utterance's own language, a code. ArlError for one that nobody knows."""
+        return code_of(self.lang) or None if self.lang else None
 
 
 def collapse(ids: list[int], audio_token_id: int) -> list[int]:
@@ -40,4 +46,4 @@ def ask_of(meta: Mapping[str, Any], request: Mapping[str, Any]) -> Ask:
         language = meta.get("lang")
     language = code_of(language) if language else None
     keywords = tuple(meta.get("keywords") or ()) if request.get("hotwords") else ()
-    return Ask(request.get("instruction"), language or None, keywords)
+    return Ask(request.get("instruction"), language or None, keywords, meta.get("lang"))

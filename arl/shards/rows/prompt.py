@@ -15,8 +15,9 @@ class Prompt(Row):
     """`.prompt.json`.
 
     input_ids: token ids [P] with one placeholder per audio clip; [] for an utterance that could not be encoded.
-    max_new_tokens: the longest response, None: as long as the rollout allows. voice: of synthesis. error: why the
-    utterance could not be encoded; its row stays, so that later columns have the same rows.
+    max_new_tokens: the longest response, None: as long as the rollout allows. voice: of synthesis. before: what the
+    model writes in front of a transcript, for supervised training. error: why the utterance could not be encoded; its
+    row stays, so that later columns have the same rows.
     """
 
     MEMBER: ClassVar[str] = PROMPT
@@ -26,6 +27,7 @@ class Prompt(Row):
     max_new_tokens: int | None = None
     voice: str | None = None
     error: str | None = None
+    before: str | None = None
 
     @classmethod
     def failed(cls, error: str) -> Self:
@@ -42,15 +44,19 @@ class Prompt(Row):
             yield f"'max_new_tokens' is {shown(longest)}, not a number of tokens"
         if "voice" in fields and not is_name(fields["voice"]):
             yield f"'voice' is {shown(fields['voice'])}, not a name"
-        if not is_text(fields.get("error", "")):
-            yield "'error' is not a text"
+        for name in ("error", "before"):
+            if not is_text(fields.get(name, "")):
+                yield f"{name!r} is not a text"
 
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Self:
-        return cls(fields["input_ids"], fields.get("max_new_tokens"), fields.get("voice"), fields.get("error"))
+        optional = ("max_new_tokens", "voice", "error", "before")
+        return cls(fields["input_ids"], *map(fields.get, optional))
 
     def to_json(self) -> dict[str, Any]:
-        optional = {"max_new_tokens": self.max_new_tokens, "voice": self.voice, "error": self.error}
+        optional = {
+            "max_new_tokens": self.max_new_tokens, "voice": self.voice, "error": self.error, "before": self.before,
+        }  # fmt: skip
         return {"input_ids": self.input_ids} | {name: v for name, v in optional.items() if v is not None}
 
 
