@@ -389,7 +389,8 @@ def test_a_lora_is_merged_and_taken_out_again(name: str, place: str, prefix: str
     changes = add_adapter(checkpoint / place, layers)
     family: Any = families()[name]
     policy = family.build(Checkpoint(str(checkpoint)), tmp_path / "policy", InitOptions())
-    full = family.model_class.from_pretrained(checkpoint, dtype=torch.float32).state_dict()
+    whole = family.model_class.from_pretrained(checkpoint, dtype=torch.float32).state_dict()
+    full = {key.replace(".base_layer", ""): tensor for key, tensor in whole.items()}  # as peft wraps what it adapts
     llm = load_llm(policy.llm_dir).state_dict()
     for full_name, change in changes.items():
         merged = (full[full_name] + change).bfloat16().float()
