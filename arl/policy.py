@@ -3,6 +3,7 @@
     policy/
       arl.json    family, version, prompt, token ids, rates; written last, so its presence marks a whole folder
       llm/        a Hugging Face causal LM: what the engine serves and `arl update` trains
+      adapter/    of a policy that `arl update --lora-rank` trains: a LoRA on llm/ in peft's format
       frontend/   audio tower + projector (frozen in reinforcement learning)
       state/      optimizer, step, random state (after an update)
 
@@ -10,6 +11,10 @@ A policy is immutable: an update writes the next folder (`x.mdl` → `x+1.mdl`).
 `<step>-<12 hex digits of the SHA-256 of the LLM's weights>`, so equal weights have equal versions and
 a changed file is noticed; `digests` in arl.json are those of all other files, by part. This module reads and
 writes the folder's frame and imports no torch.
+
+With an adapter, `llm/` is the base that the adapter began on: hard links to its files, which are never written again
+(a copy where the file system has no links), so that the folder is whole wherever it lies. `"base"` of arl.json is the
+version that the base had, and the policy's own version is of base and adapter together.
 """
 
 import glob
@@ -27,7 +32,7 @@ from arl.shards.durable import write_folder
 from arl.shards.rows.policy_fields import as_ids, read_marker
 
 MARKER = "arl.json"
-LLM, FRONTEND, STATE = PARTS = "llm", "frontend", "state"
+LLM, ADAPTER, FRONTEND, STATE = PARTS = "llm", "adapter", "frontend", "state"
 WEIGHTS = "*.safetensors"
 
 
@@ -113,6 +118,16 @@ class Policy:
         return self.path / LLM
 
     @property
+    def adapter_dir(self) -> Path | None:
+        """The adapter's folder; None where `llm/` alone is what the policy computes."""
+        return self.path / ADAPTER if self.fields.get("base") else None
+
+    @property
+    def base_version(self) -> str:
+        """The version of the weights in `llm/`: the policy's own where it has no adapter."""
+        return self.fields.get("base") or self.version
+
+    @property
     def frontend_dir(self) -> Path:
         return self.path / FRONTEND
 
@@ -124,10 +139,14 @@ class Policy:
         """Hashes the weights against the version, and the frontend against its digest. ArlError when they differ: a
         half-copied or edited policy."""
         self.verify_part(FRONTEND)
-        digest = weights_digest(self.llm_dir)
-        if not self.version.endswith(digest):
+        self._verify_weights(LLM, weights_digest(self.llm_dir), self.base_version)
+        if self.adapter_dir is not None:
+            self._verify_weights(ADAPTER, adapted_digest(self.base_version, self.adapter_dir), self.version)
+
+    def _verify_weights(self, part: str, digest: str, version: str) -> None:
+        if not version.endswith(digest):
             raise ArlError(
-                f"{self.path}: the weights in llm/ (sha256 {digest}…) are not those of version {self.version}; "
+                f"{self.path}: the weights in {part}/ (sha256 {digest}…) are not those of version {version}; "
                 "the folder is half-copied or was edited: take it from its source again"
             )
 
@@ -164,10 +183,16 @@ def weights_digest(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def adapted_digest(base: str, adapter: Path) -> str:
+    """12 hex digits over the version of a base and all files of an adapter."""
+    return hashlib.sha256(f"{base[-12:]} {part_digest(adapter)}".encode()).hexdigest()[:12]
+
+
 def write_policy(path: Path, fields: dict[str, Any], fill: Callable[[Path], None]) -> Policy:
     """Writes a policy folder atomically: `fill(tmp)` makes `llm/` and the rest, then the marker, then one rename.
 
-    `fields` needs every key of `arl.json` but `version`, which is computed here from `step` and the weights.
+    `fields` needs every key of `arl.json` but `version`, which is computed here from `step` and the weights, or from
+    `base` and the adapter: the base's weights are not read again.
     An existing policy at `path` is replaced only once the new one is whole. ArlError for anything else there.
     """
     path = path.resolve() if path.is_symlink() else path
@@ -176,7 +201,8 @@ def write_policy(path: Path, fields: dict[str, Any], fill: Callable[[Path], None
 
     def fill_and_mark(folder: Path) -> None:
         fill(folder)
-        version = f"{fields['step']:06d}-{weights_digest(folder / LLM)}"
+        llm, base = folder / LLM, fields.get("base")
+        version = f"{fields['step']:06d}-{adapted_digest(base, folder / ADAPTER) if base else weights_digest(llm)}"
         digests = {part: part_digest(folder / part) for part in PARTS if (folder / part).is_dir()}
         marker = {**fields, "version": version, "digests": digests}
         (folder / MARKER).write_text(json.dumps(marker, indent=1, sort_keys=True) + "\n")

@@ -3,6 +3,7 @@
     arl update --shards emb/ --shards rollout/ --shards reward/ --policy policy -o next      # GRPO
     arl update --loss mwer --beta 0 --shards emb/ --shards rollout/ --shards reward/ --policy policy -o next
     arl update --loss combined --token-asr token-asr --shards data/ --shards emb/ --shards rollout/ --shards reward/ …
+    arl update --lora-rank 16 --shards emb/ --shards rollout/ --shards reward/ --policy policy -o next
     arl update --loss sft --shards feat/ --shards data/train --train-projector --policy p -o q
 
 One shard is one batch and one optimizer step; with --gather all shards are one batch. With a single update per
@@ -21,7 +22,7 @@ from arl.losses.settings import Base, GumbelNoise, ImportanceKind, ImportanceLev
 from arl.train.settings import Autocast, ScheduleKind
 
 OF_RL, OF_SFT, OF_OPTIMIZER = "Reinforcement learning", "Supervised training", "Optimizer"
-OF_SPEECH, OF_COMPUTE = "DiffRO, of speech synthesis", "Computation"
+OF_SPEECH, OF_COMPUTE, OF_LORA = "DiffRO, of speech synthesis", "Computation", "Adapter"
 
 
 def flag(panel: str | None, name: str, text: str, **limits: Any) -> Any:
@@ -116,6 +117,15 @@ MaxSteps = Annotated[int, flag(OF_OPTIMIZER, "--max-steps", "Stop after this man
 WeightDecay = Annotated[float, flag(OF_OPTIMIZER, "--weight-decay", "AdamW decay of matrices.", min=0.0)]
 MaxNorm = Annotated[float, flag(OF_OPTIMIZER, "--max-norm", "Gradient clipping; 0 is off.", min=0.0)]
 FreshOptimizer = Annotated[bool, flag(OF_OPTIMIZER, "--fresh-optimizer", "Ignore saved optimizer state.")]
+LoraRank = Annotated[
+    int, flag(OF_LORA, "--lora-rank", "Train an adapter of this rank, not the weights; a policy keeps its own.", min=0)
+]
+LoraAlpha = Annotated[
+    float, flag(OF_LORA, "--lora-alpha", "Its strength is alpha / rank. Default: twice the rank.", min=0.0)
+]
+LoraTargets = Annotated[
+    str, flag(OF_LORA, "--lora-targets", "Its layers: q_proj,v_proj. Default: all linear ones of the decoder's blocks.")
+]
 Tokens = Annotated[
     int, flag(OF_COMPUTE, "--tokens", "Positions per micro-batch; changes no result. 0: the device's own.", min=0)
 ]
@@ -170,6 +180,9 @@ def update(
     weight_decay: WeightDecay = 0.0,
     max_norm: MaxNorm = 1.0,
     fresh_optimizer: FreshOptimizer = False,
+    lora_rank: LoraRank = 0,
+    lora_alpha: LoraAlpha = 0.0,
+    lora_targets: LoraTargets = "",
     tokens: Tokens = 0,
     autocast: AutocastFlag = "none",
     checkpointing: Checkpointing = False,
@@ -199,7 +212,8 @@ def update(
             allow_stale=allow_stale, train_projector=train_projector, ctc=ctc, lr=lr, warmup=warmup,
             schedule=schedule, total_steps=total_steps, max_steps=max_steps, weight_decay=weight_decay,
             max_norm=max_norm, fresh_optimizer=fresh_optimizer, tokens=tokens, autocast=autocast,
-            checkpointing=checkpointing, offload=offload, compile=compile, seed=seed,
+            checkpointing=checkpointing, offload=offload, compile=compile, seed=seed, lora_rank=lora_rank,
+            lora_alpha=lora_alpha, lora_targets=tuple(name.strip() for name in lora_targets.split(",") if name.strip()),
             acoustic=AcousticSettings((), gumbel, tau, base, diffro_weight, not no_filter),
         ),
         shards, policy, out=out, reference=reference,

@@ -68,7 +68,7 @@ def server_flags(
         "--device": device.partition(":")[0],
         # `auto` would turn a float32 checkpoint into float16, and the log-probs would not be the trainer's.
         "--dtype": model.dtype,
-        "--weight-version": model.version,
+        "--weight-version": model.file_version,  # an adapter comes once the engine runs
         "--json-model-override-args": json.dumps(overrides),
         "--log-level-http": "warning",
     }

@@ -22,6 +22,7 @@ from sglang.srt.managers.io_struct import (
 )
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
+from arl.engine.merging import merging
 from arl.engine.sampling import keep_likely, multinomial_with_seed
 from arl.engine.sglang_models import ARCHITECTURE, our_name
 
@@ -123,7 +124,8 @@ def filtered_sampling(
 def safe_disk_update(original: Callable, self: Any, request: Any) -> Any:
     """SGLang rolls a failed load back from the *new* path and dies of it; report instead."""
     try:
-        return original(self, request)
+        with merging(request.model_path):
+            return original(self, request)
     except Exception as error:  # whatever a checkpoint can do wrong; the client then stamps the engine unusable
         message = f"weights are undefined: {type(error).__name__}: {error}"
         return UpdateWeightFromDiskReqOutput(success=False, message=message[:500])

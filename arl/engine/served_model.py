@@ -33,14 +33,25 @@ Structure = dict[str, Any]  # {"tensors": {name: shape}, "config": {..}}
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A causal LM for the engine: its folder and the version to stamp on it. Files are read when first needed."""
+    """A causal LM for the engine: its folder and the version to stamp on it. Files are read when first needed.
+
+    adapter_dir: of a policy that is an adapter on the weights in its folder, whose names, shapes and dtypes are the same
+    with it. base_version: of the weights alone.
+    """
 
     llm_dir: Path
     version: str
+    adapter_dir: Path | None = None
+    base_version: str = ""
 
     @classmethod
     def of(cls, policy: Policy) -> "ServedModel":
-        return cls(policy.llm_dir, policy.version)
+        return cls(policy.llm_dir, policy.version, policy.adapter_dir, policy.base_version)
+
+    @property
+    def file_version(self) -> str:
+        """The version of the weights as they lie in the folder."""
+        return self.base_version or self.version
 
     @cached_property
     def config(self) -> dict[str, Any]:

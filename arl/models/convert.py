@@ -5,6 +5,7 @@ from pathlib import Path
 from arl.errors import ArlError, UsageError
 from arl.models import Dtype, InitOptions, copy_llm, family_of, recognised
 from arl.models.checkpoint import Checkpoint
+from arl.models.merged import export_adapter, merged_policy
 from arl.policy import MARKER, Policy, refuse_other
 from arl.runtime.console import note
 from arl.runtime.device import quiet_transformers
@@ -22,6 +23,8 @@ def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
             raise UsageError(f"{source}: a slim policy has its own LLM, projector and prompt: leave out --llm, --stack "
                              "and the flags of the prompt")  # fmt: skip
         slim = Policy.open(source)
+        if slim.adapter_dir is not None:
+            raise ArlError(f"{source}: a policy with an adapter is no slim one: `arl export --merge --slim` makes one")
         policy = family_of(slim, "slim").restore(slim, out)
     else:
         checkpoint = Checkpoint(source)
@@ -30,20 +33,46 @@ def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
     return policy
 
 
-def export_policy(source: Path, out: Path, slim: bool, dtype: Dtype, llm_only: bool = False) -> None:
-    """Writes a policy as its family's checkpoint, its LLM alone as a plain one, or its slim form in `dtype`."""
+def export_policy(
+    source: Path, out: Path, slim: bool, dtype: Dtype, llm_only: bool = False, merge: bool = False
+) -> None:
+    """Writes a policy as its family's checkpoint, its LLM alone as a plain one, or its slim form in `dtype`.
+
+    A policy with an adapter: the adapter alone in peft's format, or with `merge` any of these.
+    """
     policy = Policy.open(source)
     refuse_inputs(out, [source])
     refuse_unwritable(out)
+    refuse_merge(policy, merge, slim or llm_only)
+    if out.exists() and not slim:
+        raise ArlError(f"{out}: exists; give another folder")
     policy.verify()
+    if merge:
+        with merged_policy(policy, out) as whole:
+            export_whole(whole, out, slim, dtype, llm_only)
+    elif policy.adapter_dir is not None:
+        export_adapter(policy, out)
+    else:
+        export_whole(policy, out, slim, dtype, llm_only)
+    note(f"export: {out}")
+
+
+def refuse_merge(policy: Policy, merge: bool, wants_llm: bool) -> None:
+    """UsageError where there is nothing to merge, or where what is wanted has no place for an adapter."""
+    if merge and policy.adapter_dir is None:
+        raise UsageError(f"--merge: {policy.path} has no adapter; leave it out")
+    if wants_llm and policy.adapter_dir is not None and not merge:
+        raise UsageError(f"{policy.path} is an adapter on llm/: --slim and --llm-only need --merge; without all three, "
+                         "the adapter is written alone")  # fmt: skip
+
+
+def export_whole(policy: Policy, out: Path, slim: bool, dtype: Dtype, llm_only: bool) -> None:
+    """Writes a policy without an adapter."""
     if slim:
         family = family_of(policy, "slim")
         quiet_transformers()
         family.export_slim(policy, out, dtype)
-    elif out.exists():
-        raise ArlError(f"{out}: exists; give another folder")
     elif llm_only:
         copy_llm(policy, out)
     else:
         family_of(policy).export(policy, out)
-    note(f"export: {out}")

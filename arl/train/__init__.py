@@ -4,6 +4,7 @@ settings, checks, update, job     what is asked for, what is refused, what is do
 run, steps, step, learner         one update, its optimizer steps, the passes of one step, what is held in memory
 data, groups                      shards → groups → micro-batches
 shared_prefix, packing, attention, logprobs, decoder   one pass over a micro-batch, each prompt once
+lora                              adapters in place of all weights
 acoustic, projector               what losses on acoustic tokens and supervised training need beside that
 optimizer, schedule, checkpoint, offload, load, probe
 

@@ -10,6 +10,7 @@ from arl.errors import ArlError, UsageError
 from arl.losses.heads import HeadSpec, parse_head
 from arl.losses.registry import find_loss, losses_on
 from arl.policy import Policy
+from arl.train.lora_checks import base_reference, check_adapter
 from arl.train.settings import UpdateSettings
 
 DEFAULTS = UpdateSettings()
@@ -20,6 +21,7 @@ def check_settings(settings: UpdateSettings, policy: Policy) -> None:
     check_supervised(settings, policy)
     check_refused(settings)
     check_bounds(settings)
+    check_adapter(settings, policy)
 
 
 def check_supervised(settings: UpdateSettings, policy: Policy) -> None:
@@ -50,8 +52,11 @@ def check_bounds(settings: UpdateSettings) -> None:
         raise UsageError("--importance-floor is above --importance-cap: every weight would be masked")
 
 
-def reference_policy(policy: Policy, reference: Path | None) -> Policy:
-    """The policy that the KL is measured against. UsageError where it is not given and cannot be guessed."""
+def reference_policy(policy: Policy, reference: Path | None, settings: UpdateSettings = DEFAULTS) -> Policy:
+    """The policy that the KL is measured against: with an adapter, its base. UsageError where it is not given and
+    cannot be guessed, and where it is no base."""
+    if settings.lora_rank or policy.adapter_dir:
+        return base_reference(policy, reference)
     if reference is None and policy.step > 0:
         raise UsageError(f"--policy {policy.path} is at step {policy.step}: give --reference START, or --beta 0")
     return Policy.open(reference) if reference else policy

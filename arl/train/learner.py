@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from arl.errors import ArlError
 from arl.losses.importance import Correction
 from arl.losses.micro_batch import Loss
-from arl.policy import Policy, link_tree, write_policy
+from arl.policy import ADAPTER, Policy, link_tree, write_policy
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.offload import sleep
 from arl.shards.record import StageRecord, append_record
@@ -25,6 +25,7 @@ from arl.train.checkpoint import FRESH, has_state, load_state, restore, save_sta
 from arl.train.data import Batch
 from arl.train.finite import refuse_not_finite
 from arl.train.groups import PromptGroup, check_tokens
+from arl.train.lora import LoraSpec, save_adapter
 from arl.train.optimizer import make_adamw
 from arl.train.probe import make_probe
 from arl.train.projector import Frontend, augment, ctc_loss
@@ -40,7 +41,8 @@ OF_ONE_UPDATE = "made", "steps_done"  # fields of arl.json that the next policy 
 class Learner:
     """The trained weights and how they are trained. frontend: given in supervised training of the projector. updates:
     steps since the optimizer state was fresh; run_steps: those of the run, which the schedule counts; trains_on: what
-    the run trains on."""
+    the run trains on. lora: of the adapter in the model, which alone is trained; the reference is then the model
+    itself, whose adapter is off while it is one."""
 
     policy: Policy
     model: Any
@@ -55,10 +57,11 @@ class Learner:
     updates: int = 0
     run_steps: int = 0
     trains_on: str = ""
+    lora: LoraSpec | None = None
     named: dict[str, nn.Parameter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.named = {f"llm.{name}": p for name, p in self.model.named_parameters()}
+        self.named = {f"llm.{name}": p for name, p in self.model.named_parameters() if p.requires_grad}
         if self.frontend is not None:
             self.frontend.projector.requires_grad_(True)
             self.named |= {f"projector.{name}": p for name, p in self.frontend.projector.named_parameters()}
@@ -87,9 +90,9 @@ class Learner:
 
     def keep(self, policy: Policy, reference: Policy | None) -> None:
         """Leaves what this job has loaded to the next one, if this process is resident. policy: what was saved last."""
-        MODEL_CACHE.put(self.model, policy.llm_dir)
+        MODEL_CACHE.put(self.model, policy.adapter_dir or policy.llm_dir)
         MODEL_CACHE.put((self.updates, state_tensors(self.optimizer, self.named)), policy.state_dir)
-        if reference is not None:
+        if reference is not None and self.reference is not self.model:
             MODEL_CACHE.put(self.reference, reference.llm_dir)
 
     def known(self, batch: Batch) -> Batch:
@@ -169,13 +172,11 @@ class Learner:
         merged = {**kept, **fields, "step": step, "probe": make_probe(self.model, self.compute.audio_token_id)}
         if self.frontend is not None:
             merged["frontend"] = self.frontend.digest()
+        if self.lora is not None:
+            merged.setdefault("base", self.policy.version)
 
         def fill(folder: Path) -> None:
-            self.model.save_pretrained(folder / "llm")
-            for pattern in COPIED:
-                for file in self.policy.llm_dir.glob(pattern):
-                    if not (folder / "llm" / file.name).exists() and not file.name.endswith(".index.json"):
-                        shutil.copy2(file, folder / "llm" / file.name)
+            self._save_llm(folder)
             if self.frontend is not None:
                 self.frontend.save(folder / "frontend")
             elif self.policy.frontend_dir.is_dir():
@@ -185,3 +186,15 @@ class Learner:
                 append_record(folder, record())
 
         return write_policy(out, merged, fill)
+
+    def _save_llm(self, folder: Path) -> None:
+        """`llm/` with its tokenizer; with an adapter, the base as it is and the adapter."""
+        if self.lora is not None:
+            link_tree(self.policy.llm_dir, folder / "llm")
+            save_adapter(folder / ADAPTER, self.model, self.lora)
+            return
+        self.model.save_pretrained(folder / "llm")
+        for pattern in COPIED:
+            for file in self.policy.llm_dir.glob(pattern):
+                if not (folder / "llm" / file.name).exists() and not file.name.endswith(".index.json"):
+                    shutil.copy2(file, folder / "llm" / file.name)

@@ -27,6 +27,7 @@ from arl.train import load
 from arl.train.checkpoint import has_state, read_counts
 from arl.train.job import UpdateJob, is_current
 from arl.train.learner import Learner
+from arl.train.lora import LoraSpec, adapted_llm
 from arl.train.schedule import Schedule
 from arl.train.step import Compute
 from arl.train.steps import step_order, steps
@@ -156,9 +157,13 @@ def load_learner(policy: Policy, job: UpdateJob, where: "torch.device") -> Learn
         policy.audio_token_id, settings.tokens, autocast=autocast, checkpointing=settings.checkpointing,
         compiled=settings.compile, offload=settings.offload,
     )  # fmt: skip
-    model = load.llm(policy.llm_dir, where).requires_grad_(True)
-    reference = None
-    if job.reference:
+    lora = LoraSpec(settings.lora_rank, settings.lora_alpha, settings.lora_targets) if settings.lora_rank else None
+    if lora is None:
+        model = load.llm(policy.llm_dir, where).requires_grad_(True)
+    else:
+        model = adapted_llm(policy, lora, settings.seed, where)
+    reference = model if job.reference and lora else None
+    if job.reference and lora is None:
         kept_on = torch.device("cpu") if compute.offload else where
         reference = load.llm(job.reference.llm_dir, kept_on).requires_grad_(False)
     frontend = job.load_frontend(policy.frontend_dir).to(where) if job.load_frontend else None
@@ -167,5 +172,5 @@ def load_learner(policy: Policy, job: UpdateJob, where: "torch.device") -> Learn
         compute=compute,
         schedule=Schedule(settings.lr, settings.warmup, settings.schedule, settings.total_steps),
         max_norm=settings.max_norm, weight_decay=settings.weight_decay, seed=settings.seed,
-        reference=reference, frontend=frontend, ctc=settings.ctc,
+        reference=reference, frontend=frontend, ctc=settings.ctc, lora=lora,
     )  # fmt: skip

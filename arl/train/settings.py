@@ -37,6 +37,9 @@ class UpdateSettings(LossSettings):
     offload: bool = False
     compile: bool = False
     seed: int = 0
+    lora_rank: int = 0
+    lora_alpha: float = 0.0
+    lora_targets: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As the record has it and the fingerprint hashes it.
@@ -46,4 +49,5 @@ class UpdateSettings(LossSettings):
         """
         found = asdict(self)
         acoustic: dict[str, Any] = found.pop("acoustic") or {}
-        return found | acoustic
+        later = {name: found.pop(name) for name in ("lora_rank", "lora_alpha", "lora_targets")}
+        return found | acoustic | {name: value for name, value in later.items() if value}

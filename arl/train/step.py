@@ -23,6 +23,7 @@ from arl.train.acoustic import make_acoustic_batch, plan_loss
 from arl.train.decoder import set_checkpointing, set_compiled
 from arl.train.groups import PromptGroup, micro_batches
 from arl.train.logprobs import TokenScores
+from arl.train.lora import adapter_layers, without_adapter
 from arl.train.offload import visiting
 from arl.train.optimizer import gradient_of
 from arl.train.shared_prefix import is_packed, shared_log_probs
@@ -75,13 +76,20 @@ class Compute:
         device: torch.device,
         codebook: Codebook | None = None,
     ) -> Iterator[TokenScores]:
-        """The reference's scores of each micro-batch; if it has to leave the device, all at once before the first."""
+        """The reference's scores of each micro-batch; if it has to leave the device, all at once before the first. That
+        of a policy with an adapter is the policy's own base, which stays."""
         set_compiled(reference, self.compiled)
-        scores: Iterable[TokenScores] = (self._frozen(reference, here, codebook) for here in cut)
-        if self.offload:
+        scores: Iterable[TokenScores] = (self._reference(reference, here, codebook) for here in cut)
+        if self.offload and not adapter_layers(reference):
             with visiting(reference, device):
                 scores = list(scores)
         yield from scores
+
+    def _reference(
+        self, model: nn.Module, groups: Sequence[PromptGroup], codebook: Codebook | None = None
+    ) -> TokenScores:
+        with without_adapter(model):
+            return self._frozen(model, groups, codebook)
 
     @torch.no_grad()
     def _frozen(self, model: nn.Module, groups: Sequence[PromptGroup], codebook: Codebook | None = None) -> TokenScores:

@@ -24,7 +24,7 @@ from arl.shards.reader import Sample, read_joined
 from arl.train.data import Batch, rl_batch, sft_batch, speech_batch
 from arl.train.job import BatchShards, UpdateJob
 from arl.train.learner import Learner
-from arl.train.load import load_llm
+from arl.train.lora import start_llm
 
 if TYPE_CHECKING:
     import torch
@@ -117,5 +117,5 @@ def old_log_probs(
     """By batch and key, the log-probabilities under the weights of the start, also where a checkpoint is resumed."""
     model = learner.model
     if done:
-        model = load_llm(job.start.llm_dir, next(learner.model.parameters()).device)
+        model = start_llm(job.start, next(learner.model.parameters()).device)
     return {name: learner.old_log_probs(batch, model) for name, batch in batches.items()}

@@ -20,6 +20,7 @@ from arl.shards.durable import refuse_inputs, refuse_unwritable
 from arl.shards.paths import joined_shards
 from arl.train.checks import acoustic_heads, check_settings, reference_policy
 from arl.train.job import LoadFrontend, UpdateJob
+from arl.train.lora_checks import settings_with_adapter
 from arl.train.run import train
 from arl.train.settings import UpdateSettings
 
@@ -57,10 +58,10 @@ def update_policy(
     refuse_unwritable(target)
     job = UpdateJob(
         start=start,
-        reference=reference_policy(start, reference) if needs_reference(settings) else None,
+        reference=reference_policy(start, reference, settings) if needs_reference(settings) else None,
         shards=pairs,
         out=target,
-        settings=resolved(settings, specs),
+        settings=resolved(settings_with_adapter(settings, start), specs),
         heads=specs,
         load_frontend=frontend_loader(start) if frontend_loader and settings.train_projector else None,
         run_start=run_start(start, reference),

@@ -17,6 +17,7 @@ from sglang.srt.managers.mm_utils import pad_mm_tokens, prepare_mm_inputs
 from sglang.srt.managers.schedule_batch import Modality
 
 from arl.engine.architectures import sglang_module
+from arl.engine.merging import merged
 from arl.engine.sglang_models import ARCHITECTURE, HEAD_BIAS, our_name
 
 BIAS = "lm_head.bias"  # its name in a checkpoint
@@ -63,8 +64,9 @@ class AudioPrompt:
         return forward(input_ids, positions, forward_batch, input_embeds=input_embeds, **kwargs)
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Any:
-        """All but the output bias go to the LM, whose class would skip it without a word."""
-        return super().load_weights(self._without_bias(weights))  # type: ignore[misc]
+        """All but the output bias go to the LM, whose class would skip it without a word, and a policy's adapter is
+        added to them."""
+        return super().load_weights(self._without_bias(merged(weights)))  # type: ignore[misc]
 
     def _without_bias(self, weights: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
         for name, tensor in weights:

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
+from arl.adapter import Adapter, load_adapter
 from arl.errors import ArlError, UsageError
 from arl.models import InitOptions
 from arl.models.checkpoint import Checkpoint
 from arl.models.speech_lm import layout
 from arl.models.speech_lm.layout import Layout
-from arl.models.speech_lm.lora import Adapter, load_adapter
 from arl.models.speech_lm.memory import load, raw_bytes
 from arl.models.speech_lm.prompt import ask_of, collapse
 from arl.models.speech_lm.source import INDEX, SINGLE, Source, find, refuse_full_disk

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from arl.adapter import Adapter
 from arl.errors import ArlError
 from arl.models.speech_lm.build import CHECKPOINT, LAYOUT
 from arl.models.speech_lm.layout import HEAD, TABLE
-from arl.models.speech_lm.lora import Adapter
 from arl.models.speech_lm.memory import load, raw_bytes
 from arl.models.speech_lm.source import refuse_full_disk
 from arl.models.speech_lm.tensors import Stored, read_tensors, write_with_header

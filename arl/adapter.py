@@ -1,11 +1,16 @@
-"""A LoRA that comes with a checkpoint and that recognition uses: merged into the LLM's weights, and taken out again.
+"""A LoRA in a folder in peft's format: added to the weights that it lies on, and taken out again.
 
-`merged` adds it, once, in float32. After training, `unmerged` gives the base weight plus the change of the merged one:
-the base itself, bit for bit, where nothing was trained.
+`merged` adds it, in float32, and rounds once to the weight's dtype. It is always added to the base and never
+subtracted from a merged weight, which would not give the base back bit for bit.
+
+The LoRA of a policy (arl/policy.py) is merged where a whole LLM is wanted: by the engine as it reads the weights, and
+by `arl export --merge`. The LoRA that comes with a checkpoint, and that recognition uses, is merged by `arl init`;
+`unmerged` gives its base weight plus the change of the merged one by training: the base itself, bit for bit, where
+nothing was trained.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,13 +51,28 @@ class Adapter:
         """base + delta, in the base's dtype."""
         return (base.float() + self.delta(name)).to(base.dtype)
 
+    def all_merged(self, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """(name, weight) of every base weight → the same, merged where there are factors. ArlError, behind the last one,
+        for factors of a weight that is not among them."""
+        left = set(self.factors)
+        for name, tensor in weights:
+            left.discard(name)
+            yield name, self.merged(name, tensor) if name in self.factors else tensor
+        if left:
+            raise ArlError(f"{self.file}: changes {sorted(left)[0]}, which is none of the base's weights")
+
     def unmerged(self, name: str, trained: Tensor, base: Tensor) -> Tensor:
         """The base of a trained merged weight, in the base's dtype."""
         change = trained.float() - self.merged(name, base).float()
         return (base.float() + change).to(base.dtype)
 
 
-def load_adapter(folder: Path, plain: Callable[[Iterable[str]], dict[str, str]]) -> Adapter | None:
+def same_names(names: Iterable[str]) -> dict[str, str]:
+    """The names of an adapter that was trained on `llm/` itself."""
+    return {name: name for name in names}
+
+
+def load_adapter(folder: Path, plain: Callable[[Iterable[str]], dict[str, str]] = same_names) -> Adapter | None:
     """The adapter in a folder, None without one. plain: names of weights as the checkpoint has them → in `llm/`."""
     if not (folder / CONFIG).is_file():
         return None
