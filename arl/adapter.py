@@ -52,7 +52,7 @@ class Adapter:
         return (base.float() + self.delta(name)).to(base.dtype)
 
     def all_merged(self, weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-        """(name, weight) of every base weight → the same, merged where there are factors. ArlError, behind the last one,
+        """(name, weight) of every base weight → the same, merged where there are factors. ArlError, behind the last,
         for factors of a weight that is not among them."""
         left = set(self.factors)
         for name, tensor in weights:

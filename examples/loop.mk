@@ -50,12 +50,13 @@ endif
 	done
 	: > $@
 
-# READS_TEXTS: the loss needs the texts themselves, beside the rewards.
+# READS_TEXTS: the loss needs the texts themselves, beside the rewards. LORA: the rank of the adapter to train, in place
+# of the weights.
 $(S)/update.done: | $(S)/reward.done
 	$(Q)names=$$(paste -sd, $(S)/shards); [[ $$names != *,* ]] || names="{$$names}"
 	ARL_QUIET=1 arl update --shards "$(EMB)/train/$$names.tar" --shards $(S)/rollout --shards $(S)/reward \
 	  $(if $(READS_TEXTS),--shards "$(TRAIN)/$$names.tar") \
-	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(UPDATE) \
+	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(if $(LORA),--lora-rank $(LORA)) $(UPDATE) \
 	  $(if $(filter-out 1,$(DYNAMIC)),--gather $(SPREAD)) -o $(S)/policy
 	mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
 	: > $@

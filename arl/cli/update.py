@@ -121,7 +121,7 @@ LoraRank = Annotated[
     int, flag(OF_LORA, "--lora-rank", "Train an adapter of this rank, not the weights; a policy keeps its own.", min=0)
 ]
 LoraAlpha = Annotated[
-    float, flag(OF_LORA, "--lora-alpha", "Its strength is alpha / rank. Default: twice the rank.", min=0.0)
+    int, flag(OF_LORA, "--lora-alpha", "Its strength is alpha / rank. Default: twice the rank.", min=0)
 ]
 LoraTargets = Annotated[
     str, flag(OF_LORA, "--lora-targets", "Its layers: q_proj,v_proj. Default: all linear ones of the decoder's blocks.")
@@ -181,7 +181,7 @@ def update(
     max_norm: MaxNorm = 1.0,
     fresh_optimizer: FreshOptimizer = False,
     lora_rank: LoraRank = 0,
-    lora_alpha: LoraAlpha = 0.0,
+    lora_alpha: LoraAlpha = 0,
     lora_targets: LoraTargets = "",
     tokens: Tokens = 0,
     autocast: AutocastFlag = "none",

@@ -35,8 +35,8 @@ Structure = dict[str, Any]  # {"tensors": {name: shape}, "config": {..}}
 class ServedModel:
     """A causal LM for the engine: its folder and the version to stamp on it. Files are read when first needed.
 
-    adapter_dir: of a policy that is an adapter on the weights in its folder, whose names, shapes and dtypes are the same
-    with it. base_version: of the weights alone.
+    adapter_dir: of a policy that is an adapter on the weights in its folder, whose names, shapes and dtypes it keeps.
+    base_version: of the weights alone.
     """
 
     llm_dir: Path

@@ -1,6 +1,6 @@
 """Low-rank adapters (LoRA, Hu 2022) through peft: y = W x + (alpha / rank) · B A x, with W frozen.
 
-    attach(model, LoraSpec(rank=16, alpha=32.0), seed=0); ...; save_adapter(folder / "adapter", model, spec)
+    attach(model, LoraSpec(rank=16, alpha=32), seed=0); ...; save_adapter(folder / "adapter", model, spec)
     with without_adapter(model): ...      # the base alone: the reference of the KL, in no memory of its own
 
 A and B are float32 (float64 on float64 weights) whatever the base has, so that small steps are not lost. A begins at
@@ -39,7 +39,7 @@ class LoraSpec:
     """targets: last parts of the names of linear layers ("q_proj"); none: all of the decoder's blocks."""
 
     rank: int
-    alpha: float
+    alpha: int
     targets: tuple[str, ...] = ()
 
     @classmethod
@@ -50,7 +50,7 @@ class LoraSpec:
         path = policy.adapter_dir / CONFIG
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-            return cls(int(fields["r"]), float(fields["lora_alpha"]), tuple(sorted(fields["target_modules"])))
+            return cls(int(fields["r"]), int(fields["lora_alpha"]), tuple(sorted(fields["target_modules"])))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArlError(f"{path}: missing or damaged ({error!r}): take the policy from its source again") from error
 

@@ -59,7 +59,7 @@ def settings_with_adapter(settings: UpdateSettings, policy: Policy) -> UpdateSet
         settings = replace(settings, lora_rank=own.rank, lora_alpha=own.alpha, lora_targets=own.targets)
     if not settings.lora_rank:
         return settings
-    settings = replace(settings, lora_alpha=settings.lora_alpha or 2.0 * settings.lora_rank)
+    settings = replace(settings, lora_alpha=settings.lora_alpha or 2 * settings.lora_rank)
     spec = find_loss(settings.loss)
     is_corrected = spec.trains_on != "transcripts" and "importance" not in spec.refuses
     if is_corrected and settings.importance == "none" and ServedModel.of(policy).dtype != "float32":

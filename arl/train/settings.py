@@ -38,7 +38,7 @@ class UpdateSettings(LossSettings):
     compile: bool = False
     seed: int = 0
     lora_rank: int = 0
-    lora_alpha: float = 0.0
+    lora_alpha: int = 0
     lora_targets: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

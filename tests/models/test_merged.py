@@ -82,7 +82,7 @@ def test_what_means_nothing_is_refused(adapted, tmp_path):
     for flags in ({"slim": True}, {"llm_only": True}):
         with pytest.raises(UsageError, match="is an adapter on llm/: --slim and --llm-only need --merge"):
             exported(adapted, tmp_path / "out", **flags)
-    with pytest.raises(ArlError, match="is no slim one; `arl export --merge --slim` makes it one"):
+    with pytest.raises(ArlError, match="is no slim one: `arl export --merge --slim` makes one"):
         init_policy(str(adapted.path), tmp_path / "out", InitOptions())
     assert not (tmp_path / "out").exists()
 
