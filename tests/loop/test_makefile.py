@@ -117,8 +117,9 @@ def test_make_reads_a_long_loop_at_once(tmp_path: Path) -> None:
 
 def test_a_stamp_of_a_step_is_a_target(tmp_path: Path) -> None:
     finish(tmp_path / "run", 1)
-    commands = planned(f"{tmp_path}/run/step-000002/update.done", f"RUN={tmp_path}/run", "STEPS=9")
-    assert commands.count("arl update") == 1 and "arl report" not in commands and "000003" not in commands
+    commands = planned(f"{tmp_path}/run/step-000002/update.done", f"RUN={tmp_path}/run", "STEPS=9", "LORA=8")
+    assert commands.count("arl update") == 1 and "--seed 0 --lora-rank 8 --loss" in commands
+    assert "arl report" not in commands and "000003" not in commands
 
 
 def test_dynamic_sampling_and_rewards_that_listen_are_planned(tmp_path: Path) -> None:
