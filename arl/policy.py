@@ -82,6 +82,11 @@ class Policy:
         return self.fields.get("task") == "tts"
 
     @property
+    def has_clips(self) -> bool:
+        """Whether its prompts have embeddings: of audio, or of synthesis' text where the LLM has no rows for it."""
+        return not self.is_tts or bool(self.fields.get("prompt_embeddings"))
+
+    @property
     def acoustic(self) -> tuple[int, int]:
         """(token id of code 0, number of codes) of a synthesis policy."""
         return self.given("acoustic_first"), self.given("acoustic_codes")

@@ -26,6 +26,9 @@ def encode(
     features: Annotated[
         bool, typer.Option("--features", help="Write the tower's features, before the projector.")
     ] = False,
+    voice: Annotated[
+        str | None, typer.Option("--voice", help="Of synthesis: the voice of every text. Default: its speaker's.")
+    ] = None,
     batch_s: Annotated[float, typer.Option("--batch-s", help="Audio seconds per batch, padding included.")] = 120.0,
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -41,6 +44,6 @@ def encode(
     if policy is None:
         raise UsageError("arl encode needs --policy (or ARL_POLICY)")
     run(
-        shards, policy, out, features=features, batch_s=batch_s,
+        shards, policy, out, features=features, voice=voice, batch_s=batch_s,
         device=device, threads=threads, force=force, max_failed=max_failed,
     )  # fmt: skip

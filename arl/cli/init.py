@@ -4,6 +4,7 @@
     arl init --from openai/whisper-small --llm Qwen/Qwen2.5-0.5B -o policy
     arl init --from whisper-tiny.en --llm new:256x4 -o policy       # from scratch, then `arl update --loss sft`
     arl init --from Qwen/Qwen3-ASR-1.7B-hf --language en -o policy  # a speech LLM: its own tower, LLM and prompt
+    arl init --from CosyVoice2-0.5B --voice ann=ann.wav:'hello there' -o policy     # synthesis, as it is downloaded
 
 The checkpoint's configuration says which model family takes it (arl/models/).
 Left out: training; a fresh projector knows nothing until `arl update --loss sft` has trained it.
@@ -38,6 +39,10 @@ def init(
     hotwords: Annotated[
         bool, typer.Option("--hotwords", help="For a speech LLM: each utterance's keywords go into its prompt.")
     ] = False,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option("--voice", help="For CosyVoice: NAME=FILE:TRANSCRIPT of a recording; repeat for several."),
+    ] = None,
     seed: options.Seed = 0,
 ) -> None:
     """Make a policy folder from a checkpoint.
@@ -46,4 +51,4 @@ def init(
     """
     from arl.models.convert import init_policy
 
-    init_policy(source, out, InitOptions(llm, stack, seed, instruction, language, hotwords))
+    init_policy(source, out, InitOptions(llm, stack, seed, instruction, language, hotwords, tuple(voice or ())))

@@ -49,7 +49,8 @@ LACKING: dict[Part, str] = {  # a policy of the family … ; each family names t
 class InitOptions:
     """Flags of `arl init`, None where not given. llm: new:WIDTHxLAYERS, a causal LM's folder or name; stack: encoder
     frames per embedding. Of the prompt: instruction: in place of the family's own; language: a code, or "sample" for
-    each utterance's `lang`; hotwords: each utterance's `keywords` are in it."""
+    each utterance's `lang`; hotwords: each utterance's `keywords` are in it. voices: of synthesis, each
+    NAME=FILE:TRANSCRIPT."""
 
     llm: str | None = None
     stack: int | None = None
@@ -57,6 +58,7 @@ class InitOptions:
     instruction: str | None = None
     language: str | None = None
     hotwords: bool = False
+    voices: tuple[str, ...] = ()
 
     @property
     def asks(self) -> bool:
@@ -121,13 +123,14 @@ class Family(Protocol):
     """What the commands ask of a family. One that lacks a part need not have the part's methods.
 
     name: arl.json's "family". takes: whose checkpoints it takes, for the line that refuses others. packaged: names
-    for `arl init --from` that need no hub. parts: what it has. files: of a part in `frontend/`, the file that
-    shows it is there.
+    for `arl init --from` that need no hub. takes_voices: whether `arl init --voice` means something. parts: what it
+    has. files: of a part in `frontend/`, the file that shows it is there.
     """
 
     name: str
     takes: str = ""
     packaged: Collection[str] = ()
+    takes_voices: bool = False
     parts: Collection[Part] = ()
     files: Mapping[Part, str] = {}
 

@@ -19,7 +19,7 @@ def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
     refuse_other(out)
     refuse_unwritable(out)
     if (Path(source) / MARKER).is_file():
-        if options.llm is not None or options.stack is not None or options.asks:
+        if options.llm is not None or options.stack is not None or options.asks or options.voices:
             raise UsageError(f"{source}: a slim policy has its own LLM, projector and prompt: leave out --llm, --stack "
                              "and the flags of the prompt")  # fmt: skip
         slim = Policy.open(source)
@@ -28,7 +28,10 @@ def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
         policy = family_of(slim, "slim").restore(slim, out)
     else:
         checkpoint = Checkpoint(source)
-        policy = recognised(checkpoint).build(checkpoint, out, options)
+        family = recognised(checkpoint)
+        if options.voices and not family.takes_voices:
+            raise UsageError(f"{source}: family {family.name} has no place for --voice")
+        policy = family.build(checkpoint, out, options)
     note(f"init: {out}: policy {policy.version}, frontend {policy.frontend_id}")
     return policy
 

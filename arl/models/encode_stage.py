@@ -6,9 +6,11 @@ the command's flags (arl/cli/encode.py).
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from arl.engine.session import hold_device
+from arl.errors import UsageError
 from arl.models import family_of
 from arl.policy import Policy
 from arl.runtime.ahead import ahead
@@ -22,12 +24,20 @@ from arl.shards.reader import read_joined
 
 def encode(
     shards: Sequence[str], source: Path, out: Path | None, *, features: bool, batch_s: float,
-    device: str, threads: int, force: bool, max_failed: int,
+    device: str, threads: int, force: bool, max_failed: int, voice: str | None = None,
 ) -> None:  # fmt: skip
-    """Encodes what remains of the shards with the policy at `source`. UsageError for features of a family without."""
+    """Encodes what remains of the shards with the policy at `source`. voice: of every text. UsageError for features or
+    voices of a family without."""
     policy = Policy.open(source)
     family = family_of(policy, "features" if features else None)
     arguments = {"frontend": policy.frontend_id, "features": features, "prompt": policy.prompt}
+    if voice is not None:
+        if not policy.is_tts:
+            raise UsageError(f"--voice {voice}: {policy.path} recognises speech, and has no voice")
+        policy = replace(policy, fields={**policy.fields, "voice": voice})
+        arguments["voice"] = voice
+    if instruction := policy.fields.get("instruction"):
+        arguments["instruction"] = instruction
     out = out or default_out("feat" if features else "emb", shards)
     run = StageRun("encode", out, arguments, sources=shards, force=force)
     pending = list(run.pending(joined_shards(shards)))

@@ -71,8 +71,8 @@ def rl_batch(
     ArlError for rollouts of another policy version unless `allow_stale`. Stale groups, and with `correct` all, keep the
     log-probabilities they were sampled with, for importance weights. risk: what `mwer` minimises, see `risks`; it needs
     no such weights. gather: dynamic sampling, keep the first so many groups with non-zero reward variance, all groups
-    where none has it; 0 keeps all. The metrics on rewards are of all that was read. with_clips: prompts have an audio
-    clip; with_text: groups get the text of `.json`.
+    where none has it; 0 keeps all. The metrics on rewards are of all that was read. with_clips: prompts have
+    embeddings; with_text: groups get the text of `.json`.
     """
     tally, groups = RewardTally(), []
     for sample in samples:
@@ -196,11 +196,11 @@ def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: st
     return Batch(groups, {"groups": len(groups), "tokens": n_tokens, "length": n_tokens / len(groups)})
 
 
-def speech_batch(samples: Iterable[Sample], acoustic: tuple[int, int], eos: int) -> Batch:
+def speech_batch(samples: Iterable[Sample], acoustic: tuple[int, int], eos: int, with_clips: bool = False) -> Batch:
     """Groups of one response, the codes of the recording as tokens, and the stop token.
 
-    acoustic: (token of code 0, number of codes). Left out: samples without a recording, and texts that `arl encode`
-    could not take. ArlError for a code that the policy does not speak.
+    acoustic: (token of code 0, number of codes). with_clips: prompts have embeddings. Left out: samples without a
+    recording, and texts that `arl encode` could not take. ArlError for a code that the policy does not speak.
     """
     first, n_codes = acoustic
     groups = []
@@ -213,7 +213,8 @@ def speech_batch(samples: Iterable[Sample], acoustic: tuple[int, int], eos: int)
             raise ArlError(f"{sample.where}: {Codes.MEMBER}: code {max(codes)}, but the policy speaks {n_codes} codes; "
                            f"{Codes.REMEDY}")  # fmt: skip
         tokens, ids = torch.tensor([*(first + code for code in codes), eos]), torch.tensor(prompt.input_ids)
-        groups.append(PromptGroup(sample.key, ids, [], [tokens], [0.0], shards=shards_of(sample)))
+        clips = [read_clip(sample, columns.EMB, columns.EMB_TENSOR)] if with_clips else []
+        groups.append(PromptGroup(sample.key, ids, clips, [tokens], [0.0], shards=shards_of(sample)))
     if not groups:
         raise ArlError("no sample of the batch has a recording to train on: encode shards that have audio and text")
     n_tokens = sum(group.n_tokens for group in groups)

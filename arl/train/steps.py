@@ -65,7 +65,7 @@ def sft_steps(
     def read(shards: BatchShards) -> Batch:
         samples = samples_of(shards[1])
         if job.start.is_tts:
-            batch = speech_batch(samples, job.start.acoustic, job.start.eos_token_id)
+            batch = speech_batch(samples, job.start.acoustic, job.start.eos_token_id, job.start.has_clips)
         else:
             batch = sft_batch(samples, tokenizer, job.start.eos_token_id, kind, job.settings.train_projector)
         return learner.known(batch)
@@ -106,7 +106,7 @@ def read_batch(job: UpdateJob, shards: Sequence[Sequence[Path]]) -> Batch:
         correct=settings.importance != "none",
         risk=settings.risk if find_loss(settings.loss).has_errors else "",
         gather=settings.gather,
-        with_clips=not job.start.is_tts,
+        with_clips=job.start.has_clips,
         with_text=settings.acoustic is not None,
     )  # fmt: skip
 

@@ -129,7 +129,7 @@ def test_commands_say_what_the_policy_lacks_before_they_look_at_a_shard(policies
         ),
         (
             ("eval-speech", *shards, "--skip", "wer,mos", "--voices", asr / "frontend"),
-            "no audio file, no folder of NAME.flac, and no frontend with voices.json",
+            "no audio file, no folder of NAME.flac, and no frontend with speakers.json or voices.json",
         ),
     ):
         with pytest.raises(ArlError) as caught:

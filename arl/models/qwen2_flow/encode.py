@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from arl.audio.clips import LoadedClip, length_batches, load_shard
-from arl.errors import ArlError
+from arl.errors import ArlError, UsageError
 from arl.models import resident
 from arl.models.qwen2_flow import codec
 from arl.models.qwen2_flow.codec import Codec
@@ -41,7 +41,7 @@ class TextEncoding:
 
     def __init__(self, policy: Policy, device: Any) -> None:
         self.policy, self.device = policy, device
-        self.voices = load_voices(policy.frontend_dir)
+        self.voices = only(load_voices(policy.frontend_dir), policy.fields.get("voice"))
         self.sample_rate: int = policy.given("sample_rate")
         self.loaded: Codec | None = None
 
@@ -79,6 +79,13 @@ class TextEncoding:
     def sleep(self) -> None:
         if self.loaded is not None:
             resident.sleep(self.loaded, self.policy.frontend_dir)
+
+
+def only(voices: Mapping[str, Voice], asked: str | None) -> Mapping[str, Voice]:
+    """The voices that are chosen from: all, or the one of `arl encode --voice`. UsageError where there is none such."""
+    if asked is not None and asked not in voices:
+        raise UsageError(f"--voice {asked}: the policy has {', '.join(voices)}")
+    return voices if asked is None else {asked: voices[asked]}
 
 
 def prompt_row(sample: Sample, voices: Mapping[str, Voice], policy: Policy, budget: FailureBudget) -> Prompt:

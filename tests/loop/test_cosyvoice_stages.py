@@ -1,0 +1,90 @@
+"""CosyVoice2 through every stage with the real engine, from the folder as it is downloaded to a trained llm.pt.
+
+Tiny and random. The head's bias, which decides when a response ends, counts in engine and trainer alike.
+"""
+
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+from arl.cli.main import make_app
+from arl.engine import server
+from arl.policy import Policy
+from arl.shards import columns
+from arl.shards.reader import read_joined
+from arl.train.data import rl_batch
+from arl.train.load import load_llm
+from arl.train.shared_prefix import shared_log_probs
+from tests.docs.test_readme import shown_program
+from tests.models.cosyvoice_checkpoints import CODES, make_cosyvoice
+
+pytestmark = pytest.mark.engine
+
+TEXTS = ["the hen", "he", "they go there", "hello"]
+GROUP, LONGEST = 3, 16
+
+
+def arl(command: str, *words: str | int | Path) -> None:
+    done = CliRunner().invoke(make_app(), [command, *map(str, words)], catch_exceptions=False)
+    assert done.exit_code == 0, (command, done.output)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "engine"
+    server.stop(tmp_path / "engine")
+
+
+def one_step(at: Path, engine: Path) -> None:
+    """policy, texts, emb, rollout, wav, reward, next and back, in `at`."""
+    (at / "texts.txt").write_text("\n".join(TEXTS))
+    (at / "steady.py").write_text(shown_program("steady"))
+    emb, rollout, wav, reward = (("--shards", at / name) for name in ("emb", "rollout", "wav", "reward"))
+    arl("init", "--from", at / "CosyVoice2", "-o", at / "policy")
+    arl("data", "--texts", at / "texts.txt", "-o", at / "texts")
+    arl("encode", "--shards", at / "texts", "--policy", at / "policy", "--voice", "ann", "-o", at / "emb")
+    arl("sync", "--policy", at / "policy", "--engine", engine)
+    arl("rollout", *emb, "--group", GROUP, "--max-new-tokens", LONGEST, "--engine", engine, "-o", at / "rollout")
+    arl("decode", *emb, *rollout, "--policy", at / "policy", "--nfe", 1, "--cfg", 0, "-o", at / "wav")
+    arl("reward", *rollout, *wav, "--with", "duration", "--with", at / "steady.py", "-o", at / "reward")
+    arl("update", *emb, *rollout, *reward, "--policy", at / "policy", "--lr", "1e-2", "-o", at / "next")
+    arl("sync", "--policy", at / "next", "--engine", engine)
+    arl("export", "--policy", at / "next", "-o", at / "back")
+
+
+def test_from_the_folder_to_a_trained_one(tmp_path: Path, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {"ARL_DEVICE": "cpu", "ARL_THREADS": "1", "ARL_QUIET": "1"}.items():
+        monkeypatch.setenv(variable, value)
+    make_cosyvoice(tmp_path / "CosyVoice2")
+    one_step(tmp_path, engine)
+    policy, trained = Policy.open(tmp_path / "policy"), Policy.open(tmp_path / "next")
+    assert trained.step == 1 and trained.version != policy.version
+
+    samples = list(read_joined([tmp_path / name / "000000.tar" for name in ("emb", "rollout", "wav", "reward")]))
+    batch = rl_batch(samples, policy.version, allow_stale=False, correct=True, with_clips=True)
+    with torch.no_grad():
+        model = load_llm(policy.llm_dir, torch.device("cpu"))
+        ours = shared_log_probs(model, batch.groups, policy.audio_token_id).log_probs
+    engines = torch.cat([row for group in batch.groups for row in group.sampled])
+    assert float((ours - engines).abs().max()) <= 1e-3
+
+    hyps = [hyp for sample in samples for hyp in sample.json(columns.ROLLOUT)["hyps"]]
+    assert all(token < CODES for hyp in hyps for token in hyp["tokens"][:-1]) and {hyp["text"] for hyp in hyps} == {""}
+    assert any(hyp["finish"] == "stop" and hyp["tokens"][-1] >= CODES for hyp in hyps)
+    for sample in samples:
+        for number, hyp in enumerate(sample.json(columns.ROLLOUT)["hyps"]):
+            wave = soundfile.info(io.BytesIO(sample.members[f"{number:02d}.flac"]))
+            codes = sum(token < CODES for token in hyp["tokens"])
+            assert (wave.samplerate, wave.frames) == (24000, 960 * max(1, codes))
+
+    shutil.copyfile(tmp_path / "back" / "llm.pt", tmp_path / "CosyVoice2" / "llm.pt")
+    arl("init", "--from", tmp_path / "CosyVoice2", "-o", tmp_path / "again")
+    again = load_llm(tmp_path / "again" / "llm", torch.device("cpu")).state_dict()
+    exported = load_llm(trained.llm_dir, torch.device("cpu")).state_dict()
+    assert again.keys() == exported.keys() and all(again[name].equal(exported[name]) for name in again)
