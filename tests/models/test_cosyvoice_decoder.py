@@ -30,7 +30,7 @@ HIFT: dict[str, Any] = {
     "source_resblock_dilation_sizes": [[1, 3, 5]] * 3, "lrelu_slope": 0.1, "audio_limit": 0.99,
     "f0_predictor": {"cond_channels": 512},
 }  # fmt: skip
-# Numbers of other implementations with the weights of `fill`: chatterbox-light 1.0.2's flow and HiFT, upstream's SineGen2.
+# By other implementations with the weights of `fill`: chatterbox-light 1.0.2 (flow and HiFT) and upstream (SineGen2).
 GOLDEN = json.loads((Path(__file__).parent / "cosyvoice2_golden.json").read_text())
 
 
