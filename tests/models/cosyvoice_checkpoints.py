@@ -152,7 +152,7 @@ def decoder_tensors(recipe: Path) -> list[dict[str, Any]]:
         found.append({name: torch.randn(shape) / max(1, shape[1:].numel()) ** 0.5 for name, shape in shapes.items()})
     for name, tensor in found[1].items():  # norms of weights: so that the wave is not cut off
         if name.endswith("original0"):
-            tensor.fill_(0.1 if name.startswith("conv_post") else 1.0)
+            tensor.fill_(0.02 if name.startswith("conv_post") else 1.0)
     found[1]["f0_predictor.classifier.bias"] += 150
     return [found[0], {f"generator.{name}": tensor for name, tensor in found[1].items()}]
 
