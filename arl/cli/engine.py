@@ -30,6 +30,10 @@ def start(
     mem_fraction: Annotated[
         float | None, typer.Option("--mem-fraction", min=0.0, max=1.0, help="GPU memory for weights and cache.")
     ] = None,
+    lora_rank: Annotated[
+        int,
+        typer.Option("--lora-rank", min=0, help="Keep adapters up to this rank apart from the weights; 0: merge them."),
+    ] = 0,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds until a start counts as failed.")] = 300,
     extra: Annotated[list[str] | None, typer.Argument(help="SGLang's own flags, after --.", show_default=False)] = None,
     json: options.Json = False,
@@ -48,6 +52,7 @@ def start(
         port=port,
         max_total_tokens=max_total_tokens,
         mem_fraction=mem_fraction,
+        lora_rank=lora_rank,
         extra=extra or (),
         timeout_s=timeout,
     )

@@ -21,12 +21,12 @@ from arl.engine.processes import ROOTS
 from arl.engine.queue import Metrics, Queue
 from arl.engine.served_model import STRUCTURE_FILE, ServedModel
 from arl.engine.state import EngineInfo, last_info, record_awake, record_served
+from arl.engine.update import UNDEFINED, update
 from arl.errors import ArlError
 from arl.shards.rows.rollout import Finish
 
 __all__ = ["Engine", "EngineGone", "CompletionGroup", "GroupFailed", "Completion", "Metrics"]
 
-UNDEFINED = "undefined"  # the version of an engine whose last weight update broke off
 RETRY_AFTER_S = 0.5
 IDLE_S = 30
 
@@ -65,6 +65,7 @@ class Engine:
         self.state_dir = Path(info.log).parent
         self._connection = Connection(info, timeout_s)
         self._metrics = Metrics()
+        self._adapter = info.adapter  # that requests name
         self._folders: set[str] = set()  # that the engine may read, as far as this client has asked
 
     async def __aenter__(self) -> "Engine":
@@ -109,14 +110,13 @@ class Engine:
         after a load that failed half-way: the engine's version is then "undefined", a good update repairs it.
         """
         model.check_same(json.loads((self.state_dir / STRUCTURE_FILE).read_text()))
-        llm_dir = model.llm_dir.absolute()
-        body = {"model_path": str(llm_dir), "weight_version": model.version, "flush_cache": True}
+        folder, info = model.llm_dir.absolute().parent, last_info(self.state_dir) or self.served
         try:
-            self._connection.call("POST", "/update_weights_from_disk", body)
+            self._adapter = update(self._connection, self.state_dir, info, model)
         except Refused as error:
             self._connection.call("POST", "/update_weight_version", {"new_version": UNDEFINED})
-            raise ArlError(f"{llm_dir}: {error}; the engine is unusable until a good `arl sync`") from error
-        record_served(self.state_dir, str(llm_dir.parent), model.version)
+            raise ArlError(f"{folder}: {error}; the engine is unusable until a good `arl sync`") from error
+        record_served(self.state_dir, str(folder), model.version, model.file_version, self._adapter)
 
     def release(self) -> None:
         """Give the device's memory back: weights, cache and graphs. Running requests are aborted."""
@@ -194,6 +194,8 @@ class Engine:
         if placeholders != len(audio):  # SGLang takes a placeholder without audio for a token, silently
             raise self._failed(f"{len(audio)} clip(s) for {placeholders} placeholder(s) in the prompt")
         prompt: dict[str, Any] = {"input_ids": [int(token) for token in input_ids]}
+        if self._adapter:
+            prompt["lora_path"] = self._adapter
         if audio:
             self._allow({os.path.dirname(os.path.abspath(clip["path"])) for clip in audio})
             prompt["audio_data"] = [_reference(clip) for clip in audio]

@@ -14,7 +14,7 @@ from typing import Any
 from arl.engine.platform import ROOTS_FILE, STARTED_BY_ARL
 from arl.engine.processes import ROOTS
 from arl.engine.served_model import ServedModel
-from arl.engine.sglang_models import ARCHITECTURE
+from arl.engine.sglang_models import ADAPTERS, ARCHITECTURE
 from arl.errors import UsageError
 from arl.runtime.openmp import PATIENT_THREADS
 
@@ -58,8 +58,10 @@ def server_flags(
     port: int,
     max_total_tokens: int | None,
     mem_fraction: float | None,
+    lora_rank: int = 0,
 ) -> list[str]:
-    """The command line of `python -m arl.engine.serve` for this model."""
+    """The command line of `python -m arl.engine.serve` for this model. lora_rank: of the adapters that it shall keep
+    apart from the weights, 0 for none."""
     overrides = {**model.overrides, "audio_token_id": audio_token_id}
     flags: dict[str, Any] = {
         "--model-path": model.llm_dir.absolute(),
@@ -89,10 +91,19 @@ def server_flags(
         # The memory saver is what release/resume work through; seeds need the torch sampler under top-p.
         flags |= {"--sampling-backend": "pytorch", "--base-gpu-id": device.partition(":")[2] or 0}
         switches.append("--enable-memory-saver")
-    return [str(word) for flag in flags.items() for word in flag] + switches
+    words = [str(word) for flag in flags.items() for word in flag] + switches
+    return words + adapter_flags(model, device, lora_rank) if lora_rank else words
 
 
-def server_environment(model: ServedModel, device: str, temporary: Path) -> dict[str, str]:
+def adapter_flags(model: ServedModel, device: str, lora_rank: int) -> list[str]:
+    """Flags for an adapter of this rank on any linear layer, and for the one that takes its place."""
+    room = ["--max-loras-per-batch", "2", "--max-loaded-loras", "2"]
+    kernels = ["--lora-backend", "torch_native"] if device == "cpu" else []
+    targets = ["--lora-strict-loading", "--lora-target-modules", *model.linear_layers]
+    return ["--enable-lora", "--max-lora-rank", str(lora_rank), *room, *kernels, *targets]
+
+
+def server_environment(model: ServedModel, device: str, temporary: Path, lora_rank: int = 0) -> dict[str, str]:
     """The engine's whole environment."""
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # without a bytecode cache the start takes twice as long
@@ -100,6 +111,7 @@ def server_environment(model: ServedModel, device: str, temporary: Path) -> dict
     environment |= {
         STARTED_BY_ARL: "1",
         ARCHITECTURE: model.base_architecture,
+        ADAPTERS: "1" if lora_rank else "",
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(temporary),  # SGLang leaves its sockets behind; they go with this folder
         ROOTS_FILE: str(temporary / ROOTS),

@@ -2,7 +2,8 @@
 
 Everywhere: torch's store is a file, our architecture counts as multimodal, seeds per request, only our processor is
 imported, and calls that would kill the scheduler answer with a failure instead. On CPU: forked children, a device
-module, seeded sampling in torch, attention over the whole batch. Imported inside the engine only (by plugin.py).
+module, seeded sampling in torch, attention over the whole batch, no page-locked memory. Imported inside the engine only
+(by plugin.py).
 """
 
 import multiprocessing
@@ -24,7 +25,7 @@ from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
 from arl.engine.merging import merging
 from arl.engine.sampling import keep_likely, multinomial_with_seed
-from arl.engine.sglang_models import ARCHITECTURE, our_name
+from arl.engine.sglang_models import ADAPTERS, ARCHITECTURE, our_name
 
 _UPDATER = "sglang.srt.managers.scheduler_components.weight_updater.SchedulerWeightUpdaterManager"
 _SAMPLER = "sglang.srt.layers.sampler"
@@ -53,6 +54,8 @@ def _register_cpu() -> None:
     # Without an accelerator torch has no current device module; release and resume ask for one.
     torch.get_device_module = lambda device=None: torch.cpu if device is None else found(device)
     ATTENTION_BACKENDS["torch_native"] = batched_attention
+    if os.environ.get(ADAPTERS):
+        never_pin()
     _hook("replace", f"{_SAMPLER}.multinomial_with_seed", multinomial_with_seed)
     _hook("after", "sglang.srt.entrypoints.engine._set_envs_and_config", fork_children)
 
@@ -73,6 +76,17 @@ def only_our_processor(original: Callable, package: str, overwrite: bool = False
     """The fifty in-tree processors import as many models: seconds of start-up for nothing."""
     if package != "sglang.srt.multimodal.processors":
         original(package, overwrite)
+
+
+def never_pin() -> None:
+    """SGLang's adapters ask for page-locked memory, which torch has for a GPU only: give them plain one."""
+
+    def plain(make: Callable) -> Callable:
+        return lambda *args, pin_memory=False, **options: make(*args, **options)
+
+    for name in ("tensor", "zeros", "empty"):
+        setattr(torch, name, plain(getattr(torch, name)))
+    torch.Tensor.pin_memory = lambda self, *device: self
 
 
 def fork_children(result: Any, *args: Any, **kwargs: Any) -> None:

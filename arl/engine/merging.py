@@ -6,6 +6,7 @@ No merged checkpoint is ever written: an update of the engine reads the base and
 base's plus the adapter's product in float32, rounded once to the dtype that is served (arl/adapter.py).
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from arl.adapter import load_adapter
+from arl.engine.sglang_models import ADAPTERS
 from arl.policy import MARKER, Policy
 
 ADAPTER: ContextVar[Path | None] = ContextVar("ADAPTER", default=None)  # of the weights that are read now
@@ -26,8 +28,9 @@ def adapter_of(llm_dir: Path) -> Path | None:
 
 @contextmanager
 def merging(llm_dir: str) -> Iterator[None]:
-    """Has the weights that are read meanwhile merged with their policy's adapter, if it has one."""
-    token = ADAPTER.set(adapter_of(Path(llm_dir)))
+    """Has the weights that are read meanwhile merged with their policy's adapter, if it has one, and if the engine does
+    not keep adapters apart."""
+    token = ADAPTER.set(None if os.environ.get(ADAPTERS) else adapter_of(Path(llm_dir)))
     try:
         yield
     finally:

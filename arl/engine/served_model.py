@@ -128,6 +128,13 @@ class ServedModel:
             shapes.pop("lm_head.weight", None)  # some writers save the tied copy, some do not
         return {"tensors": shapes, "config": {key: self.config[key] for key in COMPARED if key in self.config}}
 
+    @property
+    def linear_layers(self) -> list[str]:
+        """Last parts of the names of the matrices in the decoder's blocks: "q_proj", …"""
+        tensors = self.structure["tensors"].items()
+        names = {name.split(".")[-2] for name, shape in tensors if name.endswith(".weight") and len(shape) == 2}
+        return sorted(names - {"embed_tokens", "lm_head"})
+
     def check_same(self, served: Structure) -> None:
         """ArlError naming the first tensor or setting in which this model differs from what the engine serves."""
         ours, theirs = self.structure["tensors"], served["tensors"]

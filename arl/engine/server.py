@@ -48,12 +48,14 @@ def start(
     port: int | None = None,
     max_total_tokens: int | None = None,
     mem_fraction: float | None = None,
+    lora_rank: int = 0,
     extra: Sequence[str] = (),
     timeout_s: float = 300,
 ) -> EngineInfo:
     """Start the engine on a policy and wait until it answers; returns at once if it already runs.
 
-    A running engine of the same shapes is given this policy's weights. `extra` are SGLang's own flags.
+    A running engine of the same shapes is given this policy's weights. `lora_rank`: the largest rank of adapters that
+    it keeps apart from the weights; 0: it merges them. `extra` are SGLang's own flags.
     ArlError: a bad policy, another model is being served, or the server did not come up (with its log's end).
     """
     policy = Policy.open(policy_dir)
@@ -74,8 +76,10 @@ def start(
                 clean_up(folder)
                 check_shared_memory()
                 port = port or _free_port()
-                flags = server_flags(model, policy.audio_token_id, chosen, port, max_total_tokens, mem_fraction)
-                info = _spawn(policy, model, folder, chosen, port, [*flags, *extra])
+                flags = server_flags(
+                    model, policy.audio_token_id, chosen, port, max_total_tokens, mem_fraction, lora_rank
+                )
+                info = _spawn(policy, model, folder, chosen, port, [*flags, *extra], lora_rank)
             if info.state != "ready":  # ours, or that of a starter that was killed
                 info = _wait_ready(folder, info, timeout_s, tell)
             return _serve(folder, info, policy, model)
@@ -135,13 +139,15 @@ def clean_up(folder: Path) -> None:
     _remove(folder, info)
 
 
-def _spawn(policy: Policy, model: ServedModel, folder: Path, device: str, port: int, flags: list[str]) -> EngineInfo:
+def _spawn(
+    policy: Policy, model: ServedModel, folder: Path, device: str, port: int, flags: list[str], lora_rank: int
+) -> EngineInfo:
     """Start the process and write down where it is; it waits for its key until that is done."""
     (folder / STRUCTURE_FILE).write_text(json.dumps(model.structure))
     temporary = make_temporary(folder)
     api_key = secrets.token_urlsafe(24)
     engine = engine_process(folder)
-    environment = server_environment(model, device, temporary)
+    environment = server_environment(model, device, temporary, lora_rank)
     process = engine.spawn("arl.engine.serve", flags, stdin=subprocess.PIPE, env=environment)
     info = EngineInfo(
         state="starting",
@@ -158,6 +164,8 @@ def _spawn(policy: Policy, model: ServedModel, folder: Path, device: str, port: 
         audio_token_id=policy.audio_token_id,
         eos_token_id=policy.end_ids,
         temporary=str(temporary),
+        lora_rank=lora_rank,
+        base=model.file_version,
     )
     write_info(folder, info)
     assert process.stdin is not None

@@ -23,7 +23,9 @@ class EngineInfo:
     """One engine. `state` is "starting" or "ready"; `started` is its process's start in clock ticks since boot;
     `policy` is the absolute path of the policy folder last served, `version` that policy's version;
     `temporary` and `shared_memory` are what the server leaves behind when it is killed; `awake` is False while it has
-    given its device memory back."""
+    given its device memory back. `lora_rank`: the largest rank of adapters that it keeps apart from the weights, 0
+    where it merges them. `base`: the version of the weights in it, an adapter left out; `adapter`: what the adapter that
+    it serves is called there, "" for none."""
 
     state: str
     pid: int
@@ -41,6 +43,9 @@ class EngineInfo:
     temporary: str
     shared_memory: tuple[str, ...] = ()
     awake: bool = True
+    lora_rank: int = 0
+    base: str = ""
+    adapter: str = ""
 
     @property
     def end_ids(self) -> list[int]:
@@ -86,7 +91,8 @@ def last_info(folder: Path) -> EngineInfo | None:
 
 def _checked(info: EngineInfo) -> EngineInfo:
     """ValueError for values of another kind: they end up in addresses, headers and paths."""
-    texts = [info.state, info.api_key, info.policy, info.version, info.log, info.device, info.dtype, info.temporary]
+    texts = [info.state, info.api_key, info.policy, info.version, info.log, info.device, info.dtype, info.temporary,
+             info.base, info.adapter]  # fmt: skip
     if not all(isinstance(text, str) for text in [*texts, *info.shared_memory]):
         raise ValueError("a text is missing")
     if type(info.port) is not int or not 0 < info.port < 65536 or info.pgid != info.pid:
@@ -99,11 +105,11 @@ def write_info(folder: Path, info: EngineInfo) -> None:
     engine_process(folder).write(asdict(info))
 
 
-def record_served(folder: Path, policy: str, version: str) -> None:
-    """Note what a weight update has put into the engine."""
+def record_served(folder: Path, policy: str, version: str, base: str = "", adapter: str = "") -> None:
+    """Note what a weight update has put into the engine; without a base, that its weights are not known."""
     info = last_info(folder)
     if info is not None:
-        write_info(folder, replace(info, policy=policy, version=version))
+        write_info(folder, replace(info, policy=policy, version=version, base=base, adapter=adapter))
 
 
 def record_awake(folder: Path, awake: bool) -> None:

@@ -10,7 +10,9 @@ from arl.cli.update import update
 from arl.engine.client import Engine
 from arl.engine.rollout_stage import Sampling, roll_out
 from arl.engine.served_model import ServedModel
+from arl.engine.server import connect, start, stop
 from arl.engine.sync_stage import sync_policy
+from arl.errors import ArlError
 from arl.policy import Policy
 from arl.shards.reader import read_joined
 from tests.tiny import AUDIO
@@ -70,3 +72,44 @@ def test_an_engine_of_whole_weights_serves_base_and_adapter_merged(
     check_rollout(adapted, place, place.state, tmp_path / "adapted")
     engine.update_weights(ServedModel.of(base))
     check_rollout(base, place, place.state, tmp_path / "base")
+
+
+@pytest.fixture(scope="module")
+def apart(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The state folder of an engine that keeps adapters apart, started on the base."""
+    state = tmp_path_factory.mktemp("apart")
+    start(place.policy, state, device="cpu", lora_rank=4)
+    yield state
+    stop(state)
+
+
+def test_an_engine_that_keeps_adapters_apart_serves_one_after_another(
+    place: Place, apart: Path, adapted: Policy, tmp_path: Path
+) -> None:
+    before = Policy.open(adapted.path.parent / "one")
+    for number, policy in enumerate((adapted, before, adapted)):
+        assert sync_policy(policy.path, apart)["probe_mean"] < 1e-4
+        check_rollout(policy, place, apart, tmp_path / str(number))
+        assert connect(apart).adapter.startswith(policy.version) and connect(apart).base == adapted.base_version
+
+
+def test_its_base_can_be_another_one_and_memory_comes_back(
+    place: Place, apart: Path, adapted: Policy, tmp_path: Path
+) -> None:
+    other = Policy.open(place.next_policy)
+    client = Engine(connect(apart))
+    client.update_weights(ServedModel.of(other))
+    check_rollout(other, place, apart, tmp_path / "other")
+    client.update_weights(ServedModel.of(adapted))
+    client.release()
+    client.wake(ServedModel.of(adapted))
+    check_rollout(adapted, place, apart, tmp_path / "adapted")
+
+
+def test_an_adapter_of_a_larger_rank_is_one_line(place: Place, apart: Path, tmp_path: Path) -> None:
+    base = Policy.open(place.policy)
+    shards = make_rl_shards(tmp_path, base, shards=1)
+    update(shards=shards, policy=base.path, out=tmp_path / "large", lora_rank=8, threads=1, device="cpu")
+    with pytest.raises(ArlError, match="rank 8 is incompatible .*unusable until a good") as caught:
+        sync_policy(tmp_path / "large", apart)
+    assert "\n" not in str(caught.value)

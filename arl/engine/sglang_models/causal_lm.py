@@ -41,6 +41,12 @@ class AudioPrompt:
         if getattr(config, HEAD_BIAS, False):
             add_output_bias(self, config.vocab_size)
 
+    def named_parameters(self, *args: Any, **options: Any) -> Iterator[tuple[str, Any]]:
+        """By the names of a checkpoint, also where SGLang has put its layers for adapters around the LM's own: its
+        loaders look names up here, and pass over the others without a word."""
+        for name, parameter in super().named_parameters(*args, **options):  # type: ignore[misc]
+            yield name.replace(".base_layer.", "."), parameter
+
     def pad_input_ids(self, input_ids: Any, mm_inputs: Any) -> Any:
         # Audio positions get a number made of the clip's hash: the prefix cache tells clips apart by it.
         return pad_mm_tokens(input_ids, mm_inputs)
