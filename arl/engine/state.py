@@ -24,8 +24,8 @@ class EngineInfo:
     `policy` is the absolute path of the policy folder last served, `version` that policy's version;
     `temporary` and `shared_memory` are what the server leaves behind when it is killed; `awake` is False while it has
     given its device memory back. `lora_rank`: the largest rank of adapters that it keeps apart from the weights, 0
-    where it merges them. `base`: the version of the weights in it, an adapter left out; `adapter`: what the adapter that
-    it serves is called there, "" for none."""
+    where it merges them. `base`: the version of the weights in it, an adapter left out; `adapter`: its name for the
+    adapter that it serves, "" for none."""
 
     state: str
     pid: int

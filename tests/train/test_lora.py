@@ -12,10 +12,13 @@ from safetensors.torch import load_file
 from arl.errors import ArlError, UsageError
 from arl.losses.grpo import Grpo
 from arl.policy import Policy
+from arl.shards.paths import joined_shards
 from arl.shards.record import read_record
 from arl.train import learner as learner_module
+from arl.train.job import UpdateJob
 from arl.train.lora import LoraSpec, adapter_parameters, attach, linear_layers, start_llm, without_adapter
 from arl.train.lora_checks import settings_with_adapter
+from arl.train.run import load_learner
 from arl.train.settings import UpdateSettings
 from arl.train.shared_prefix import per_row_log_probs
 from arl.train.step import Compute, policy_backward
@@ -168,6 +171,29 @@ def test_an_update_goes_on_with_the_adapter_and_its_base_is_the_reference(start,
     assert record["arguments"]["lora_rank"] == 4 and record["arguments"]["lora_alpha"] == 8
     named = made(shards, first, tmp_path / "named", reference=start.path)
     assert bits(named)["adapter/adapter_model.safetensors"] == bits(second)["adapter/adapter_model.safetensors"]
+
+
+def test_the_reference_is_the_model_itself(start, first, rl, tmp_path):
+    settings = settings_with_adapter(UpdateSettings(), first)
+    learner = load_learner(first, UpdateJob(first, start, joined_shards(rl), tmp_path, settings), CPU)
+    assert learner.reference is learner.model and all("lora_" in name for name in learner.named)
+
+
+def test_a_resident_process_gives_the_bits_of_a_cold_one(start, rl, first, tmp_path, monkeypatch):
+    from arl.runtime.model_cache import MODEL_CACHE
+
+    shards = make_rl_shards(tmp_path, first)
+    cold = made(shards, first, tmp_path / "cold")
+    monkeypatch.setattr(MODEL_CACHE, "is_resident", True)
+    again = made(rl, start, tmp_path / "again", lora_rank=4, lora_targets="q_proj,v_proj")
+    kept = [thing for thing in MODEL_CACHE.entries.values() if isinstance(thing, torch.nn.Module)]
+    assert again.version == first.version and len(kept) == 1
+    assert (
+        bits(made(shards, again, tmp_path / "warm"))["adapter/adapter_model.safetensors"]
+        == (bits(cold)["adapter/adapter_model.safetensors"])
+    )
+    assert MODEL_CACHE.entries and kept[0] in MODEL_CACHE.entries.values()
+    MODEL_CACHE.clear()
 
 
 def test_two_steps_in_one_go_equal_one_and_one(start, sft, tmp_path):
