@@ -8,16 +8,15 @@ stderr. `arl check` also runs the contract on a reward program. Left out: changi
     arl check rollout/ --join reward/
 """
 
-import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from arl.cli import options
+from arl.cli.streams import closed_pipe_is_success
 from arl.errors import UsageError
 from arl.runtime.console import note, stdout_console, warn
 from arl.shards.look import describe, json_line, shard_row
@@ -145,15 +144,3 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
 def _text(key: str, fields: dict[str, Any]) -> str:
     width = max(map(len, fields))
     return "\n".join([key, *(f"  {name:{width}}  {json_line(value)}" for name, value in fields.items())])
-
-
-@contextmanager
-def closed_pipe_is_success() -> Iterator[None]:
-    """Ends the command with exit code 0 when the reader of stdout has gone (`| head`); typer would make it 1."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError as error:
-        # What is still buffered has no reader; the interpreter would complain about it on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from error

@@ -9,11 +9,13 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import typer
 
 from arl import __version__
-from arl.errors import ArlError, Terminated
+from arl.cli.streams import Commands, drop_output
+from arl.errors import ArlError, Terminated, of_system
 from arl.runtime.openmp import make_threads_patient
 from arl.runtime.stages import BY_NAME, COMMANDS, Command
 
@@ -22,6 +24,7 @@ def make_app(wanted: str | None = None) -> typer.Typer:
     """The whole command line, or only the command `wanted` where there is one of this name."""
     app = typer.Typer(
         name="arl",
+        cls=Commands,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else None,
@@ -59,14 +62,16 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)  # so that temporary files and children are cleaned up
     try:
         make_app(sys.argv[1] if len(sys.argv) > 1 else None)(prog_name="arl")
-    except ArlError as error:
+    except BrokenPipeError:  # `--help | head` closed the pipe: not a failure
+        drop_output()
+        sys.exit(0)
+    except (ArlError, OSError) as error:
         if os.environ.get("ARL_DEBUG") == "1":
             raise
-        print(f"arl: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        told = error if isinstance(error, ArlError) else of_system(error)
+        with suppress(OSError):  # nobody reads it
+            print("arl:", str(told).replace("\n", " "), file=sys.stderr)
+        sys.exit(told.exit_code)
     except KeyboardInterrupt:
         print("arl: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # `| head` closed the pipe: not a failure
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

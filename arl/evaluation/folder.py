@@ -14,6 +14,7 @@ from typing import Any
 from arl.errors import ArlError
 from arl.evaluation.kind import Kind
 from arl.evaluation.metric import Rows
+from arl.shards.durable import write_file
 from arl.text.lines import read_lines
 
 UTTERANCES, SUMMARY, REPORT = WRITTEN = "utterances.jsonl", "summary.json", "report.md"
@@ -27,9 +28,7 @@ def write(folder: Path, rows: Rows, summary: Mapping[str, Any], report: str = ""
         *([(REPORT, report)] if report else []),
         (SUMMARY, json.dumps(summary, indent=1) + "\n"),
     ):
-        temporary = folder / f".{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
+        write_file(folder / name, text)
 
 
 def read_rows(folder: Path, kind: Kind) -> list[dict[str, Any]]:

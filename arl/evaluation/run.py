@@ -47,7 +47,7 @@ def evaluate_sets(options: EvalOptions) -> None:
     baseline = read_rows(options.compare[0], kind) if options.compare else None  # before the work: it may not be there
     out = options.out or default_out("eval", options.sources)
     refuse_same_place(out, options.read, WRITTEN)
-    refuse_unwritable(out)
+    refuse_unwritable(out, is_filled=True)
     measured = kind.measure(options, out)
     summary = {**measured.of, **summarise(kind, measured.rows, options.seed), **measured.cost}
     if baseline is not None:

@@ -6,7 +6,7 @@ Progress is drawn only on a terminal; `NO_COLOR`, `TERM=dumb` and a pipe are hon
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 PIPE_WIDTH = 100_000  # characters; rich would break lines at 80
@@ -15,12 +15,17 @@ PIPE_WIDTH = 100_000  # characters; rich would break lines at 80
 def note(message: str) -> None:
     """One line to stderr about what was done; `ARL_QUIET=1` leaves it out."""
     if os.environ.get("ARL_QUIET") != "1":
-        print(message, file=sys.stderr, flush=True)
+        _tell(message)
 
 
 def warn(message: str) -> None:
     """One line to stderr about what went wrong and was survived."""
-    print(f"arl: {message}", file=sys.stderr, flush=True)
+    _tell(f"arl: {message}")
+
+
+def _tell(line: str) -> None:
+    with suppress(OSError):  # a full or closed log is no reason to stop
+        print(line, file=sys.stderr, flush=True)
 
 
 def is_interactive() -> bool:

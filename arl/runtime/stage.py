@@ -22,6 +22,7 @@ from typing import Any
 from arl.errors import ArlError, UsageError
 from arl.runtime.console import note
 from arl.runtime.process import age_s
+from arl.shards.durable import refuse_unwritable
 from arl.shards.fingerprint import fingerprint_of, shard_digests
 from arl.shards.growing import growth_of
 from arl.shards.marker import read_marker
@@ -126,6 +127,7 @@ class StageRun:
             if marker is not None and marker.fingerprint == self.fingerprint(inputs):
                 self.skipped += 1
             else:
+                refuse_unwritable(self.out, is_filled=True)
                 yield name, inputs
         if self.skipped:
             note(f"{self.stage}: {self.skipped} shard(s) in {self.out} already done (-f redoes them)")
@@ -155,6 +157,7 @@ class StageRun:
             yield shard
             if grows:  # what it was made from is known only now
                 writer.fingerprint = self.fingerprint(inputs)
+            writer.finish()
             self.record(name, shard)
         self.phases.clear()
 

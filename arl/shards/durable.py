@@ -1,11 +1,15 @@
 """Making written files survive a crash, in one place: what is renamed into view has been synced first."""
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from arl.errors import ArlError, UsageError
+from arl.errors import ArlError, UsageError, reason_of
+
+FULL_OR_READ_ONLY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 
 
 def sync(entry: Path) -> None:
@@ -47,12 +51,24 @@ def refuse_same_place(out: Path, inputs: Iterable[str | Path], names: Iterable[s
             raise UsageError(f"--out {out}: would write over the input {source}; give another folder")
 
 
-def refuse_unwritable(out: Path) -> None:
-    """ArlError where nothing can be made at `out`, before the work that would be lost."""
-    folder = out.resolve().parent
+def refuse_unwritable(out: Path, is_filled: bool = False) -> None:
+    """ArlError where nothing can be made at `out`, before the work that would be lost. is_filled: files are written
+    into a folder that may be there already; else the folder is replaced."""
+    folder = out.resolve() if is_filled else out.resolve().parent
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise ArlError(f"{out}: cannot be written, as {place} is read-only or no folder; give another --out")
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file of UTF-8 text whole or not at all, in place of one that is there. ArlError where it cannot."""
+    temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ArlError(f"{path}: cannot be written ({reason_of(error)})") from error
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
@@ -73,6 +89,15 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         else:
             os.rename(temporary, path)
         sync(path.parent)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if (reason := _disk_reason(error)) is not None:
+            raise ArlError(f"{path}: cannot be written ({reason})") from error
         raise
+
+
+def _disk_reason(error: BaseException) -> str | None:
+    """Why files could not be written, None where they could: safetensors has the system's error in its own."""
+    if type(error).__name__ == "SafetensorError" and (code := re.search(r"\(os error (\d+)\)", str(error))):
+        return reason_of(OSError(int(code[1]), os.strerror(int(code[1]))))
+    return reason_of(error) if isinstance(error, OSError) and error.errno in FULL_OR_READ_ONLY else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arl.errors import ArlError
+from arl.errors import ArlError, reason_of
 from arl.shards.writer import write_all
 
 RECORD = "stage.jsonl"
@@ -52,11 +52,18 @@ def append_record(folder: Path, record: StageRecord) -> None:
     Behind a line that a full disk has cut it starts a new one.
     """
     line = json.dumps(record.to_json(), ensure_ascii=False, sort_keys=True) + "\n"
-    descriptor = os.open(folder / RECORD, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        _append(folder / RECORD, line.encode())
+    except OSError as error:
+        raise ArlError(f"{folder / RECORD}: cannot be written ({reason_of(error)})") from error
+
+
+def _append(path: Path, line: bytes) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         size = os.fstat(descriptor).st_size
         is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        write_all(descriptor, b"\n" * is_cut + line.encode())
+        write_all(descriptor, b"\n" * is_cut + line)
     finally:
         os.close(descriptor)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from arl.errors import ArlError
+from arl.errors import ArlError, reason_of
 from arl.shards.durable import sync
 from arl.shards.marker import END, MAX_MARKER, EndMarker, update_digest
 from arl.shards.names import content_problem, extension_problem, key_problem
@@ -52,6 +52,7 @@ class ShardWriter:
         self._keys: set[str] = set()
         self._digest = hashlib.sha256()
         self._failure: OSError | None = None
+        self._is_finished = False
 
     def __enter__(self) -> "ShardWriter":
         try:
@@ -76,7 +77,7 @@ class ShardWriter:
         self._send_copy()
 
     def _refuse(self, key: str, members: Mapping[str, bytes]) -> None:
-        problem = key_problem(key)
+        problem = key_problem(key) or ("the shard is finished" if self._is_finished else None)
         if problem is None and key in self._keys:
             problem = f"the key {key!r} is there already"
         if problem is None and not members:
@@ -111,20 +112,26 @@ class ShardWriter:
         return self._stream
 
     def _unwritable(self, error: OSError) -> ArlError:
-        return ArlError(f"{self.path}: cannot be written ({error.strerror})")
+        return ArlError(f"{self.path}: cannot be written ({reason_of(error)})")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is None:
+                self.finish()
                 self._publish()
         finally:
             self._discard()
 
-    def _publish(self) -> None:
+    def finish(self) -> None:
+        """Ends the file: all is on the disk then but its name, so that a full disk is found before anything says that
+        the shard is there. Called at the end of the block where the caller has not."""
         if self._failure is not None:  # the caller swallowed a failed write: half a sample is in the file
             raise self._unwritable(self._failure)
+        if self._is_finished:
+            return
+        self._is_finished = True
         marker = EndMarker(self.samples, self._digest.hexdigest(), self.fingerprint).to_json()
         if len(marker) > MAX_MARKER:
             raise ArlError(f"{self.path}: the fingerprint is too long ({len(self.fingerprint)} characters)")
@@ -134,6 +141,12 @@ class ShardWriter:
             stream.write(bytes(CLOSING))
             stream.flush()
             os.fsync(stream.fileno())
+        except OSError as error:
+            self._failure = error
+            raise self._unwritable(error) from error
+
+    def _publish(self) -> None:
+        try:
             os.replace(self._temp, self.path)
             sync(self.path.parent)
         except OSError as error:

@@ -223,6 +223,7 @@ def _write(prepared: Iterator[Prepared], run: StageRun, fingerprint: str, batch:
             for sample in samples:
                 shard.write(sample.key, sample.members)
                 shard.audio_s += sample.duration_s
+            writer.finish()
             run.record(name, shard)
         run.phases.clear()
         total_s, number = total_s + shard.audio_s, number + 1

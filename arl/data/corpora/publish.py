@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from arl.errors import ArlError
+from arl.shards.durable import refuse_unwritable
 from arl.shards.marker import read_marker
 from arl.shards.record import RECORD
 
@@ -98,6 +99,7 @@ def staging(out: Path, kind: Kind = DATA, resume: str = "") -> Iterator[Path]:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise ArlError(f"{out}: is a file; --out is a folder") from error
+    refuse_unwritable(out, is_filled=True)
     lock = os.open(out, os.O_RDONLY)
     try:
         try:

@@ -100,6 +100,7 @@ def _write(
             shard = OpenShard(run, writer)
             for row in rows[start : start + batch]:
                 fill(shard, row)
+            writer.finish()
             run.record(name, shard)
         run.phases.clear()
 
