@@ -99,7 +99,6 @@ def staging(out: Path, kind: Kind = DATA, resume: str = "") -> Iterator[Path]:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise ArlError(f"{out}: is a file; --out is a folder") from error
-    refuse_unwritable(out, is_filled=True)
     lock = os.open(out, os.O_RDONLY)
     try:
         try:
@@ -137,6 +136,7 @@ def _kept_if_interrupted(folder: Path) -> Iterator[Path]:
 def require_ours(out: Path, folders: Sequence[str], kind: Kind = DATA, inputs: Iterable[Path] = ()) -> None:
     """Raises ArlError when a shard in one of the folders (paths inside `out`) was not written by the command, when one
     of its `inputs` would be replaced, and where there are no shards, when a file that it would write is there."""
+    refuse_unwritable(out, is_filled=True)
     inputs = list(inputs)
     _refuse_inputs([out / name for name in (kind.record, *kind.beside)], inputs)
     recorded, replaced = _recorded(out, kind), _replaced(out, folders, kind)
