@@ -44,9 +44,11 @@ lint: $(SETUP) ## ruff and mypy
 	ruff format --check arl stages tests benchmarks examples
 	mypy
 
+# All tests run file by file on as many processes as there are cores, at most four, for memory; each with one thread.
+WHOLE := OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PART := $(TESTS)$(K)
 test: $(if $(PART),$(SETUP),lint) ## lint, then every test, the real engine's included (TESTS=tests/losses K=grpo: a part, without lint)
-	pytest $(TESTS) $(if $(K),-k '$(K)')
+	$(if $(PART),pytest $(TESTS) $(if $(K),-k '$(K)'),$(WHOLE))
 
 # ---- the loop -----------------------------------------------------------------------------------------------
 

@@ -34,11 +34,11 @@ def test_what_is_shipped_fits_together() -> None:
 def test_texts_are_prompts_that_nothing_was_trained_on(tmp_path: Path) -> None:
     app = typer.Typer()
     app.command()(data)
-    prompts = drawn(9, 0, 6000, 0)
-    known = {"a": prompts[:600], "b": prompts[600:1200]}
+    prompts = drawn(9, 0, 2000, 0)
+    known = {"a": prompts[:60], "b": prompts[60:120]}
     for name, lines in known.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
-        words = ["--texts", f"{tmp_path}/{name}.txt", "-o", f"{tmp_path}/{name}", "--batch", "300"]
+        words = ["--texts", f"{tmp_path}/{name}.txt", "-o", f"{tmp_path}/{name}", "--batch", "30"]
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
     texts([str(tmp_path / name) for name in known], tmp_path / "texts", train=60, test=20)

@@ -79,14 +79,11 @@ def utterances(
 
 def texts(seed: int, n_examples: int, n_telephone: int, n_lemmas: int) -> list[str]:
     """Distinct texts of a-z, apostrophe and space, in random order; as many of each kind as there are, at most."""
-    import inflect
-
     rng = random.Random(seed)
     examples, lemmas = wordnet()
     rng.shuffle(examples)
     rng.shuffle(lemmas)
-    engine = inflect.engine()
-    prompts = sorted({prompt(rng, engine) for _ in range(N_DRAWN)})
+    prompts = sorted({prompt(rng) for _ in range(N_DRAWN)})
     rng.shuffle(prompts)
     chosen = examples[:n_examples] + prompts[:n_telephone] + lemmas[:n_lemmas]
     rng.shuffle(chosen)

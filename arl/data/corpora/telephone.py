@@ -3,6 +3,7 @@
 One random generator fills every template in turn and then picks one, so that equal seeds give equal prompts.
 """
 
+import functools
 import random
 import re
 from typing import Any
@@ -27,11 +28,11 @@ MONTHS = _words("january february march april may june july august september oct
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def prompt(rng: random.Random, words: Any) -> str:
-    """One prompt of lower-case words. words: an `inflect` engine."""
+def prompt(rng: random.Random) -> str:
+    """One prompt of lower-case words."""
 
     def number(value: int) -> str:
-        return re.sub(r"[^a-z ]", " ", words.number_to_words(value, andword=rng.choice(["", "and"]))).strip()
+        return _cardinal(value, rng.choice(["", "and"]))
 
     def digit() -> str:
         return number(rng.randint(0, 9))
@@ -47,21 +48,39 @@ def prompt(rng: random.Random, words: Any) -> str:
         f"to {verb} the {noun} press {digit()}",
         f"{verb} your {noun}",
         f"your {noun} is {digits(rng.randint(1, 5))}",
-        f"there are {number(rng.randint(2, 120))} {words.plural(noun)} in the {other}",
+        f"there are {number(rng.randint(2, 120))} {_plural(noun)} in the {other}",
         digits(rng.randint(1, 6)),
         number(rng.choice([rng.randint(10, 99), rng.randint(100, 9999)])),
         f"please {verb} the {noun} of your {other}",
         f"the {noun} has no {other}",
-        f"{verb} {words.plural(noun)} or {rng.choice(VERBS)} {words.plural(other)}",
+        f"{verb} {_plural(noun)} or {rng.choice(VERBS)} {_plural(other)}",
         f"{noun} {other}",
         f"for {noun} {other} {verb} {digit()} now",
         f"at {number(rng.randint(1, 12))} {number(rng.randint(10, 59))} {rng.choice(['a m', 'p m'])}",
-        f"{rng.choice(DAYS)} {rng.choice(MONTHS)} {_ordinal(words, rng.randint(1, 31))}",
+        f"{rng.choice(DAYS)} {rng.choice(MONTHS)} {_ordinal(rng.randint(1, 31))}",
         f"you cannot {verb} this {noun} right now",
         f"{letter()} {letter()} {letter()}",
     ]
     return " ".join(rng.choice(filled).split())
 
 
-def _ordinal(words: Any, value: int) -> str:
-    return words.number_to_words(words.ordinal(value)).replace("-", " ")
+@functools.cache
+def _inflect() -> Any:
+    import inflect  # takes seconds to import, and checks the type of every call
+
+    return inflect.engine()
+
+
+@functools.cache
+def _cardinal(value: int, andword: str) -> str:
+    return re.sub(r"[^a-z ]", " ", _inflect().number_to_words(value, andword=andword)).strip()
+
+
+@functools.cache
+def _plural(noun: str) -> str:
+    return _inflect().plural(noun)
+
+
+@functools.cache
+def _ordinal(value: int) -> str:
+    return _inflect().number_to_words(_inflect().ordinal(value)).replace("-", " ")
