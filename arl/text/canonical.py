@@ -39,7 +39,9 @@ def canonical(text: str, lang: str) -> str:
 
 
 def _is_plain(text: str, lang: str) -> bool:
-    return own_letters(text, lang) == text and _ASCII_CHANGES.search(text) is None
+    if own_letters(text, lang) != text:
+        return False
+    return (text.isprintable() and "`" not in text) or _ASCII_CHANGES.search(text) is None
 
 
 @functools.lru_cache(maxsize=CACHED_TEXTS)

@@ -118,7 +118,9 @@ def char_loop(case: Case, thresholds: Thresholds) -> bool:
     if case.scale > 1:
         lengths = [n for n in periods(case.hypothesis.units, least) if n <= CHARACTERS_PER_WORD]
         return any(_rounds(case, n, True) >= least for n in lengths)
-    for period, repeats in inside_words(_without_round_numbers(case.hypothesis.normalised).split(), least):
+    heard = case.hypothesis
+    words = _without_round_numbers(heard.normalised).split() if "00" in heard.normalised else heard.units
+    for period, repeats in inside_words(words, least):
         excused = NATURAL_REPEATS - 1.0
         if case.reference is not None:
             excused = longest_run(_without_round_numbers(case.reference.normalised).replace(" ", ""), period) / period

@@ -56,6 +56,8 @@ def inside_words(words: Sequence[str], least_rounds: int) -> list[tuple[int, flo
     """(period, rounds) of each loop of 1 to 4 characters inside one of the words, such as "hahahahaha"."""
     surplus = least_rounds - 1  # a loop of r rounds of n characters has at least (r - 1) n that are not new
     few = [word for word in words if len(word) > surplus and len(word) - len(set(word)) >= surplus]
+    if not few:
+        return []
     found = [match for word in few for match in _pattern(least_rounds).finditer(word)]
     return [(len(match[1]), len(match[0]) / len(match[1])) for match in found]
 

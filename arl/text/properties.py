@@ -1,4 +1,4 @@
-"""The properties of a text that the rules of `arl.text.hallucination` use, each computed once.
+"""The properties of a text that the rules of `arl.text.hallucination` use; those that are asked for often are kept.
 
 Text("So, um, 1999!", "en").units == ["so", "1999"]
 """
@@ -33,7 +33,7 @@ class Text:
         """Words; where characters are counted, those and whole words of letters and digits: "meeting" is one."""
         return _MIXED.findall(self.normalised) if counts_characters(self.lang) else self.units
 
-    @functools.cached_property
+    @property
     def symbol_runs(self) -> list[str]:
         """Long stretches without letters."""
         return symbol_runs(self.written)
@@ -48,7 +48,7 @@ class Text:
         """The longest stretch without letters, in characters; 0 where it is short."""
         return max(map(len, self.symbol_runs), default=0)
 
-    @functools.cached_property
+    @property
     def swallowed_rounds(self) -> float:
         """Rounds of words that normalisation drops; those that people say by themselves at least."""
         return max(NATURAL_REPEATS, swallowed_rounds(self.raw, self.lang))

@@ -20,11 +20,23 @@ _ROUNDS = re.compile(rf"(.{{1,{LONGEST_ROUND}}}?)\1{{2,}}", re.DOTALL)
 FILLERS = frozenset({"hmm", "mm", "mhm", "mmm", "uh", "um"})  # what Whisper's normaliser drops
 _FILLERS = re.compile(rf"(?:\b(?:{'|'.join(sorted(FILLERS))})\b[\W_]*)+", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
+# of ASCII, where a table is quicker than a pattern: every other character becomes a space
+_SPOKEN = bytes(code if chr(code).isalnum() and code < 128 else 32 for code in range(256))
+_IN_WORDS = bytes(code if code == ord("_") else _SPOKEN[code] for code in range(256))
 
 
 def symbol_runs(text: str) -> list[str]:
     """The stretches of the text without letters and digits, those of 9 characters or more."""
+    if text.isascii() and b" " * SHORTEST_RUN not in text.encode().translate(_SPOKEN):
+        return []
     return _RUN.findall(text)
+
+
+def words_of(text: str) -> list[str]:
+    """The words, as the pattern `\\w+` finds them."""
+    if text.isascii():
+        return text.encode().translate(_IN_WORDS).decode().split()
+    return _WORD.findall(text)
 
 
 def symbol_rounds(runs: Sequence[str]) -> float:
@@ -38,14 +50,18 @@ def swallowed_rounds(text: str, lang: str) -> float:
     character a round: "um um um", "minus minus", 000; a stretch of mixed fillers counts by its words."""
     if lang != "en":
         return 0.0
-    units = _WORD.findall(text.lower())
-    return max([float(_fillers(text, units)), *_swallowed_words(text, units, lang), *_swallowed_digits(units, lang)])
+    text = text.lower()
+    units = words_of(text)
+    rounds = [] if FILLERS.isdisjoint(units) else [float(_fillers(text))]
+    if len(units) - len(set(units)) >= LOOP - 1:  # what a loop has that is not new
+        rounds += _swallowed_words(text, units, lang)
+    if inside_words(units, LOOP):
+        rounds += _swallowed_digits(units, lang)
+    return max(rounds, default=0.0)
 
 
-def _fillers(text: str, units: list[str]) -> int:
+def _fillers(text: str) -> int:
     """The words of the longest stretch of fillers."""
-    if FILLERS.isdisjoint(units):
-        return 0
     return max(len(_WORD.findall(match[0])) for match in _FILLERS.finditer(text))
 
 
@@ -61,7 +77,7 @@ def _swallowed_words(text: str, units: list[str], lang: str) -> Iterator[float]:
 
 def _swallowed_digits(units: list[str], lang: str) -> Iterator[float]:
     """The rounds of each loop of characters in a word that loses them."""
-    for word in units if inside_words(units, LOOP) else ():
+    for word in units:
         for _, rounds in inside_words([word], LOOP):
             if len(normalise(word, lang)) < rounds:
                 yield rounds

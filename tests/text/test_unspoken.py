@@ -1,9 +1,13 @@
 """Runs of symbols, invisible characters and fillers fire a loop rule, with the right words or without."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from arl.text.hallucination import fired
-from arl.text.unspoken import swallowed_rounds, symbol_rounds, symbol_runs
+from arl.text.unspoken import UNSPOKEN, swallowed_rounds, symbol_rounds, symbol_runs, words_of
 
 LOOPS = {"ngram_loop", "char_loop"}
 
@@ -52,3 +56,13 @@ def test_rounds_are_counted():
     assert symbol_rounds(symbol_runs("turn it off!")) == 0
     assert swallowed_rounds("um uh um off um", "en") == 3
     assert swallowed_rounds("um " * 9, "de") == 0
+
+
+@given(st.text(st.sampled_from("ab01_ .!\t\x1c\x7f\u00e9\u0130\u4e00\u200b"), max_size=30))
+def test_the_tables_of_ascii_find_what_the_patterns_find(text: str) -> None:
+    assert words_of(text) == re.findall(r"\w+", text)
+    assert symbol_runs(text) == re.findall(UNSPOKEN + "{9,}", text)
+
+
+def test_a_letter_that_is_two_in_lower_case_is_no_end() -> None:
+    assert swallowed_rounds("a! " * 5 + "\u0130 " * 9, "en") == 0
