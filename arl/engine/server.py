@@ -72,6 +72,10 @@ def start(
                 note(f"engine: the process {info.pid} no longer listens: ending it and starting another")
                 stop(folder)
                 info = None
+            if info is not None and info.lora_rank < lora_rank:
+                rank = info.lora_rank
+                raise ArlError(f"{folder}: the engine that runs keeps adapters of up to rank {rank} apart, not "
+                               f"{lora_rank}: arl engine stop, then start")  # fmt: skip
             if info is None:
                 clean_up(folder)
                 check_shared_memory()

@@ -113,3 +113,5 @@ def test_an_adapter_of_a_larger_rank_is_one_line(place: Place, apart: Path, tmp_
     with pytest.raises(ArlError, match="rank 8 is incompatible .*unusable until a good") as caught:
         sync_policy(tmp_path / "large", apart)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ArlError, match="keeps adapters of up to rank 4 apart, not 8: arl engine stop"):
+        start(place.policy, apart, device="cpu", lora_rank=8)
