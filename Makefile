@@ -57,7 +57,7 @@ $(DATA)/data.done: | $(SETUP)
 	touch $@
 
 $(RUN)/policy/arl.json: | $(SETUP)
-	$(Q)arl init --from $(START) -o $(RUN)/policy
+	$(Q)arl init --from $(START) $(INIT) -o $(RUN)/policy
 
 $(RUN)/encode.done: $(DATA)/data.done $(RUN)/policy/arl.json
 	$(Q)arl encode --shards $(TRAIN) --policy $(RUN)/policy -o $(EMB)/train

@@ -5,6 +5,7 @@
     arl init --from whisper-tiny.en --llm new:256x4 -o policy       # from scratch, then `arl update --loss sft`
     arl init --from Qwen/Qwen3-ASR-1.7B-hf --language en -o policy  # a speech LLM: its own tower, LLM and prompt
     arl init --from CosyVoice2-0.5B --voice ann=ann.wav:'hello there' -o policy     # synthesis, as it is downloaded
+    arl init --from Llasa-1B --codec xcodec2-hf -o policy           # a plain LM of a codec's codes
 
 The checkpoint's configuration says which model family takes it (arl/models/).
 Left out: training; a fresh projector knows nothing until `arl update --loss sft` has trained it.
@@ -43,6 +44,9 @@ def init(
         list[str] | None,
         typer.Option("--voice", help="For CosyVoice: NAME=FILE:TRANSCRIPT of a recording; repeat for several."),
     ] = None,
+    codec: Annotated[
+        str | None, typer.Option("--codec", help="For an LM of codes (Llasa): the folder of its codec.")
+    ] = None,
     seed: options.Seed = 0,
 ) -> None:
     """Make a policy folder from a checkpoint.
@@ -51,4 +55,4 @@ def init(
     """
     from arl.models.convert import init_policy
 
-    init_policy(source, out, InitOptions(llm, stack, seed, instruction, language, hotwords, tuple(voice or ())))
+    init_policy(source, out, InitOptions(llm, stack, seed, instruction, language, hotwords, tuple(voice or ()), codec))

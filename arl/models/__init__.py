@@ -50,7 +50,7 @@ class InitOptions:
     """Flags of `arl init`, None where not given. llm: new:WIDTHxLAYERS, a causal LM's folder or name; stack: encoder
     frames per embedding. Of the prompt: instruction: in place of the family's own; language: a code, or "sample" for
     each utterance's `lang`; hotwords: each utterance's `keywords` are in it. voices: of synthesis, each
-    NAME=FILE:TRANSCRIPT."""
+    NAME=FILE:TRANSCRIPT. codec: the folder of what an LM of codes speaks through."""
 
     llm: str | None = None
     stack: int | None = None
@@ -59,6 +59,7 @@ class InitOptions:
     language: str | None = None
     hotwords: bool = False
     voices: tuple[str, ...] = ()
+    codec: str | None = None
 
     @property
     def asks(self) -> bool:
@@ -123,14 +124,15 @@ class Family(Protocol):
     """What the commands ask of a family. One that lacks a part need not have the part's methods.
 
     name: arl.json's "family". takes: whose checkpoints it takes, for the line that refuses others. packaged: names
-    for `arl init --from` that need no hub. takes_voices: whether `arl init --voice` means something. parts: what it
-    has. files: of a part in `frontend/`, the file that shows it is there.
+    for `arl init --from` that need no hub. takes_voices: whether `arl init --voice` means something;
+    takes_codec: `--codec`. parts: what it has. files: of a part in `frontend/`, the file that shows it is there.
     """
 
     name: str
     takes: str = ""
     packaged: Collection[str] = ()
     takes_voices: bool = False
+    takes_codec: bool = False
     parts: Collection[Part] = ()
     files: Mapping[Part, str] = {}
 

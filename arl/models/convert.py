@@ -15,11 +15,11 @@ from arl.shards.durable import refuse_inputs, refuse_unwritable
 def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
     """A policy from a checkpoint's folder or name, or from a slim policy. ArlError for what no family takes."""
     quiet_transformers()
-    refuse_inputs(out, [place for place in (source, options.llm) if place and Path(place).exists()])
+    refuse_inputs(out, [place for place in (source, options.llm, options.codec) if place and Path(place).exists()])
     refuse_other(out)
     refuse_unwritable(out)
     if (Path(source) / MARKER).is_file():
-        if options.llm is not None or options.stack is not None or options.asks or options.voices:
+        if options.llm is not None or options.stack is not None or options.asks or options.voices or options.codec:
             raise UsageError(f"{source}: a slim policy has its own LLM, projector and prompt: leave out --llm, --stack "
                              "and the flags of the prompt")  # fmt: skip
         slim = Policy.open(source)
@@ -31,6 +31,8 @@ def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
         family = recognised(checkpoint)
         if options.voices and not family.takes_voices:
             raise UsageError(f"{source}: family {family.name} has no place for --voice")
+        if options.codec is not None and not family.takes_codec:
+            raise UsageError(f"{source}: family {family.name} has no place for --codec")
         policy = family.build(checkpoint, out, options)
     note(f"init: {out}: policy {policy.version}, frontend {policy.frontend_id}")
     return policy

@@ -5,6 +5,7 @@ A policy's arl.json names the rule ("transcript"), which its family gave:
     {"after": "<asr_text>"}            what follows the marker; all of it where there is none
     {"json": "Content"}                the field of each object of a JSON list, joined by spaces
     {"quoted": "The … audio is|…"}     what follows one of the openings, without the quotes around it
+    {"none": ""}                       nothing: what was written is speech
 
 The tokens of the hypothesis stay whole: they are what is trained on.
 """
@@ -52,4 +53,8 @@ def quoted(text: str, openings: str) -> str:
     return inner[1:-1].strip() if is_quoted else inner
 
 
-KINDS = {"after": after, "json": json_field, "quoted": quoted}
+def none(text: str, argument: str) -> str:
+    return ""
+
+
+KINDS = {"none": none, "after": after, "json": json_field, "quoted": quoted}

@@ -89,6 +89,16 @@ def test_the_jq_one_liner_runs() -> None:
     check_program(spec)
 
 
+def test_cosyvoices_configuration_is_the_papers() -> None:
+    command = ["make", "-n", "loop", "RUN=/nonexistent/run", "CONFIG=examples/cosyvoice2/config.mk", "STEPS=1"]
+    words = [*command, "START=CosyVoice2", "INIT=--voice ann=ann.wav:hello", "TOKEN_ASR=asr"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "arl init --from CosyVoice2 --voice ann=ann.wav:hello -o /nonexistent/run/policy" in done.stdout
+    assert "--group 8" in done.stdout and "--loss combined" in done.stdout and "--beta 0.1" in done.stdout
+    assert "--with 'asr --by whisper' --with duration --with diversity" in done.stdout
+
+
 def test_the_example_configuration_parses() -> None:
     command = ["make", "-n", "loop", "RUN=/nonexistent/run", "CONFIG=examples/asr/config.mk", "STEPS=2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -3,6 +3,7 @@
     frontend/  llm.safetensors, llm.json   what else llm.pt has (text embeddings, sos and task), and its names in order
                tokenizer.json              of texts
                speakers.*                  the voices
+               speech_tokenizer_v2.onnx    where the folder has it: recordings become codes
                cosyvoice2.yaml, and of version 2 flow.safetensors, hift.safetensors
 
 llm.pt says nothing that is left out, so that `arl export` writes it again, bit for bit.
@@ -24,6 +25,7 @@ from arl.models import InitOptions
 from arl.models.checkpoint import Checkpoint
 from arl.models.cosyvoice import tokenizer as words
 from arl.models.cosyvoice.layout import BIAS, DECODER, HEAD_OF_TEXT, MARKS, PLAIN, PREFIX, SPEECH, TEXT, Layout
+from arl.models.cosyvoice.recording import Listener
 from arl.models.cosyvoice.source import BLANK, LLM, SPEAKERS, Source, read_pt
 from arl.models.cosyvoice.voices import Voice, from_info, from_tensors, save_voices
 from arl.policy import Policy, part_digest, write_policy
@@ -73,6 +75,8 @@ def build(
         write_kept(tensors, frontend)
         tokenizer.save(str(frontend / words.FILE))
         save_voices(voices, frontend)
+        if (source.folder / layout.tokenizer_onnx).is_file():
+            shutil.copyfile(source.folder / layout.tokenizer_onnx, frontend / layout.tokenizer_onnx)
         if write_decoder:
             write_decoder(source, frontend)
         shutil.copyfile(source.folder / layout.recipe, frontend / layout.recipe)
@@ -179,7 +183,7 @@ def voices_of(source: Source, tokenizer: Any, given: tuple[str, ...]) -> list[Vo
     own = from_info(read_pt(path), path) if path.is_file() else []
     voices = [voice_of(text, source, tokenizer) for text in given] + own
     if not voices:
-        raise ArlError(f"{source.folder}: no voice, and no {SPEAKERS}: give --voice NAME=voice.safetensors:TRANSCRIPT")
+        raise ArlError(f"{source.folder}: no voice, and no {SPEAKERS}: give --voice NAME=clip.wav:TRANSCRIPT")
     size = int(source.number("spk_embed_dim"))
     for voice in voices:
         if voice.codes and not 0 <= min(voice.codes) <= max(voice.codes) < source.n_codes:
@@ -192,7 +196,8 @@ def voices_of(source: Source, tokenizer: Any, given: tuple[str, ...]) -> list[Vo
 
 
 def voice_of(text: str, source: Source, tokenizer: Any) -> Voice:
-    """`NAME=FILE:TRANSCRIPT`; without a transcript for cross-lingual prompts. UsageError for another form."""
+    """`NAME=FILE:TRANSCRIPT`, a recording or a voice of ready tensors; without a transcript for cross-lingual prompts.
+    UsageError for another form."""
     name, _, rest = text.partition("=")
     file, _, said = rest.partition(":")
     if not name or not file:
@@ -200,4 +205,6 @@ def voice_of(text: str, source: Source, tokenizer: Any) -> Voice:
     ids = words.text_ids(tokenizer, said.strip()) if said.strip() else []
     if not Path(file).is_file():
         raise UsageError(f"--voice {text}: there is no file {file}")
-    return from_tensors(name, ids, Path(file))
+    if file.endswith(".safetensors"):
+        return from_tensors(name, ids, Path(file))
+    return Listener(source.folder, source.layout.tokenizer_onnx).voice(name, ids, Path(file))

@@ -7,11 +7,13 @@ token ids, so that they are the LM's own. Three prompts:
     cross-lingual   it has none: the text alone; the decoder alone hears the voice
     instruct        `arl init --instruction`: the instruction and <|endofprompt|> in place of the voice's text, no codes
 
+A sample with a recording gets `.codes.json` too, by the checkpoint's speech tokenizer, for training on it.
+
 A response may be as long as upstream's, 20 tokens per token of the text. Upstream's least length, 2 per token, is not
 applied: a response that ends too soon is the policy's own, for the rewards to judge.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +22,18 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from arl.audio.clips import LoadedClip, load_shard
 from arl.errors import ArlError
 from arl.models.cosyvoice.build import KEPT
 from arl.models.cosyvoice.layout import END_OF_PROMPT, MARKS, TEXT, Layout
+from arl.models.cosyvoice.recording import RATE, Listener
 from arl.models.cosyvoice.tokenizer import FILE, text_ids
 from arl.models.cosyvoice.voices import Voice, load_voices, only
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.shards import columns
 from arl.shards.reader import Sample
-from arl.shards.rows import Meta, Prompt
+from arl.shards.rows import Codes, Meta, Prompt
 
 LONGEST = 20  # tokens of a response per token of the text
 
@@ -79,24 +83,44 @@ class PromptMaker:
         return TextPrompt([sos, place, task, *codes], embedded, longest)
 
 
+@dataclass(frozen=True)
+class Texts:
+    """A shard: its samples, and the clips of those that have a recording, by key."""
+
+    samples: list[Sample]
+    clips: dict[str, LoadedClip]
+
+
 class TextEncoding:
-    """An `Encoder` (arl/models/). Nothing is computed: embeddings are rows of a table."""
+    """An `Encoder` (arl/models/). For texts nothing is computed: embeddings are rows of a table."""
 
     def __init__(self, policy: Policy, layout: Layout) -> None:
         self.voices = only(load_voices(policy.frontend_dir), policy.fields.get("voice"))
         self.maker = PromptMaker(policy, layout)
+        self.listener = Listener(policy.frontend_dir, layout.tokenizer_onnx)
+        self.token_rate_hz: float = policy.given("token_rate_hz")
 
-    def read(self, samples: Iterable[Sample]) -> Sequence[Sample]:
-        return list(samples)
+    def read(self, samples: Iterable[Sample]) -> Texts:
+        found = list(samples)
+        spoken = [sample for sample in found if any(kind in sample.members for kind in columns.AUDIO)]
+        return Texts(found, {clip.key: clip for clip in load_shard(spoken, RATE)})
 
-    def encode(self, shard: Sequence[Sample], batch_s: float, budget: FailureBudget) -> Iterator[Row]:
-        for sample in shard:
+    def encode(self, shard: Texts, batch_s: float, budget: FailureBudget) -> Iterator[Row]:
+        """batch_s means nothing here: each recording goes alone."""
+        for sample in shard.samples:
+            clip = shard.clips.get(sample.key)
             try:
-                members = self.members(sample)
+                members = self.members(sample) | (self.heard(clip) if clip else {})
             except ArlError as error:
                 budget.spend(f"{sample.where}: {error}")
                 members = Prompt.failed(str(error)).members()
-            yield sample.key, members, 0.0
+            yield sample.key, members, len(clip.wave) / RATE if clip else 0.0
+
+    def heard(self, clip: LoadedClip) -> dict[str, bytes]:
+        """`.codes.json` of a recording. ArlError where it cannot be read, or is too long."""
+        if clip.error:
+            raise ArlError(clip.error)
+        return Codes(self.listener.codes(clip.wave), self.token_rate_hz).members()
 
     def members(self, sample: Sample) -> dict[str, bytes]:
         """`.emb.safetensors` and `.prompt.json`. ArlError where the text cannot be spoken."""

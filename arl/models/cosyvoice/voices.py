@@ -3,7 +3,8 @@
     voices = load_voices(policy.frontend_dir); voices["ann"].codes
 
 Files in `frontend/`: speakers.json ({name: {"text": token ids}}) and speakers.safetensors (`NAME.codes`, `.mel`,
-`.speaker`). No torch. Left out: what makes a voice of a recording (onnx.py).
+`.speaker`). No torch. Left out: what makes a voice of a recording
+(recording.py).
 """
 
 import json
