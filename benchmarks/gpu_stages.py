@@ -183,6 +183,7 @@ def against_rows(learner: Any, groups: Sequence[Any], device: str) -> dict[str, 
     import torch
 
     from arl.losses.grpo import Grpo
+    from arl.train.optimizer import gradient_of
     from arl.train.step import policy_backward
     from benchmarks.per_row import row_backward
 
@@ -196,12 +197,11 @@ def against_rows(learner: Any, groups: Sequence[Any], device: str) -> dict[str, 
 
     seconds, norms = {}, {}
     for name, work in (("shared", shared), ("rows", rows)):
-        model.zero_grad(set_to_none=True)
+        learner.optimizer.zero_grad()
         seconds[name] = wall(work, device)
-        norms[name] = float(
-            torch.stack([p.grad.float().norm() for p in model.parameters() if p.grad is not None]).norm()
-        )
-    model.zero_grad(set_to_none=True)
+        found = (gradient_of(p) for p in model.parameters())  # of bfloat16 weights: the float32 sums
+        norms[name] = float(torch.stack([one.float().norm() for one in found if one is not None]).norm())
+    learner.optimizer.zero_grad()
     prompts, responses = sum(g.prompt_length for g in groups), sum(g.n_tokens for g in groups)
     return {
         "rows_over_shared": seconds["rows"] / seconds["shared"],

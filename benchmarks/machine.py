@@ -44,7 +44,7 @@ def version(package: str) -> str:
 
 def gpu() -> dict[str, Any]:
     """{"gpu", "gpu_memory_gb"} where there is one."""
-    from arl.engine.flags import cuda_devices
+    from arl.runtime.device import cuda_devices
 
     if not cuda_devices():
         return {}

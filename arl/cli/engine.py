@@ -34,6 +34,13 @@ def start(
         int,
         typer.Option("--lora-rank", min=0, help="Keep adapters up to this rank apart from the weights; 0: merge them."),
     ] = 0,
+    tp: Annotated[int, typer.Option("--tp", min=1, help="GPUs that share one copy of the weights.")] = 1,
+    dp: Annotated[int, typer.Option("--dp", min=1, help="Replicas, each on --tp GPUs; a group stays on one.")] = 1,
+    nnodes: Annotated[int, typer.Option("--nnodes", min=1, help="Nodes that share one copy; start it on each.")] = 1,
+    node_rank: Annotated[int, typer.Option("--node-rank", min=0, help="Which of them this is.")] = 0,
+    dist_init_addr: Annotated[
+        str | None, typer.Option("--dist-init-addr", metavar="HOST:PORT", help="Where they meet, on node 0.")
+    ] = None,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds until a start counts as failed.")] = 300,
     extra: Annotated[list[str] | None, typer.Argument(help="SGLang's own flags, after --.", show_default=False)] = None,
     json: options.Json = False,
@@ -43,6 +50,7 @@ def start(
     Example: arl engine start --policy policy/
     """
     from arl.engine import server
+    from arl.engine.flags import Replicas
 
     began = time.monotonic()
     info = server.start(
@@ -53,6 +61,7 @@ def start(
         max_total_tokens=max_total_tokens,
         mem_fraction=mem_fraction,
         lora_rank=lora_rank,
+        replicas=Replicas(tp, dp, nnodes, node_rank, dist_init_addr),
         extra=extra or (),
         timeout_s=timeout,
     )

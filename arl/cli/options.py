@@ -66,7 +66,12 @@ EngineDir = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", envvar="ARL_DEVICE", help="auto, cpu, cuda or cuda:N.")]
 Threads = Annotated[int, typer.Option("--threads", envvar="ARL_THREADS", help="CPU threads; 0: all cores.")]
-Seed = Annotated[int, typer.Option("--seed", envvar="ARL_SEED", help="Equal seeds and inputs give equal outputs.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", envvar="ARL_SEED", help="Equal seeds and inputs give equal outputs; on a GPU, up to rounding."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Redo shards that are already done.")]
 MaxFailed = Annotated[int, typer.Option("--max-failed", help="Bad samples tolerated before the stage fails.")]

@@ -1,7 +1,8 @@
 """Talk to the engine: generate groups, score tokens, update weights, release and resume memory.
 
 A group is two requests: one that only runs the prompt into the prefix cache, then one with all G seeds, so
-a prompt is computed once however many hypotheses it gets. Token ids in and out; embeddings by reference.
+a prompt is computed once however many hypotheses it gets; of several replicas, one takes both. Token ids in and out;
+embeddings by reference.
 Left out: text, and HTTP (connection.py). Light: no torch, no sglang.
 
     engine = Engine(connect()); group = await engine.generate_group(prompt, [reference], seeds=range(12))
@@ -12,6 +13,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from arl.shards.rows.rollout import Finish
 
 __all__ = ["Engine", "EngineGone", "CompletionGroup", "GroupFailed", "Completion", "Metrics"]
 
+PER_SAMPLE = {"input_ids", "audio_data", "lora_path"}  # of a batch request; the other fields are of the whole
 RETRY_AFTER_S = 0.5
 IDLE_S = 30
 
@@ -67,6 +70,7 @@ class Engine:
         self._metrics = Metrics()
         self._adapter = info.adapter  # that requests name
         self._folders: set[str] = set()  # that the engine may read, as far as this client has asked
+        self._turn = 0  # of the replicas: the next group goes to this one
 
     async def __aenter__(self) -> "Engine":
         return self
@@ -85,6 +89,10 @@ class Engine:
     def version(self) -> str:
         """The version of the weights it serves, as the engine says."""
         return str(self._connection.call("GET", "/model_info")["weight_version"])
+
+    def versions(self) -> list[str]:
+        """The version of the weights of each replica, as its own scheduler says: [dp]."""
+        return [str(state["weight_version"]) for state in self.info()["internal_states"]]
 
     def info(self) -> dict[str, Any]:
         """SGLang's arguments and live state, without the key."""
@@ -119,11 +127,19 @@ class Engine:
         record_served(self.state_dir, str(folder), model.version, model.file_version, self._adapter)
 
     def release(self) -> None:
-        """Give the device's memory back: weights, cache and graphs. Running requests are aborted."""
+        """Give the device's memory back: weights, cache and graphs. Running requests are aborted.
+
+        Refused, EngineGone: it generates again then, as a pause that nobody ends would hang the next rollout.
+        """
         self._connection.call("POST", "/pause_generation", {"mode": "abort"})
-        self.flush_cache()  # waits until it is idle; a busy engine would ignore the release
-        record_awake(self.state_dir, False)  # before: a crash in between means one resume too many, which is harmless
-        self._connection.call("POST", "/release_memory_occupation", {})
+        try:
+            self.flush_cache()  # waits until it is idle; a busy engine would ignore the release
+            record_awake(self.state_dir, False)  # before: a crash in between means one resume too many: harmless
+            self._connection.call("POST", "/release_memory_occupation", {})
+        except (Refused, EngineGone):
+            with suppress(Refused, EngineGone):
+                self._connection.call("POST", "/continue_generation", {})
+            raise
 
     def resume(self, model: ServedModel) -> None:
         """Take the memory again. Released weights are not kept, so they are loaded anew from the model's folder."""
@@ -154,7 +170,7 @@ class Engine:
         `input_ids` has one `audio_token_id` per entry of `audio`: {"path", "offset" (bytes), "dtype", "shape":
         [T, H]}. Call it for as many utterances at once as there are. GroupFailed: refused, or failed twice.
         """
-        prompt = self._prompt(input_ids, audio)
+        prompt = self._prompt(input_ids, audio) | self._route()
         sampling = {
             "max_new_tokens": max_new_tokens,
             "temperature": 0.0 if greedy else temperature,
@@ -176,10 +192,10 @@ class Engine:
         return CompletionGroup(hypotheses, hypotheses[0].prompt_tokens, prefilled)
 
     async def score(
-        self, input_ids: Sequence[int], audio: Sequence[dict[str, Any]], tokens: Sequence[int]
+        self, input_ids: Sequence[int], audio: Sequence[dict[str, Any]], tokens: Sequence[int], replica: int = 0
     ) -> list[float]:
         """Natural log-probabilities (temperature 1) of `tokens` as the response to a prompt, one per token."""
-        prompt = self._prompt([*input_ids, *tokens], audio)
+        prompt = self._prompt([*input_ids, *tokens], audio) | self._route(replica)
         length = len(input_ids) + sum(clip["shape"][0] - 1 for clip in audio)
         # The first log-prob of the answer is that of the token *after* logprob_start_len's own.
         scoring = {"sampling_params": {"max_new_tokens": 0}, "return_logprob": True, "logprob_start_len": length - 1}
@@ -188,6 +204,14 @@ class Engine:
         if len(scored) != len(tokens) or any(entry[0] is None for entry in scored):
             raise self._failed(f"asked to score {len(tokens)} tokens, the engine scored {scored}")
         return [float(entry[0]) for entry in scored]
+
+    def _route(self, replica: int | None = None) -> dict[str, int]:
+        """The field that sends a request to one replica: the given one, else to each in turn. {} where there is one."""
+        if self.served.dp == 1:
+            return {}
+        if replica is None:
+            replica, self._turn = self._turn, (self._turn + 1) % self.served.dp
+        return {"routed_dp_rank": replica}
 
     def _prompt(self, input_ids: Sequence[int], audio: Sequence[dict[str, Any]]) -> dict[str, Any]:
         placeholders = list(input_ids).count(self.served.audio_token_id)
@@ -221,18 +245,19 @@ class Engine:
 
     async def _generate(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         """POST /generate, tried again once unless the request itself is at fault; one answer per prompt."""
+        where = f" (replica {body['routed_dp_rank']})" if "routed_dp_rank" in body else ""
         try:
             return await self._attempt(body)
         except EngineGone:
             pass
         except Refused as error:
             if error.status == 400:
-                raise self._failed(str(error)) from error
+                raise self._failed(f"{error}{where}") from error
         await asyncio.sleep(RETRY_AFTER_S)
         try:
             return await self._attempt(body)
         except Refused as error:
-            raise self._failed(f"twice: {error}") from error
+            raise self._failed(f"twice: {error}{where}") from error
 
     async def _attempt(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         content = await self._connection.post("/generate", body)
@@ -255,7 +280,8 @@ def _repeat(prompt: dict[str, Any], sampling: dict[str, Any], seeds: Sequence[in
     """One batch request: the same prompt once per seed."""
     if not seeds:
         raise GroupFailed("a group needs at least one seed")
-    body: dict[str, Any] = {name: [value] * len(seeds) for name, value in prompt.items()}
+    repeated: dict[str, Any] = {name: [prompt[name]] * len(seeds) for name in prompt.keys() & PER_SAMPLE}
+    body = {**prompt, **repeated}
     body["sampling_params"] = [{**sampling, "sampling_seed": int(seed)} for seed in seeds]
     return {**body, "return_logprob": True}
 

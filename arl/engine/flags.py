@@ -1,54 +1,106 @@
 """Which SGLang flags and environment the engine runs with, per device, and why.
 
-Left out: anything the user passes in `extra`; it comes last and wins. No imports beyond the standard
-library: the device is found through the CUDA driver, not torch.
+Left out: anything the user passes in `extra`; it comes last and wins. Light: no torch, no sglang.
 """
 
-import ctypes
 import json
 import os
-import re
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from arl.engine.platform import ROOTS_FILE, STARTED_BY_ARL
 from arl.engine.processes import ROOTS
 from arl.engine.served_model import ServedModel
-from arl.engine.sglang_models import ADAPTERS, ARCHITECTURE
+from arl.engine.sglang_models import ADAPTERS, ARCHITECTURE, HEAD_BIAS
 from arl.errors import UsageError
+from arl.runtime.console import note
+from arl.runtime.device import ALLOCATOR, OLD_ALLOCATOR, cuda_devices, resolve_device
 from arl.runtime.openmp import PATIENT_THREADS
 
 CPU_CACHE_BYTES = 1 << 30  # key/value cache on CPU; allocated lazily by the kernel
 CPU_CACHE_TOKENS = 131_072
+# The allocator's settings are the stages': SGLang's memory saver refuses expandable segments. A launcher's rank is not
+# the engine's: its own processes set theirs.
+NOT_FOR_THE_ENGINE = {ALLOCATOR, OLD_ALLOCATOR, "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR",
+                      "MASTER_PORT"}  # fmt: skip
+MOST_RUNNING = 512  # a shard of 32 utterances x 12 hypotheses decodes as one batch
 
 
-def cuda_devices() -> int:
-    """Number of CUDA devices the driver shows this process (CUDA_VISIBLE_DEVICES counts); 0 without a driver."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+@dataclass(frozen=True)
+class Replicas:
+    """How the engine is spread out. tp: devices that share one copy of the weights; dp: such copies, each with a
+    scheduler and a cache of its own; nnodes: nodes that share a copy, of which this is node_rank; dist_init_addr: where
+    they meet, host:port on node 0."""
+
+    tp: int = 1
+    dp: int = 1
+    nnodes: int = 1
+    node_rank: int = 0
+    dist_init_addr: str | None = None
+
+    @property
+    def here(self) -> int:
+        """Devices of this node."""
+        return self.tp * self.dp // self.nnodes
+
+    def check(self, model: ServedModel, device: str, lora_rank: int = 0) -> None:
+        """UsageError for what SGLang would refuse or get wrong after a minute of loading."""
+        if self.dp > 1 and lora_rank:
+            raise UsageError(f"--dp {self.dp} --lora-rank {lora_rank}: SGLang loads adapters into one replica only; "
+                             "without --lora-rank they are merged, on each")  # fmt: skip
+        if self.nnodes > 1:
+            if self.dp > 1:
+                raise UsageError(f"--nnodes {self.nnodes} --dp {self.dp}: SGLang's replicas do not span nodes: start "
+                                 "one engine a node, and share the shards out (ARL_PART=k/n or torchrun)")  # fmt: skip
+            if self.tp % self.nnodes or not 0 <= self.node_rank < self.nnodes or not self.dist_init_addr:
+                raise UsageError(f"--nnodes {self.nnodes}: --tp must be a multiple of it, --node-rank below it, and "
+                                 "--dist-init-addr HOST:PORT of node 0 be given on each node")  # fmt: skip
+        heads = model.config.get("num_attention_heads")
+        if heads and heads % self.tp:
+            raise UsageError(f"--tp {self.tp}: the model's {heads} attention heads cannot be divided by it")
+        if self.tp > 1 and model.overrides.get(HEAD_BIAS):
+            raise UsageError(f"--tp {self.tp}: a model with an output bias is served on one device; use --dp")
+        first = int(device.partition(":")[2] or 0)
+        if device != "cpu" and first + self.here > (found := cuda_devices()):
+            raise UsageError(f"--tp {self.tp} --dp {self.dp}: {self.here} devices from cuda:{first} on, this machine "
+                             f"has {found}")  # fmt: skip
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """SGLang's, those that are not its defaults."""
+        words: dict[str, Any] = {"--tp-size": self.tp, "--dp-size": self.dp, "--nnodes": self.nnodes}
+        words = {name: value for name, value in words.items() if value > 1}
+        if self.nnodes > 1:
+            words |= {"--node-rank": self.node_rank, "--dist-init-addr": self.dist_init_addr}
+        return words
+
+    @property
+    def cores(self) -> str:
+        """For a CPU: the cores of each of this node's processes, "0,1|2,3": SGLang wants one NUMA node each else."""
+        cores = sorted(os.sched_getaffinity(0))
+        share = max(1, len(cores) // self.here)
+        parts = [[cores[(rank * share + i) % len(cores)] for i in range(share)] for rank in range(self.here)]
+        return "|".join(",".join(map(str, part)) for part in parts)
 
 
-def resolve_device(device: str) -> str:
-    """Turn auto into cuda where the driver shows a device and into cpu elsewhere; cpu, cuda and cuda:N stay.
+ALONE = Replicas()
 
-    UsageError for another name, and for CUDA where there is none.
+
+def engine_device(device: str) -> str:
+    """The engine's device: as `resolve_device`, but auto is the CPU where SGLang's CUDA kernels are not installed.
+
+    UsageError for CUDA without them: SGLang would die of the missing import.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise UsageError(f"--device {device}: use auto, cpu, cuda or cuda:N")
-    if device == "cpu":
-        return device
-    found = cuda_devices()
-    if device == "auto":
-        return "cuda" if found else "cpu"
-    if int(device.partition(":")[2] or 0) >= found:
-        raise UsageError(f"--device {device}: this machine shows {found} CUDA device(s); use --device cpu")
-    return device
+    chosen = resolve_device(device)
+    if chosen != "cpu" and find_spec("sgl_kernel") is None:
+        lacking = "SGLang's CUDA kernels are not installed (make setup GPU=1)"
+        if device != "auto":
+            raise UsageError(f"--device {device}: {lacking}; use --device cpu")
+        note(f"engine: {lacking}: it serves on the CPU")
+        return "cpu"
+    return chosen
 
 
 def server_flags(
@@ -59,6 +111,7 @@ def server_flags(
     max_total_tokens: int | None,
     mem_fraction: float | None,
     lora_rank: int = 0,
+    replicas: Replicas = ALONE,
 ) -> list[str]:
     """The command line of `python -m arl.engine.serve` for this model. lora_rank: of the adapters that it shall keep
     apart from the weights, 0 for none."""
@@ -73,6 +126,8 @@ def server_flags(
         "--weight-version": model.file_version,  # an adapter comes once the engine runs
         "--json-model-override-args": json.dumps(overrides),
         "--log-level-http": "warning",
+        "--max-running-requests": MOST_RUNNING,  # of each replica
+        **replicas.flags,
     }
     if (longest := model.longest) is not None:
         flags["--context-length"] = longest
@@ -84,12 +139,14 @@ def server_flags(
         flags["--mem-fraction-static"] = mem_fraction
     switches = ["--skip-tokenizer-init", "--skip-server-warmup", "--sleep-on-idle"]
     if device == "cpu":
-        # A shard of 32 utterances x 12 hypotheses decodes as one batch.
-        flags |= {"--attention-backend": "torch_native", "--max-running-requests": 512}
+        flags["--attention-backend"] = "torch_native"
         flags["--watchdog-timeout"] = 3600  # one step of a large model can take minutes here
     else:
         # The memory saver is what release/resume work through; seeds need the torch sampler under top-p.
         flags |= {"--sampling-backend": "pytorch", "--base-gpu-id": device.partition(":")[2] or 0}
+        flags["--cuda-graph-max-bs-decode"] = MOST_RUNNING  # 256 by default: a larger batch would run without a graph
+        if model.dtype == "float32":  # SGLang's own choices (fa3, flashinfer) take half precision only
+            flags["--attention-backend"] = "triton"
         switches.append("--enable-memory-saver")
     words = [str(word) for flag in flags.items() for word in flag] + switches
     return words + adapter_flags(model, device, lora_rank) if lora_rank else words
@@ -103,9 +160,11 @@ def adapter_flags(model: ServedModel, device: str, lora_rank: int) -> list[str]:
     return ["--enable-lora", "--max-lora-rank", str(lora_rank), *room, *kernels, *targets]
 
 
-def server_environment(model: ServedModel, device: str, temporary: Path, lora_rank: int = 0) -> dict[str, str]:
+def server_environment(
+    model: ServedModel, device: str, temporary: Path, lora_rank: int = 0, replicas: Replicas = ALONE
+) -> dict[str, str]:  # fmt: skip
     """The engine's whole environment."""
-    environment = dict(os.environ)
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_THE_ENGINE}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # without a bytecode cache the start takes twice as long
     environment.pop("SGLANG_USE_CPU_ENGINE", None)  # it would choose SGLang's own CPU platform
     environment |= {
@@ -119,8 +178,9 @@ def server_environment(model: ServedModel, device: str, temporary: Path, lora_ra
         "TOKENIZERS_PARALLELISM": "false",
         "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
     }
-    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):  # they would listen on the machine's own address
-        environment.setdefault(name, "lo")
+    if replicas.nnodes == 1:
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):  # they would listen on the machine's own address
+            environment.setdefault(name, "lo")
     if not os.access(os.path.expanduser("~"), os.W_OK):  # caches of compilers go there
         environment |= {"HOME": str(temporary), "XDG_CACHE_HOME": str(temporary / ".cache")}
     if device == "cpu":
@@ -129,7 +189,11 @@ def server_environment(model: ServedModel, device: str, temporary: Path, lora_ra
             **PATIENT_THREADS,
         }
         # Half the cores: the HTTP process needs one too, and small products gain little from more.
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // (2 * replicas.here))))
+        if replicas.here > 1:
+            environment.setdefault("SGLANG_CPU_OMP_THREADS_BIND", replicas.cores)
+    else:
+        environment["SGLANG_MEMORY_SAVER_CUDA_GRAPH"] = "1"  # released with the rest; else the graphs keep their memory
     return environment
 
 

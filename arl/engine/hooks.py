@@ -6,6 +6,7 @@ module, seeded sampling in torch, attention over the whole batch, no page-locked
 (by plugin.py).
 """
 
+import hashlib
 import multiprocessing
 import os
 import tempfile
@@ -22,6 +23,7 @@ from sglang.srt.managers.io_struct import (
     UpdateWeightFromDiskReqOutput,
 )
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+from sglang.srt.runtime_context import get_parallel
 
 from arl.engine.merging import merging
 from arl.engine.sampling import keep_likely, multinomial_with_seed
@@ -29,6 +31,7 @@ from arl.engine.sglang_models import ADAPTERS, ARCHITECTURE, our_name
 
 _UPDATER = "sglang.srt.managers.scheduler_components.weight_updater.SchedulerWeightUpdaterManager"
 _SAMPLER = "sglang.srt.layers.sampler"
+REGISTERED: list[str] = []  # what has been hooked in this process
 
 
 def register_all() -> None:
@@ -62,6 +65,7 @@ def _register_cpu() -> None:
 
 def _hook(kind: str, target: str, function: Callable) -> None:
     HookRegistry.register(target, function, HookType(kind))
+    REGISTERED.append(target)
 
 
 def store_in_a_file(original: Callable, *, dist_port: int) -> str:
@@ -111,8 +115,9 @@ def seed_every_row(info: Any, cls: type, batch: Any, vocab_size: int) -> Any:
 
 def _seed_of(request: Any) -> int:
     seed = request.sampling_params.sampling_seed
-    if seed is None:  # no seed asked for: draw one, and keep it for the request's life
-        seed = request.sampling_params.sampling_seed = int.from_bytes(os.urandom(7), "little")
+    if seed is None:  # no seed asked for: one of the request's name, which is random and the same on every rank
+        digest = hashlib.sha256(str(request.rid).encode()).digest()
+        seed = request.sampling_params.sampling_seed = int.from_bytes(digest[:7], "little")
     return seed
 
 
@@ -141,8 +146,14 @@ def safe_disk_update(original: Callable, self: Any, request: Any) -> Any:
         with merging(request.model_path):
             return original(self, request)
     except Exception as error:  # whatever a checkpoint can do wrong; the client then stamps the engine unusable
-        message = f"weights are undefined: {type(error).__name__}: {error}"
+        message = f"{_replica()}weights are undefined: {type(error).__name__}: {error}"
         return UpdateWeightFromDiskReqOutput(success=False, message=message[:500])
+
+
+def _replica() -> str:
+    """Names this scheduler's replica, where there are several."""
+    parallel = get_parallel()
+    return f"replica {parallel.dp_rank}: " if parallel.num_dp_ranks > 1 else ""
 
 
 def safe_release(original: Callable, self: Any, request: Any) -> Any:

@@ -18,6 +18,7 @@ from arl.engine.platform import STARTED_BY_ARL
 from arl.runtime.daemon import OWN_WORDS, end, session_members
 
 MODELS = "arl.engine.sglang_models"
+HOOKS = "arl.engine.hooks"
 
 
 def main(arguments: list[str]) -> int:
@@ -38,6 +39,9 @@ def main(arguments: list[str]) -> int:
     from sglang.srt.plugins import load_plugins
 
     load_plugins()
+    if not getattr(sys.modules.get(HOOKS), "REGISTERED", None):  # SGLang only logs a plug-in that does not load
+        print(f"{OWN_WORDS}arl's plug-in did not load; the log above says why", file=sys.stderr)
+        return 1
     try:
         import_module(f"{MODELS}.causal_lm")  # in the scheduler SGLang would only warn, and take a class without audio
     except ValueError as error:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from arl.engine.client import Engine
 from arl.engine.connection import Patience
-from arl.engine.flags import resolve_device, server_environment, server_flags
+from arl.engine.flags import ALONE, Replicas, engine_device, server_environment, server_flags
 from arl.engine.processes import (
     SchedulerWatch,
     check_shared_memory,
@@ -30,7 +30,7 @@ from arl.engine.processes import (
     remove_left,
 )
 from arl.engine.served_model import STRUCTURE_FILE, ServedModel
-from arl.engine.state import EngineInfo, engine_process, last_info, read_info, state_folder, write_info
+from arl.engine.state import EngineInfo, engine_process, last_info, read_info, remember, state_folder, write_info
 from arl.errors import ArlError
 from arl.policy import Policy
 from arl.runtime.console import note, status_line
@@ -49,14 +49,16 @@ def start(
     max_total_tokens: int | None = None,
     mem_fraction: float | None = None,
     lora_rank: int = 0,
+    replicas: Replicas = ALONE,
     extra: Sequence[str] = (),
     timeout_s: float = 300,
 ) -> EngineInfo:
     """Start the engine on a policy and wait until it answers; returns at once if it already runs.
 
     A running engine of the same shapes is given this policy's weights. `lora_rank`: the largest rank of adapters that
-    it keeps apart from the weights; 0: it merges them. `extra` are SGLang's own flags.
-    ArlError: a bad policy, another model is being served, or the server did not come up (with its log's end).
+    it keeps apart from the weights; 0: it merges them. `extra` are SGLang's own flags. UsageError for `replicas` that
+    cannot be. ArlError: a bad policy, another model is being served, or the server did not come up (with its log's
+    end).
     """
     policy = Policy.open(policy_dir)
     folder = state_folder(state_dir)
@@ -66,8 +68,8 @@ def start(
     waiting = "engine: waiting for another process that starts it"
     with status_line("engine: starting") as tell, engine.lock(lambda: note(waiting)):
         info = read_info(folder)
-        chosen = info.device if info else resolve_device(device)
-        with device_lease("engine", chosen):
+        chosen = info.device if info else engine_device(device)
+        with device_lease("engine", chosen, count=info.devices if info else replicas.here):
             if info is not None and not listens(info):
                 note(f"engine: the process {info.pid} no longer listens: ending it and starting another")
                 stop(folder)
@@ -80,10 +82,13 @@ def start(
                 clean_up(folder)
                 check_shared_memory()
                 port = port or _free_port()
+                replicas.check(model, chosen, lora_rank)
                 flags = server_flags(
-                    model, policy.audio_token_id, chosen, port, max_total_tokens, mem_fraction, lora_rank
+                    model, policy.audio_token_id, chosen, port, max_total_tokens, mem_fraction, lora_rank, replicas
                 )
-                info = _spawn(policy, model, folder, chosen, port, [*flags, *extra], lora_rank)
+                if chosen != "cpu":
+                    remember(folder)
+                info = _spawn(policy, model, folder, chosen, port, [*flags, *extra], lora_rank, replicas)
             if info.state != "ready":  # ours, or that of a starter that was killed
                 info = _wait_ready(folder, info, timeout_s, tell)
             return _serve(folder, info, policy, model)
@@ -144,14 +149,15 @@ def clean_up(folder: Path) -> None:
 
 
 def _spawn(
-    policy: Policy, model: ServedModel, folder: Path, device: str, port: int, flags: list[str], lora_rank: int
-) -> EngineInfo:
+    policy: Policy, model: ServedModel, folder: Path, device: str, port: int, flags: list[str], lora_rank: int,
+    replicas: Replicas,
+) -> EngineInfo:  # fmt: skip
     """Start the process and write down where it is; it waits for its key until that is done."""
     (folder / STRUCTURE_FILE).write_text(json.dumps(model.structure))
     temporary = make_temporary(folder)
     api_key = secrets.token_urlsafe(24)
     engine = engine_process(folder)
-    environment = server_environment(model, device, temporary, lora_rank)
+    environment = server_environment(model, device, temporary, lora_rank, replicas)
     process = engine.spawn("arl.engine.serve", flags, stdin=subprocess.PIPE, env=environment)
     info = EngineInfo(
         state="starting",
@@ -170,6 +176,8 @@ def _spawn(
         temporary=str(temporary),
         lora_rank=lora_rank,
         base=model.file_version,
+        tp=replicas.tp,
+        dp=replicas.dp,
     )
     write_info(folder, info)
     assert process.stdin is not None

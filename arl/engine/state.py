@@ -5,6 +5,7 @@ engine.log, weights.json (names and shapes the engine serves) and engine.lock. A
 treated as absent.
 """
 
+import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,9 +14,13 @@ from typing import Any
 from arl.errors import ArlError
 from arl.policy import as_ids
 from arl.runtime.daemon import Daemon
+from arl.runtime.private import make_private
+from arl.runtime.warm.state import FOLDER as WARM
+from arl.runtime.warm.state import warm_folder
 
 FOLDER = ".arl/engine"
 ENVIRONMENT = "ARL_ENGINE"
+KNOWN = "engines"  # in the warm folder: the state folders of engines on GPUs, a JSON text each
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,9 @@ class EngineInfo:
     """One engine. `state` is "starting" or "ready"; `started` is its process's start in clock ticks since boot;
     `policy` is the absolute path of the policy folder last served, `version` that policy's version;
     `temporary` and `shared_memory` are what the server leaves behind when it is killed; `awake` is False while it has
-    given its device memory back. `lora_rank`: the largest rank of adapters that it keeps apart from the weights, 0
-    where it merges them. `base`: the version of the weights in it, an adapter left out; `adapter`: its name for the
-    adapter that it serves, "" for none."""
+    given its device memory back. `dp` is the number of its replicas, each on `tp` devices. `lora_rank`: the largest
+    rank of adapters that it keeps apart from the weights, 0 where it merges them. `base`: the version of the weights in
+    it, an adapter left out; `adapter`: its name for the adapter that it serves, "" for none."""
 
     state: str
     pid: int
@@ -46,11 +51,25 @@ class EngineInfo:
     lora_rank: int = 0
     base: str = ""
     adapter: str = ""
+    tp: int = 1
+    dp: int = 1
 
     @property
     def end_ids(self) -> list[int]:
         """Token ids that end a response; engines of version 0.1 wrote down one."""
         return as_ids(self.eos_token_id)
+
+    @property
+    def devices(self) -> int:
+        """How many devices it is on, those from `device` on."""
+        return self.tp * self.dp
+
+    def uses(self, device: str) -> bool:
+        """Whether it is on this GPU: "cuda" or "cuda:N"."""
+        if self.device == "cpu" or device == "cpu":
+            return False
+        first, asked = (int(name.partition(":")[2] or 0) for name in (self.device, device))
+        return first <= asked < first + self.devices
 
     @property
     def url(self) -> str:
@@ -64,6 +83,23 @@ class EngineInfo:
 def state_folder(state_dir: str | Path | None) -> Path:
     """The given folder, else ARL_ENGINE, else `.arl/engine` under the current folder; absolute."""
     return Path(state_dir or os.environ.get(ENVIRONMENT) or FOLDER).absolute()
+
+
+def remember(folder: Path) -> None:
+    """Notes an engine on a GPU in the warm folder, so that a stage that needs its memory finds it by whatever name it
+    was started."""
+    known = Path(warm_folder() or WARM) / KNOWN
+    make_private(str(known.parent))
+    if folder not in known_engines():
+        with known.open("a") as file:
+            file.write(f"{json.dumps(str(folder))}\n")
+
+
+def known_engines() -> list[Path]:
+    """The state folders of this run's engines: the one that is used by default, and those remembered."""
+    known = Path(warm_folder() or WARM) / KNOWN
+    lines = known.read_text().splitlines() if known.is_file() else []
+    return list(dict.fromkeys([state_folder(None), *(Path(json.loads(line)) for line in lines)]))
 
 
 def engine_process(folder: Path) -> Daemon:
@@ -95,6 +131,8 @@ def _checked(info: EngineInfo) -> EngineInfo:
              info.base, info.adapter]  # fmt: skip
     if not all(isinstance(text, str) for text in [*texts, *info.shared_memory]):
         raise ValueError("a text is missing")
+    if not all(type(count) is int and count > 0 for count in (info.tp, info.dp)):
+        raise ValueError("tp and dp are not counts")
     if type(info.port) is not int or not 0 < info.port < 65536 or info.pgid != info.pid:
         raise ValueError("no port, or another process group than its own")
     return info

@@ -14,6 +14,13 @@ def to_host(tensor: Tensor) -> Tensor:
     return host.copy_(tensor)
 
 
+def page_locked(tensor: Tensor) -> Tensor:
+    """The tensor in page-locked host memory, wherever it is; itself if it is there. Needs a GPU."""
+    if tensor.device.type == "cpu" and tensor.is_pinned():
+        return tensor
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
+
+
 def sleep(modules: Iterable[nn.Module], optimizer: torch.optim.Optimizer | None = None) -> None:
     """Takes weights, buffers and optimizer state off the device in place, into page-locked memory; frees its cache."""
     tensors = [tensor for module in modules for tensor in (*module.parameters(), *module.buffers())]

@@ -12,6 +12,7 @@ so this costs one read of each file's tail. Each finished shard adds a line to `
 """
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -51,6 +52,8 @@ def job_began(at: float) -> None:
     global _began
     _began = at
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    if device_peak():
+        sys.modules["torch"].cuda.reset_peak_memory_stats()
 
 
 def seconds_since_start() -> float:
@@ -62,6 +65,14 @@ def peak_memory_mb() -> float:
     """Peak resident memory of this process, in MB (1e6 bytes); of a resident process, that of its job."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+def device_peak() -> dict[str, float]:
+    """{"device_peak_mb": MB (1e6 bytes) that torch had on this process's GPU at most}; {} without a GPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {"device_peak_mb": round(torch.cuda.max_memory_allocated() / 1e6, 1)}
 
 
 class Phases:
@@ -163,7 +174,7 @@ class StageRun:
 
     def record(self, name: str, shard: "OpenShard") -> None:
         """Appends the shard's line to `stage.jsonl`."""
-        seconds, figures = self.phases.rounded(), dict(shard.figures)
+        seconds, figures = self.phases.rounded(), shard.figures | device_peak()
         if shard.audio_s:
             figures |= {"audio_s": round(shard.audio_s, 3), "rtf": round(sum(seconds.values()) / shard.audio_s, 5)}
         record = StageRecord(

@@ -26,7 +26,7 @@ from arl.train.data import Batch
 from arl.train.finite import refuse_not_finite
 from arl.train.groups import PromptGroup, check_tokens
 from arl.train.lora import LoraSpec, save_adapter
-from arl.train.optimizer import make_adamw
+from arl.train.optimizer import is_low, make_adamw
 from arl.train.probe import make_probe
 from arl.train.projector import Frontend, augment, ctc_loss
 from arl.train.schedule import Schedule
@@ -59,6 +59,7 @@ class Learner:
     trains_on: str = ""
     lora: LoraSpec | None = None
     named: dict[str, nn.Parameter] = field(default_factory=dict)
+    probe: dict[str, list] | None = None  # of the present weights, once it has been computed
 
     def __post_init__(self) -> None:
         self.named = {f"llm.{name}": p for name, p in self.model.named_parameters() if p.requires_grad}
@@ -85,7 +86,8 @@ class Learner:
             self.policy.verify_part("state", FRESH)
 
     def sleep(self) -> None:
-        """Leaves the device: weights, reference and optimizer state go to host memory."""
+        """Leaves the device: weights, reference and optimizer state go to host memory. The probe is computed before."""
+        self.probe = self._make_probe()
         sleep([m for m in (self.model, self.reference, self.frontend) if m is not None], self.optimizer)
 
     def keep(self, policy: Policy, reference: Policy | None) -> None:
@@ -101,8 +103,8 @@ class Learner:
         return batch
 
     def check(self, batch: Batch) -> float:
-        """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|."""
-        tolerance = 1e-3 if next(self.model.parameters()).dtype == torch.float32 else 0.1
+        """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|, of half precision the mean."""
+        tolerance = 0.1 if is_low(next(self.model.parameters())) else 1e-3
         return self_check(self.model, batch.groups, self.compute.audio_token_id, tolerance)
 
     def old_log_probs(self, batch: Batch, model: Any = None) -> dict[str, Tensor]:
@@ -150,7 +152,15 @@ class Learner:
         norm = apply_gradient(self.optimizer, lr, self.max_norm)
         self.updates += 1
         self.run_steps += 1
+        self.probe = None
         return {"grad_norm": norm, "lr": lr}
+
+    def _make_probe(self) -> dict[str, list]:
+        """Of the present weights, where they are. ArlError where they are not finite."""
+        refuse_not_finite(
+            self.named.items(), "the update", "nothing is written; lower --lr, or look for a sample with extreme values"
+        )
+        return make_probe(self.model, self.compute.audio_token_id)
 
     def counted(self) -> dict[str, Any]:
         """The run's part of the saved counts."""
@@ -165,11 +175,9 @@ class Learner:
         """
         if self.frontend is not None:
             self.frontend.projector.eval()
-        refuse_not_finite(
-            self.named.items(), "the update", "nothing is written; lower --lr, or look for a sample with extreme values"
-        )
+        probe, self.probe = self.probe or self._make_probe(), None
         kept = {name: value for name, value in self.policy.fields.items() if name not in OF_ONE_UPDATE}
-        merged = {**kept, **fields, "step": step, "probe": make_probe(self.model, self.compute.audio_token_id)}
+        merged = {**kept, **fields, "step": step, "probe": probe}
         if self.frontend is not None:
             merged["frontend"] = self.frontend.digest()
         if self.lora is not None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from arl.runtime.offload import to_host
+from arl.runtime.offload import page_locked
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def visiting(module: nn.Module, device: torch.device) -> Iterator[None]:
     if device.type == "cpu":
         yield
         return
-    on_host = [to_host(tensor.data) for tensor in tensors]
+    on_host = [page_locked(tensor.data) for tensor in tensors]  # those that were just loaded are not yet
     for tensor, host in zip(tensors, on_host, strict=True):
         tensor.data = host.to(device, non_blocking=True)
     try:

@@ -53,7 +53,7 @@ class AdamW(torch.optim.Optimizer):
                 if gradient is not None:
                     self.step_one(parameter, gradient, group)
         if self.offload and torch.cuda.is_available():
-            torch.cuda.synchronize()  # the copies to the host
+            torch.cuda.synchronize()  # the copies to the host; `pick_device` has made the device the current one
 
     def step_one(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         if not self.state[parameter]:

@@ -21,7 +21,7 @@ from arl.policy import Policy, remove_stale
 from arl.runtime.console import note, progress, warn
 from arl.runtime.device import pick_device
 from arl.runtime.model_cache import MODEL_CACHE
-from arl.runtime.stage import Phases, peak_memory_mb
+from arl.runtime.stage import Phases, device_peak, peak_memory_mb
 from arl.shards.record import StageRecord
 from arl.train import load
 from arl.train.checkpoint import has_state, read_counts
@@ -80,7 +80,8 @@ def train_awake(
         phases.seconds["write"] += time.monotonic() - writing
         return StageRecord(
             "update", job.shards[-1][0], metrics["groups"], phases.rounded(), peak_memory_mb(), job.start.version,
-            job.fingerprint, job.settings.to_json(), figures={"steps": len(schedule), **more, **metrics},
+            job.fingerprint, job.settings.to_json(),
+            figures={"steps": len(schedule), **more, **metrics, **device_peak()},
         )  # fmt: skip
 
     policy = learner.save(job.out, job.start.step + len(schedule), {"made": job.fingerprint}, record)

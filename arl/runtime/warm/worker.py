@@ -171,6 +171,7 @@ class Worker:
             self.finished += 1
             job.done.set()
             gc.collect()
+            _free_device()
 
 
 def _as_own_process(request: dict[str, Any], streams: list[int]) -> int:
@@ -222,6 +223,13 @@ def _take_streams(streams: list[int] | None) -> None:
     sys.stdout = open(1, "w", closefd=False, buffering=1 if os.isatty(1) else -1)  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+
+
+def _free_device() -> None:
+    """Gives back what torch keeps of the GPU for later, which a job that failed awake has left."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def memory_mb() -> int:
