@@ -16,6 +16,7 @@ import typer
 
 from arl.cli import options
 from arl.models import DecodeSettings
+from arl.runtime.fan_out import over_gpus
 
 
 def decode(
@@ -28,6 +29,7 @@ def decode(
     ] = 0.7,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option("--dtype", help="Of matrix products.")] = "float32",
     batch_s: Annotated[float, typer.Option("--batch-s", help="Audio seconds per batch, padding included.")] = 60.0,
+    gpus: options.Gpus = 1,
     device: options.Device = "auto",
     threads: options.Threads = 0,
     seed: options.Seed = 0,
@@ -40,6 +42,8 @@ def decode(
     """
     from arl.models.decode_stage import decode as run
 
+    if over_gpus(gpus, device):
+        return
     run(
         shards, policy, out, DecodeSettings(nfe, cfg, dtype, seed), batch_s=batch_s,
         device=device, threads=threads, force=force, max_failed=max_failed,

@@ -17,6 +17,7 @@ import typer
 
 from arl.cli import options
 from arl.errors import UsageError
+from arl.runtime.fan_out import over_gpus
 
 
 def encode(
@@ -30,6 +31,7 @@ def encode(
         str | None, typer.Option("--voice", help="Of synthesis: the voice of every text. Default: its speaker's.")
     ] = None,
     batch_s: Annotated[float, typer.Option("--batch-s", help="Audio seconds per batch, padding included.")] = 120.0,
+    gpus: options.Gpus = 1,
     device: options.Device = "auto",
     threads: options.Threads = 0,
     force: options.Force = False,
@@ -43,6 +45,8 @@ def encode(
 
     if policy is None:
         raise UsageError("arl encode needs --policy (or ARL_POLICY)")
+    if over_gpus(gpus, device):
+        return
     run(
         shards, policy, out, features=features, voice=voice, batch_s=batch_s,
         device=device, threads=threads, force=force, max_failed=max_failed,

@@ -72,6 +72,7 @@ Seed = Annotated[
         "--seed", envvar="ARL_SEED", help="Equal seeds and inputs give equal outputs; on a GPU, up to rounding."
     ),
 ]
+Gpus = Annotated[int, typer.Option("--gpus", min=1, help="Processes, one a GPU of this node, that share the shards.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Redo shards that are already done.")]
 MaxFailed = Annotated[int, typer.Option("--max-failed", help="Bad samples tolerated before the stage fails.")]

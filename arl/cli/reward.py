@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import typer
 
 from arl.cli import options
+from arl.runtime.fan_out import over_gpus
 
 
 def reward(
@@ -37,6 +38,7 @@ def reward(
     timeout: Annotated[
         float, typer.Option("--timeout", min=0.1, help="Seconds a program may take for one utterance.")
     ] = 600.0,
+    gpus: options.Gpus = 1,
     jobs: Annotated[int, typer.Option("--jobs", help="Processes; 0: all cores for much text, else one.")] = 0,
     force: options.Force = False,
     max_failed: options.MaxFailed = 0,
@@ -48,6 +50,8 @@ def reward(
     """
     from arl.rewards.reward_stage import RewardOptions, score_rollouts
 
+    if over_gpus(gpus):
+        return
     wanted = RewardOptions(with_ or [], gate or [], advantage, eps, child, jobs, timeout)
     metrics = score_rollouts(shards, out, wanted, force, max_failed)
     if as_json:

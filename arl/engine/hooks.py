@@ -141,13 +141,16 @@ def filtered_sampling(
 
 
 def safe_disk_update(original: Callable, self: Any, request: Any) -> Any:
-    """SGLang rolls a failed load back from the *new* path and dies of it; report instead."""
+    """SGLang rolls a failed load back from the *new* path and dies of it; report instead, with the replica's name."""
     try:
         with merging(request.model_path):
-            return original(self, request)
+            answer = original(self, request)
     except Exception as error:  # whatever a checkpoint can do wrong; the client then stamps the engine unusable
-        message = f"{_replica()}weights are undefined: {type(error).__name__}: {error}"
-        return UpdateWeightFromDiskReqOutput(success=False, message=message[:500])
+        reason = f"weights are undefined: {type(error).__name__}: {error}"
+        answer = UpdateWeightFromDiskReqOutput(success=False, message=reason)
+    if not answer.success:
+        answer.message = f"{_replica()}{' '.join(answer.message.split())}"[:500]
+    return answer
 
 
 def _replica() -> str:

@@ -79,6 +79,7 @@ def roll_out(
         with run.shard(name, inputs, copy) as shard:
             rollout.fill(shard, name, samples)
         note(f"rollout: {name}: {shard.figures['groups']} groups, {shard.figures['tokens_per_s']:.0f} tokens/s")
+    run.finish()
     if copy is not None and run.skipped:
         send_file(run.path(matched[0][0]), copy)
 

@@ -34,6 +34,7 @@ def decode(
     run = StageRun("decode", out or default_out("wav", shards), arguments, sources=shards, force=force)
     pending = list(run.pending(matched))
     if not pending:
+        run.finish()
         return
     policy.verify_part("frontend")
     with run.phase("wake"):
@@ -52,3 +53,4 @@ def decode(
                 shard.audio_s = decoded.audio_s
                 shard.figures |= decoded.figures() | {"groups": len(groups), "hypotheses": n_clips}
         synthesiser.sleep()
+    run.finish()

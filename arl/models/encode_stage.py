@@ -42,6 +42,7 @@ def encode(
     run = StageRun("encode", out, arguments, sources=shards, force=force)
     pending = list(run.pending(joined_shards(shards)))
     if not pending:
+        run.finish()
         return
     policy.verify_part("frontend")
     with run.phase("wake"):
@@ -60,3 +61,4 @@ def encode(
                 shard.figures["policy_path"] = os.path.relpath(source, out)
             bar.advance()
         encoder.sleep()
+    run.finish()

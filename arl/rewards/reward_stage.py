@@ -62,6 +62,7 @@ def score_rollouts(
         for tally, bad in scored:
             total += tally
             failed += bad
+    run.finish()
     metrics = total.figures() | {"failed": failed, "skipped": run.skipped, "out": str(run.out)}
     if todo:
         note(summary(metrics))

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from arl.errors import ArlError
 from arl.runtime.console import note
+from arl.runtime.parts import part
 from arl.runtime.private import make_private
 from arl.runtime.process import start_time
 from arl.runtime.warm.state import FOLDER, warm_folder
@@ -55,30 +56,28 @@ def device_lease(
     folder = warm_folder() or os.path.abspath(FOLDER)
     paths = [os.path.join(folder, name) for name in lease_files(device, count)]
     wanted = [path for path in paths if path not in _HELD]
-    if not wanted or (device == "cpu" and not os.path.isdir(folder)):
+    if not wanted or (device == "cpu" and (part()[1] > 1 or not os.path.isdir(folder))):  # parts share the cores
         yield 0.0
         return
     make_private(folder)
-    began = time.monotonic()
     with ExitStack() as stack:
-        for path in wanted:
-            stack.enter_context(_held(path, folder, holder, began))
-        waited_s = time.monotonic() - began
+        waited_s = sum(stack.enter_context(_held(path, folder, holder)) for path in wanted)
         if device != "cpu" and evict is not None:
             evict(device)
         yield waited_s
 
 
 @contextmanager
-def _held(path: str, folder: str, holder: str, began: float) -> Iterator[None]:
-    """One file locked and said to be held."""
+def _held(path: str, folder: str, holder: str) -> Iterator[float]:
+    """One file locked and said to be held; yields the seconds that it was waited for."""
+    began = time.monotonic()
     with open(path, "a+") as file:
         _lock(file, path, folder, holder)
         now = time.monotonic()
         _write_holder(file, {"holder": holder, "pid": os.getpid(), "since": now, "waited_s": now - began})
         _HELD.add(path)
         try:
-            yield
+            yield now - began
         finally:
             _HELD.discard(path)
             _write_holder(file, {})

@@ -2,7 +2,8 @@
 
 A stage's output shard is skipped when it is complete and was made with the same arguments from the same
 inputs: the shard's end marker carries a fingerprint of (stage, arguments, policy, the inputs' digests),
-so this costs one read of each file's tail. Each finished shard adds a line to `stage.jsonl` beside it;
+so this costs one read of each file's tail. Several processes share the shards (parts.py). Each finished
+shard adds a line to `stage.jsonl` beside it;
 `arl report` and the loop's line read only that.
 
     run = StageRun("rollout", out, arguments, sources=shards)
@@ -22,6 +23,7 @@ from typing import Any
 
 from arl.errors import ArlError, UsageError
 from arl.runtime.console import note
+from arl.runtime.parts import part
 from arl.runtime.process import age_s
 from arl.shards.durable import refuse_unwritable
 from arl.shards.fingerprint import fingerprint_of, shard_digests
@@ -41,6 +43,7 @@ def default_out(stage: str, shards: Sequence[str | Path]) -> Path:
     return folder.resolve().parent / stage
 
 
+MOST_NAMED = 8  # missing shards in a line
 _began: float | None = None  # time.monotonic() at which a resident process's job was asked for
 
 
@@ -118,6 +121,7 @@ class StageRun:
     force: bool = False
     phases: Phases = field(default_factory=Phases)
     skipped: int = 0
+    shards: list[tuple[str, Sequence[Path]]] = field(default_factory=list)  # all of them, whoever makes them
 
     def __post_init__(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -131,17 +135,34 @@ class StageRun:
         return fingerprint_of([self.stage, dict(self.arguments), self.policy, shard_digests(inputs)])
 
     def pending(self, shards: Iterable[tuple[str, Sequence[Path]]]) -> Iterator[tuple[str, Sequence[Path]]]:
-        """Yields the shards still to do; complete ones made the same way are counted and left alone."""
-        for name, inputs in shards:
+        """Yields the shards of this process's part still to do; complete ones made the same way are counted and left
+        alone."""
+        self.shards, (index, count) = list(shards), part()
+        for name, inputs in self.shards[index::count]:
             self._refuse_input(name, inputs)
-            marker = None if self.force else read_marker(self.path(name))
-            if marker is not None and marker.fingerprint == self.fingerprint(inputs):
+            if not self.force and self.is_done(name, inputs):
                 self.skipped += 1
             else:
                 refuse_unwritable(self.out, is_filled=True)
                 yield name, inputs
         if self.skipped:
             note(f"{self.stage}: {self.skipped} shard(s) in {self.out} already done (-f redoes them)")
+
+    def is_done(self, name: str, inputs: Sequence[Path]) -> bool:
+        """Whether the output shard is complete and was made the same way."""
+        marker = read_marker(self.path(name))
+        return marker is not None and marker.fingerprint == self.fingerprint(inputs)
+
+    def finish(self) -> None:
+        """Where several processes share the shards: says which of all are missing. That of the last one says none."""
+        index, count = part()
+        if count == 1:
+            return
+        missing = [name for name, inputs in self.shards if not self.is_done(name, inputs)]
+        whole = f"all {len(self.shards)} shard(s) are there"
+        said = f"{len(missing)} of {len(self.shards)} missing: {' '.join(missing[:MOST_NAMED])}" if missing else whole
+        more = " …" if len(missing) > MOST_NAMED else ""
+        note(f"{self.stage}: {self.out}: part {index}/{count} is done; {said}{more}")
 
     def _refuse_input(self, name: str, inputs: Sequence[Path]) -> None:
         """UsageError where the output shard would replace one of its inputs, be it through links."""

@@ -3,9 +3,11 @@
 append_record(out, StageRecord("rollout", "000003", 32, seconds, peak_memory_mb, figures={"groups": 32}))
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,8 @@ class StageRecord:
 
 
 def append_record(folder: Path, record: StageRecord) -> None:
-    """Adds the line to the folder's `stage.jsonl` in one write, so that several processes may do so at once.
+    """Adds the line to the folder's `stage.jsonl` in one write under a lock, so that several processes may do so at
+    once: on a network file system, too, as far as it has locks.
 
     Behind a line that a full disk has cut it starts a new one.
     """
@@ -61,6 +64,8 @@ def append_record(folder: Path, record: StageRecord) -> None:
 def _append(path: Path, line: bytes) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = os.fstat(descriptor).st_size
         is_cut = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         write_all(descriptor, b"\n" * is_cut + line)

@@ -1,11 +1,16 @@
 """What a stage does with the resident engine, without one: whose memory it takes, and where it is described."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from arl.engine import session
 from arl.engine.served_model import ServedModel
+from arl.engine.state import EngineInfo, remember
+from arl.errors import ArlError
+from arl.policy import Policy
 from tests.tiny import make_tiny_policy
 
 
@@ -35,3 +40,57 @@ def test_a_served_model_reads_its_files_once(tmp_path: Path) -> None:
     for file in (policy / "llm").iterdir():
         file.unlink()
     assert (model.dtype, model.architecture, model.cache_bytes_per_token, model.structure) == before
+
+
+def test_an_engine_on_another_gpu_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update on cuda:0 waited a minute for the memory of an engine on cuda:1, which it had released."""
+    fields = {name: "x" for name in ("api_key", "policy", "version", "log", "dtype", "temporary")}
+    numbers = dict.fromkeys(("pid", "pgid", "started", "port", "audio_token_id", "eos_token_id"), 1)
+    info = EngineInfo("ready", device="cuda:1", tp=2, **fields, **numbers)  # type: ignore[arg-type]
+    assert [info.uses(name) for name in ("cuda", "cuda:1", "cuda:2", "cuda:3", "cpu")] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    released: list[str] = []
+    monkeypatch.setenv("ARL_WARM", str(tmp_path / "warm"))
+    monkeypatch.setenv("ARL_ENGINE", str(tmp_path / "engine"))
+    for name in ("status", "connect"):
+        monkeypatch.setattr(session.server, name, lambda folder: info if folder == tmp_path / "other" else None)
+    monkeypatch.setattr(session, "_release", lambda _, device: released.append(device))
+    (tmp_path / "other").mkdir(mode=0o700)
+    remember(tmp_path / "other")  # started with --engine: neither the default nor ARL_ENGINE
+    for device in ("cuda:0", "cuda:2"):
+        session.put_to_sleep(device)
+    assert released == ["cuda:2"]
+
+
+def test_a_replica_that_does_not_compute_the_policy_is_named(tmp_path: Path) -> None:
+    policy = Policy.open(make_tiny_policy(tmp_path / "policy"))
+    policy.fields["probe"] = {"tokens": [1, 2, 3], "logprobs": [-1.0, -2.0]}
+
+    class Replicated:
+        served = SimpleNamespace(dp=2, dtype="float32")
+        said = [policy.version, policy.version]
+
+        def versions(self) -> list[str]:
+            return self.said
+
+        async def __aenter__(self) -> "Replicated":
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            return None
+
+        async def score(self, ids: list[int], audio: list, tokens: list[int], replica: int) -> list[float]:
+            return [-1.0, -2.0 - replica]
+
+    client: Any = Replicated()
+    with pytest.raises(ArlError, match="replica 1 of the engine's log-probs .* by 5.00e-01"):
+        session.prove(client, policy, 0.0)
+    assert session.prove(client, policy, 0.6) == {"probe_mean": 0.5, "probe_max": 1.0}
+    client.said = [policy.version, "000000-other"]
+    with pytest.raises(ArlError, match="replica 1 of the engine says it serves 000000-other"):
+        session.prove(client, policy, 0.6)

@@ -1,13 +1,17 @@
 """The device lease between processes."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from arl.runtime.lease import device_lease, read_lease
+from arl.errors import ArlError
+from arl.runtime import lease
+from arl.runtime.lease import device_lease, lease_files, read_lease
 
 HOLD = """
 import sys
@@ -79,3 +83,26 @@ def test_a_gpu_stage_puts_the_engine_to_sleep_and_waits_for_its_memory(
         assert slept == []
     with device_lease("update", "cuda:1", slept.append):
         assert slept == ["cuda:1"]
+
+
+def test_gpus_of_one_node_and_of_several_are_apart(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the GPU's own number, whatever a process calls it."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    node = os.uname().nodename
+    assert lease_files("cuda:1", 2) == [f"lease-{node}-gpu1", f"lease-{node}-gpu2"]
+    with device_lease("engine", "cuda", count=2), device_lease("update", "cuda:2") as waited_s:
+        assert waited_s < 1
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,1")
+        assert lease_files("cuda:1") == [f"lease-{node}-gpu1"]
+        said = read_lease(str(folder))
+        assert (said["holder"], said["pid"]) == ("engine", os.getpid())
+    assert read_lease(str(folder))["holder"] is None
+
+
+def test_a_file_system_without_locks_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(lease.fcntl, "flock", refuse)
+    with pytest.raises(ArlError, match="no locks .*ARL_WARM"), device_lease("update", "cuda"):
+        pytest.fail("it ran without the device")

@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 
+from arl.runtime.parts import part
 from arl.runtime.private import check_private
 from arl.runtime.process import age_s
 from arl.runtime.stages import CAN_BE_WARM
@@ -33,10 +34,13 @@ FORWARDED = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signa
 def forward(stage: str, arguments: list[str]) -> int | None:
     """Runs `arl` with these arguments in the stage's worker; its exit code, or None when the stage is not warm.
 
-    ArlError where others can write to the warm folder: a job has this user's environment.
+    One of several processes that share the work (parts.py) runs it itself: they would queue for one worker. ArlError
+    where others can write to the warm folder: a job has this user's environment.
     """
     folder = warm_folder()
     if stage not in CAN_BE_WARM or folder is None or not os.path.exists(record_path(folder, stage)):
+        return None
+    if part()[1] > 1:
         return None
     if {"-h", "--help"} & set(arguments) or not _has_streams():
         return None
