@@ -192,6 +192,7 @@ def server_environment(
         environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // (2 * replicas.here))))
         if replicas.here > 1:
             environment.setdefault("SGLANG_CPU_OMP_THREADS_BIND", replicas.cores)
+            environment.setdefault("TORCHDYNAMO_DISABLE", "1")  # a mask of the sharded embedding: 10 s to compile
     else:
         environment["SGLANG_MEMORY_SAVER_CUDA_GRAPH"] = "1"  # released with the rest; else the graphs keep their memory
     return environment
