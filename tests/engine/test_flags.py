@@ -23,7 +23,7 @@ def model(llm: Path) -> ServedModel:
 
 def words(model: ServedModel, device: str, replicas: Replicas = flags.ALONE) -> dict[str, str]:
     """Each flag with what follows it."""
-    said = server_flags(model, 4, device, 1234, None, None, replicas)
+    said = server_flags(model, 4, device, 1234, None, None, 0, replicas)
     return dict(zip(said, [*said[1:], ""], strict=True))
 
 
@@ -58,7 +58,7 @@ def test_replicas_are_sglangs_flags(model: ServedModel, tmp_path: Path, monkeypa
     assert (said["--nnodes"], said["--node-rank"], said["--dist-init-addr"]) == ("2", "1", "node0:5000")
     monkeypatch.setattr(flags.os, "sched_getaffinity", lambda _: {3, 4, 5, 6})
     monkeypatch.delenv("SGLANG_CPU_OMP_THREADS_BIND", raising=False)
-    bound = server_environment(model, "cpu", tmp_path, Replicas(tp=2, dp=1))["SGLANG_CPU_OMP_THREADS_BIND"]
+    bound = server_environment(model, "cpu", tmp_path, 0, Replicas(tp=2, dp=1))["SGLANG_CPU_OMP_THREADS_BIND"]
     assert bound == "3,4|5,6"
 
 
@@ -78,4 +78,6 @@ def test_what_cannot_be_is_refused_before_anything_starts(
     monkeypatch.setattr(flags, "cuda_devices", lambda: 4)
     with pytest.raises(UsageError, match=says):
         replicas.check(model, "cuda:1")
-    Replicas(tp=2).check(model, "cuda:1")
+    Replicas(tp=2).check(model, "cuda:1", lora_rank=8)
+    with pytest.raises(UsageError, match="adapters into one replica only"):
+        Replicas(dp=2).check(model, "cuda:1", lora_rank=8)
