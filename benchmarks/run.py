@@ -20,7 +20,7 @@ from benchmarks.machine import describe
 
 SCRIPTS = {
     "a": "trl_step", "b": "update", "c": "rollout", "d": "steps", "e": "shards", "f": "growth", "g": "rewards",
-    "h": "decode",
+    "h": "decode", "i": "checkpoint",
 }  # fmt: skip
 PAGE, RESULTS = "RESULTS.md", "results.json"
 
@@ -60,22 +60,29 @@ def run_one(letter: str, options: list[str], out: Path) -> bool:
 
 def merge(out: Path, letter: str, result: Result) -> None:
     """Replaces one letter in results.json and writes the page anew."""
-    path = out / RESULTS
-    results = json.loads(path.read_text())["results"] if path.is_file() else {}
-    results[letter] = result
-    content = {"machine": describe(), "results": dict(sorted(results.items()))}
+    path, machine = out / RESULTS, rounded(describe())
+    before = json.loads(path.read_text()) if path.is_file() else {"machine": machine, "results": {}}
+    results = {each: {"machine": before["machine"], **found} for each, found in before["results"].items()}
+    results[letter] = result | {"machine": machine}
+    first = min(results)
+    content = {"machine": results[first]["machine"], "results": dict(sorted(results.items()))}
     path.write_text(json.dumps(rounded(content), indent=1, sort_keys=True) + "\n")
     (out / PAGE).write_text(make_page(content))
 
 
-def make_page(content: Result) -> str:
-    """The whole page from results.json."""
-    machine, results = content["machine"], content["results"]
+def words(machine: Result) -> str:
+    """A machine's description as a sentence."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    where = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB; {machine.get('gpu', 'no GPU')}; " \
-            f"{machine['system']}, Python {machine['python']}, {versions}."  # fmt: skip
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB; {machine.get('gpu', 'no GPU')}; " \
+           f"{machine['system']}, Python {machine['python']}, {versions}."  # fmt: skip
+
+
+def make_page(content: Result) -> str:
+    """The whole page from results.json. A letter that was measured on another machine says so."""
+    machine, results = content["machine"], content["results"]
     parts = [
-        "# Benchmark", "Made by `make bench` (benchmarks/run.py); the numbers behind it are in results.json.", where,
+        "# Benchmark", "Made by `make bench` (benchmarks/run.py); the numbers behind it are in results.json.",
+        words(machine),
         "Every ratio is taken within a turn in which both sides ran, and is given as the median over the turns with "
         "the lowest and the highest in brackets. CPU seconds are user + system time of all processes of a side.",
     ]  # fmt: skip
@@ -87,6 +94,8 @@ def make_page(content: Result) -> str:
         parts += ["## Targets", table(["", "measured", "wanted", "held"], rows)]
     for letter, result in results.items():
         parts.append(importlib.import_module(f"benchmarks.{SCRIPTS[letter]}").page(result))
+        if result.get("machine", machine) != machine:
+            parts.append(f"Measured on another machine: {words(result['machine'])}")
     took = ", ".join(f"{letter} {result['took_s']:.0f} s" for letter, result in results.items())
     return "\n\n".join([*parts, f"Time taken: {took}."]) + "\n"
 

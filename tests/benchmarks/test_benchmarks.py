@@ -14,6 +14,7 @@ from arl.losses.grpo import Grpo
 from arl.shards.reader import read_shard
 from arl.train.step import Compute, policy_backward
 from benchmarks import (
+    checkpoint,
     decode,
     gpu,
     growth,
@@ -175,13 +176,20 @@ def test_the_page_of_all_letters(tmp_path: Path) -> None:
                           "pairs": {"generate": pair}}], "targets": []},
         "d": {"cold": loop, "warm": loop, "speedup": {"step_s": 5.0, "overhead_s": 9.0}, "same_policy": True,
               "targets": [target("d: share", 0.04, 0.05, at_least=False)]},
+        "i": {"size_gb": 1.9, "same": True, "targets": [],
+              "paper": checkpoint.on_paper(dict.fromkeys(checkpoint.COMMANDS, 1e9)),
+              "commands": {name: {"wall_s": 2.0, "cpu_s": 1.0, "peak_bytes": 1e9} for name in checkpoint.COMMANDS}},
     }  # fmt: skip
     for letter, result in results.items():
         run.merge(tmp_path, letter, result | {"took_s": 1.0, "quick": True})
     content = json.loads((tmp_path / run.RESULTS).read_text())
     page = (tmp_path / run.PAGE).read_text()
-    assert list(content["results"]) == ["a", "c", "d"] and "**no**" in page and "| yes |" in page
-    assert all(f"## {letter}:" in page for letter in "acd")
+    assert list(content["results"]) == ["a", "c", "d", "i"] and "**no**" in page and "| yes |" in page
+    assert all(f"## {letter}:" in page for letter in "acdi")
+    assert "another machine" not in page
+    elsewhere = run.make_page(content | {"machine": content["machine"] | {"cores": 99}})
+    assert "99 cores" in elsewhere and elsewhere.count("Measured on another machine: ") == 4
+    assert "| `arl init` | 2 | 1 | 1 | 16.2 |" in page  # the LLM of 15.2 GB, and 1 GB beside it
 
 
 def test_the_machine_is_described_without_its_name() -> None:
