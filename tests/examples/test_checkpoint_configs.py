@@ -14,8 +14,8 @@ from benchmarks.memory import Plan, parts_gb, total_gb
 from benchmarks.models import QWEN2_7B, Shape
 from tests.examples.tables import ROOT, make, planned
 
-CONFIGS = sorted(path.parent.name for path in (ROOT / "examples").glob("*/config.mk"))
-NAMES = [name for name in CONFIGS if name not in ("asr", "tts")]
+CONFIGS = sorted((ROOT / "examples").glob("*/config.mk"))
+NAMES = [path.parent.name for path in CONFIGS if "include examples/checkpoint.mk" in path.read_text()]
 VARIANTS = {"granite-speech-plus", "music-flamingo", "qwen3-asr-original", "qwen3-omni"}  # of a family that has one
 MACHINES = {"1x24": (1, 24), "1x80": (1, 80), "8x80": (8, 80)}
 SHAPES = {  # of each SIZE the largest of the families'
