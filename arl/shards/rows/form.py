@@ -11,6 +11,7 @@ MAX_DEPTH = 100  # lists and objects in one another
 MAX_NAME = 200  # characters of a version or a voice
 MAX_NUMBER = (2 - 2**-23) * 2.0**127  # the largest float32: rewards and log-probabilities become float32
 
+CONTAINERS = frozenset((dict, list))
 TOO_DEEP = f"lists and objects in one another, more than {MAX_DEPTH} deep"
 
 
@@ -67,10 +68,12 @@ def is_plain(value: Any, depth: int = MAX_DEPTH) -> bool:
 
 def is_deep(value: Any) -> bool:
     """Whether something in a value is in more than MAX_DEPTH lists and objects; level by level, without recursion."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MAX_DEPTH):
-        rows = (item.values() if type(item) is dict else item for item in level)
-        level = [item for row in rows for item in row if type(item) in (dict, list)]
+    level, depth = [value] if isinstance(value, dict | list) else [], 0
+    while level and depth < MAX_DEPTH:
+        rows = [item.values() if type(item) is dict else item for item in level]
+        level = [item for row in rows if not CONTAINERS.isdisjoint(map(type, row)) for item in row
+                 if type(item) in CONTAINERS]  # fmt: skip
+        depth += 1
     return bool(level)
 
 
