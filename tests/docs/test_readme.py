@@ -97,6 +97,15 @@ def test_cosyvoices_configuration_is_the_papers() -> None:
     assert "arl init --from CosyVoice2 --voice ann=ann.wav:hello -o /nonexistent/run/policy" in done.stdout
     assert "--group 8" in done.stdout and "--loss combined" in done.stdout and "--beta 0.1" in done.stdout
     assert "--with 'asr --by whisper' --with duration --with diversity" in done.stdout
+    assert "--voices /nonexistent/run/policy/frontend" in done.stdout
+
+
+def test_llasas_configuration_parses() -> None:
+    command = ["make", "-n", "loop", "RUN=/nonexistent/run", "CONFIG=examples/llasa/config.mk", "STEPS=1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "arl init --from Llasa-1B --codec xcodec2-hf -o /nonexistent/run/policy" in done.stdout
+    assert "--skip similarity" in done.stdout and "--voices" not in done.stdout
 
 
 def test_the_example_configuration_parses() -> None:

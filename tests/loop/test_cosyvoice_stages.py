@@ -28,6 +28,12 @@ pytestmark = pytest.mark.engine
 
 TEXTS = ["the hen", "he", "they go there", "hello"]
 GROUP, LONGEST = 3, 16
+HEAD = """
+class Calm:
+    def rewards(self, onehots, lengths, texts):
+        assert onehots.shape[2] == 6561
+        return onehots[..., 0].sum(1) / lengths
+"""
 
 
 def arl(command: str, *words: str | int | Path) -> None:
@@ -55,6 +61,12 @@ def one_step(at: Path, engine: Path) -> None:
     arl("reward", *rollout, *wav, "--with", "duration", "--with", at / "steady.py", "-o", at / "reward")
     arl("update", *emb, *rollout, *reward, "--policy", at / "policy", "--lr", "1e-2", "-o", at / "next")
     arl("sync", "--policy", at / "next", "--engine", engine)
+    (at / "calm.py").write_text(HEAD)
+    texts, diffro = (
+        ("--shards", at / "texts"),
+        ("--loss", "combined", "--head", f"{at / 'calm.py'}:Calm", "--no-filter"),
+    )
+    arl("update", *emb, *rollout, *reward, *texts, "--policy", at / "policy", *diffro, "-o", at / "combined")
     arl("export", "--policy", at / "next", "-o", at / "back")
 
 
@@ -65,6 +77,7 @@ def test_from_the_folder_to_a_trained_one(tmp_path: Path, engine: Path, monkeypa
     one_step(tmp_path, engine)
     policy, trained = Policy.open(tmp_path / "policy"), Policy.open(tmp_path / "next")
     assert trained.step == 1 and trained.version != policy.version
+    assert Policy.open(tmp_path / "combined").version not in (policy.version, trained.version)
 
     samples = list(read_joined([tmp_path / name / "000000.tar" for name in ("emb", "rollout", "wav", "reward")]))
     batch = rl_batch(samples, policy.version, allow_stale=False, correct=True, with_clips=True)
