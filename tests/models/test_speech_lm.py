@@ -21,6 +21,7 @@ from arl.engine.generate import rollout_member
 from arl.errors import ArlError, UsageError
 from arl.models import InitOptions, families, recognised
 from arl.models.checkpoint import Checkpoint
+from arl.models.convert import export_policy
 from arl.models.speech_lm.prompt import Ask, collapse
 from arl.models.speech_lm.source import Source
 from arl.policy import Policy, load_tokenizer
@@ -158,6 +159,24 @@ def test_a_trained_policy_is_what_transformers_loads(cases: Any, name: str) -> N
     with torch.no_grad():
         wanted = llm(inputs_embeds=row[None]).logits[0] * full_scale(llm)
     assert float((case.logits(exported, inputs) - wanted).abs().max()) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["qwen2-audio", "granite-speech"])  # the second has a LoRA of its own
+def test_a_trained_adapter_is_merged_into_what_transformers_loads(cases: Any, name: str, tmp_path: Path) -> None:
+    from arl.train.lora import start_llm
+
+    case = cases(name)
+    shards, out = make_rl_shards(tmp_path, case.policy, shards=1), tmp_path / "next"
+    update(shards=shards, policy=case.policy.path, out=out, lora_rank=2, lr=0.1, threads=1, device="cpu")
+    export_policy(out, tmp_path / "merged", slim=False, dtype="float32", merge=True)
+    inputs = case.family.inputs(case.processor, case.wave(1.3), Ask())
+    llm = start_llm(Policy.open(out), torch.device("cpu"))
+    ids = collapse(inputs["input_ids"][0].tolist(), case.policy.audio_token_id)
+    row = prompt_embeddings(llm, ids, case.tower.encode(inputs, 7), case.policy.audio_token_id)
+    with torch.no_grad():
+        wanted, before = (model(inputs_embeds=row[None]).logits[0] for model in (llm, load_llm(case.policy.llm_dir)))
+    found = case.logits(case.full(tmp_path / "merged"), inputs)
+    assert float((found - wanted * full_scale(llm)).abs().max()) <= 1e-5 < 1e-2 < float((wanted - before).abs().max())
 
 
 @every_family
