@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from arl.audio.io import encode_flac
 from arl.cli.main import make_app
 from arl.errors import ArlError
-from arl.models.cosyvoice.recording import Listener, flow_mel, whisper_mel
 from arl.models.cosyvoice.voices import load_voices
 from arl.policy import Policy
 from arl.shards import columns
@@ -64,6 +63,8 @@ def test_recordings_become_codes_and_train(made, tmp_path):
         arl("encode", *shards)
     arl("encode", *shards, "--max-failed", 1)
     samples = list(read_shard(tmp_path / "emb" / "000000.tar"))
+    from arl.models.cosyvoice.recording import Listener
+
     codes, policy = Codes.of(samples[0]).codes, Policy.open(made / "policy")
     assert codes == Listener(made / "CosyVoice2", TOKENIZER).codes(wave(0.6)) and len(codes) == 15
     batch = speech_batch(samples, policy.acoustic, policy.eos_token_id, policy.has_clips)
@@ -74,6 +75,8 @@ def test_recordings_become_codes_and_train(made, tmp_path):
 def test_the_features_are_upstreams():
     """Whisper's own features over whole windows of 30 s; the flow's mel from its definition."""
     from transformers import WhisperFeatureExtractor
+
+    from arl.models.cosyvoice.recording import flow_mel, whisper_mel
 
     clip = wave(30.0)
     theirs = WhisperFeatureExtractor(feature_size=128)(clip, sampling_rate=16_000, return_tensors="pt")

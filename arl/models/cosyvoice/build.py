@@ -26,7 +26,7 @@ from arl.models.checkpoint import Checkpoint
 from arl.models.cosyvoice import tokenizer as words
 from arl.models.cosyvoice.layout import BIAS, DECODER, HEAD_OF_TEXT, MARKS, PLAIN, PREFIX, SPEECH, TEXT, Layout
 from arl.models.cosyvoice.recording import Listener
-from arl.models.cosyvoice.source import BLANK, LLM, SPEAKERS, Source, read_pt
+from arl.models.cosyvoice.source import BLANK, LLM, SPEAKERS, Source, apart, read_pt
 from arl.models.cosyvoice.voices import Voice, from_info, from_tensors, save_voices
 from arl.policy import Policy, part_digest, write_policy
 from arl.train.load import causal_lm
@@ -164,17 +164,6 @@ def write_kept(tensors: Mapping[str, Tensor], folder: Path) -> None:
     kept = {name: tensors[name] for name in sorted(own) if name == TEXT or not name.startswith(PREFIX)}
     save_file(apart(kept), folder / KEPT)
     (folder / NAMES).write_text(json.dumps(names, indent=0) + "\n")
-
-
-def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors that share no memory, as safetensors wants them."""
-    seen: set[int] = set()
-    found = {}
-    for name, tensor in tensors.items():
-        place = tensor.untyped_storage().data_ptr()
-        found[name] = tensor.clone() if place in seen else tensor.contiguous()
-        seen.add(place)
-    return found
 
 
 def voices_of(source: Source, tokenizer: Any, given: tuple[str, ...]) -> list[Voice]:

@@ -85,3 +85,14 @@ def read_pt(path: Path) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise ArlError(f"{path}: no mapping of names to tensors")
     return found
+
+
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors that share no memory, as safetensors wants them."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in seen else tensor.contiguous()
+        seen.add(place)
+    return found

@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from arl.audio.io import resample
 from arl.errors import ArlError
 from arl.models import DecodeSettings, resident
-from arl.models.cosyvoice.build import apart
 from arl.models.cosyvoice.recipe import read_recipe
 from arl.models.cosyvoice.source import FLOW as FLOW_PT
 from arl.models.cosyvoice.source import HIFT as HIFT_PT
-from arl.models.cosyvoice.source import Source
+from arl.models.cosyvoice.source import Source, apart
 from arl.models.cosyvoice.voices import MELS_PER_CODE, N_MELS, Voice, load_voices
 from arl.models.cosyvoice2.flow import Flow
 from arl.models.cosyvoice2.hift import Hift
