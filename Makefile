@@ -100,7 +100,7 @@ loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resum
 
 .PHONY: control
 control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps on the same clips instead, in RUN/control
-	arl update --loss sft --shards $(EMB)/train --shards $(TRAIN) --policy $(RUN)/policy --epochs $(STEPS) \
+	$(LAUNCH)arl update --loss sft --shards $(EMB)/train --shards $(TRAIN) --policy $(RUN)/policy --epochs $(STEPS) \
 	  --max-steps $(STEPS) $(CONTROL) --seed $(SEED) -o $(RUN)/control
 	arl sync --policy $(RUN)/control
 	$(call EVALUATE,$(RUN)/control,$(RUN)/eval/control,$(RUN)/eval/000000)

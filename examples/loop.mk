@@ -54,7 +54,7 @@ endif
 # of the weights.
 $(S)/update.done: | $(S)/reward.done
 	$(Q)names=$$(paste -sd, $(S)/shards); [[ $$names != *,* ]] || names="{$$names}"
-	ARL_QUIET=1 arl update --shards "$(EMB)/train/$$names.tar" --shards $(S)/rollout --shards $(S)/reward \
+	ARL_QUIET=1 $(LAUNCH)arl update --shards "$(EMB)/train/$$names.tar" --shards $(S)/rollout --shards $(S)/reward \
 	  $(if $(READS_TEXTS),--shards "$(TRAIN)/$$names.tar") \
 	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(if $(LORA),--lora-rank $(LORA)) $(UPDATE) \
 	  $(if $(filter-out 1,$(DYNAMIC)),--gather $(SPREAD)) -o $(S)/policy

@@ -28,7 +28,18 @@ divides = $(filter 0,$(shell echo $$(($(2) % $(1)))))
 
 ENGINE ?= $(RUN)/engine
 export ARL_ENGINE := $(ENGINE)
-WARM ?= rollout reward update sync report
+# GPUS of a node, and NODES, that `arl update` has: processes of torchrun. On one node they meet in a file: torch's TCP
+# store listens on every interface. On several, srun starts a torchrun on each, and HEAD is the first one.
+GPUS ?= 1
+NODES ?= 1
+HEAD ?= $(shell hostname)
+TORCHRUN = torchrun --nproc-per-node $(GPUS) --rdzv-backend c10d
+ALONE = TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 $(TORCHRUN) --rdzv-conf store_type=file
+SPREAD_OUT = srun --nodes $(NODES) --ntasks-per-node 1 $(TORCHRUN) --nnodes $(NODES) \
+  --rdzv-endpoint $(HEAD) --rdzv-id $(abspath $(RUN))
+LAUNCH ?= $(if $(filter-out 1,$(NODES)),$(SPREAD_OUT) -m ,$(if $(filter-out 1,$(GPUS)),$(ALONE) -m ))# before `arl update`
+
+WARM ?= rollout reward $(if $(LAUNCH),,update) sync report
 WARM_IN ?= $(RUN)/warm
 export ARL_WARM := $(if $(WARM),$(WARM_IN))# set to nothing: cold
 KEEP ?=# set: the engine and the resident stages go on when a loop is done

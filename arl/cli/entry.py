@@ -9,10 +9,11 @@ def main() -> None:
     open_missing_streams()
     if len(sys.argv) > 1:
         from arl.errors import ArlError, of_system
+        from arl.runtime.ranks import n_ranks
         from arl.runtime.warm.client import forward
 
         try:
-            code = forward(sys.argv[1], sys.argv[1:])
+            code = None if n_ranks() > 1 else forward(sys.argv[1], sys.argv[1:])
         except (ArlError, OSError) as error:
             told = error if isinstance(error, ArlError) else of_system(error)
             print(f"arl: {told}", file=sys.stderr)

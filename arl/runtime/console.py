@@ -11,16 +11,25 @@ from typing import Any
 
 PIPE_WIDTH = 100_000  # characters; rich would break lines at 80
 
+_is_hushed = False  # this process is one of several that do the same, and another one speaks
+
+
+def hush() -> None:
+    """From here on neither notes nor warnings nor progress of this process are shown."""
+    global _is_hushed
+    _is_hushed = True
+
 
 def note(message: str) -> None:
     """One line to stderr about what was done; `ARL_QUIET=1` leaves it out."""
-    if os.environ.get("ARL_QUIET") != "1":
+    if os.environ.get("ARL_QUIET") != "1" and not _is_hushed:
         _tell(message)
 
 
 def warn(message: str) -> None:
     """One line to stderr about what went wrong and was survived."""
-    _tell(f"arl: {message}")
+    if not _is_hushed:
+        _tell(f"arl: {message}")
 
 
 def _tell(line: str) -> None:
@@ -30,7 +39,7 @@ def _tell(line: str) -> None:
 
 def is_interactive() -> bool:
     """Whether stderr is a terminal that can redraw a line."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    return not _is_hushed and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
 def stderr_console() -> Any:

@@ -2,11 +2,12 @@
 
 settings, checks, update, job     what is asked for, what is refused, what is done
 run, steps, step, learner         one update, its optimizer steps, the passes of one step, what is held in memory
+world, parallel                   the processes that share one update
 data, groups                      shards → groups → micro-batches
 shared_prefix, packing, attention, logprobs, decoder   one pass over a micro-batch, each prompt once
 lora                              adapters in place of all weights
 acoustic, projector               what losses on acoustic tokens and supervised training need beside that
-optimizer, schedule, checkpoint, offload, load, probe
+optimizer, schedule, checkpoint, weights, offload, load, probe
 
 Shape letters, here and in the whole tree:
 

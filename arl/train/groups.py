@@ -6,7 +6,7 @@ own weight in the step's loss.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -90,6 +90,13 @@ def micro_batches(
         batch.append(group)
     if batch:
         yield batch
+
+
+def stand_in(groups: Sequence[PromptGroup], width: int) -> PromptGroup:
+    """A small group with something of everything that a pass reads, for one whose result is not used. width: H."""
+    smallest = min(groups, key=lambda group: group.row_length)
+    clips = [torch.zeros(1, width) for _ in smallest.clips]
+    return replace(smallest, clips=clips, responses=smallest.responses[:1], advantages=[0.0], sampled=[], errors=[])
 
 
 def check_tokens(groups: Sequence[PromptGroup], audio_token_id: int, vocabulary: int) -> None:

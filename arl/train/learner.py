@@ -6,7 +6,7 @@ generator and gives the same bits.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from arl.train.projector import Frontend, augment, ctc_loss
 from arl.train.schedule import Schedule
 from arl.train.shared_prefix import self_check
 from arl.train.step import Compute, apply_gradient, policy_backward, sft_backward
+from arl.train.weights import save_llm
+from arl.train.world import World, local
 
 COPIED = "*.json", "*.txt", "*.model", "*.jinja"  # tokenizer and configuration files of an LLM folder
 OF_ONE_UPDATE = "made", "steps_done"  # fields of arl.json that the next policy does not inherit
@@ -68,6 +70,11 @@ class Learner:
             self.named |= {f"projector.{name}": p for name, p in self.frontend.projector.named_parameters()}
         self.optimizer = make_adamw(self.named, self.weight_decay, offload=self.compute.offload)
 
+    @property
+    def world(self) -> World:
+        """The processes that make the update."""
+        return self.compute.world
+
     def resume(self) -> None:
         """Takes over the optimizer state that the policy folder carries. ArlError where a trained one has none."""
         folder = self.policy.state_dir
@@ -76,13 +83,13 @@ class Learner:
                            f"warm-up would begin anew; {FRESH}, on purpose")  # fmt: skip
         kept = MODEL_CACHE.pop(folder)
         if kept is None:
-            self.updates = load_state(folder, self.optimizer, self.named)
+            self.updates = load_state(folder, self.optimizer, self.named, self.world)
         else:
             self.updates, tensors = kept
             restore(self.optimizer, self.named, tensors, self.updates)
         if self.updates > self.policy.step:
             raise ArlError(f"{folder}: {self.updates} updates, and the policy is at step {self.policy.step}; {FRESH}")
-        if kept is None:
+        if kept is None and self.world.is_first:
             self.policy.verify_part("state", FRESH)
 
     def sleep(self) -> None:
@@ -105,14 +112,17 @@ class Learner:
     def check(self, batch: Batch) -> float:
         """The first-batch self-check of the shared-prefix computation; max |Δ log-prob|, of half precision the mean."""
         tolerance = 0.1 if is_low(next(self.model.parameters())) else 1e-3
-        return self_check(self.model, batch.groups, self.compute.audio_token_id, tolerance)
+        return self.world.call(self.model, self_check, batch.groups, self.compute.audio_token_id, tolerance)
 
     def old_log_probs(self, batch: Batch, model: Any = None) -> dict[str, Tensor]:
-        """Log-probabilities under the weights of `model` (default: the present ones), by key: needed when a rollout
-        gets several updates."""
+        """Log-probabilities under the weights of `model` (default: the present ones), by key, of this process's groups:
+        needed when a rollout gets several updates."""
         self.compute.temperature = batch.temperature
         model = self.model if model is None else model
-        return {group.key: self.compute.frozen_scores(model, [group]) for group in batch.groups}
+        own = self.world.share(batch.groups)
+        passes, n_own = self.world.evened([[group] for group in own], lambda: batch.groups[:1])
+        scores = [self.compute.frozen_scores(model, groups) for groups in passes][:n_own]
+        return {group.key: score for group, score in zip(own, scores, strict=True)}
 
     def policy_step(
         self, batch: Batch, loss: Loss, old: Mapping[str, Tensor] | None = None, correction: Correction | None = None
@@ -129,27 +139,39 @@ class Learner:
         """Teacher forcing on the transcripts; trains the projector as well when the learner has a frontend."""
         if self.frontend is not None:
             self.frontend.projector.train()
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.updates)
-        torch.manual_seed(self.seed * 1_000_003 + self.updates)  # dropout draws from the global generator
+        # dropout draws from the global generator; of several processes each leaves out its own
+        torch.manual_seed((self.world.rank << 48) + self.seed * 1_000_003 + self.updates)
+        masked = self._masked(batch.groups)
         metrics = sft_backward(
-            self.model, batch.groups, self.compute, lambda groups: self._prepare(groups, generator), loss
+            self.model, batch.groups, self.compute, lambda groups: self._prepare(groups, masked), loss
         )
         return metrics | self._apply()
 
-    def _prepare(
-        self, groups: list[PromptGroup], generator: torch.Generator
-    ) -> tuple[list[PromptGroup], Tensor | None]:
+    def _masked(self, groups: Sequence[PromptGroup]) -> Iterator[Tensor]:
+        """The masked features of this process's groups, in the order of its micro-batches. Every process draws for all
+        groups, so that a group's are the same wherever it is."""
+        if self.frontend is None:
+            return
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.updates)
+        own = {id(group) for group in self.world.share(groups)}
+        for group in sorted(groups, key=lambda group: group.row_length):
+            features = augment(group.clips[0], self.frontend.projector.stack, generator)
+            if id(group) in own:
+                yield features
+
+    def _prepare(self, groups: list[PromptGroup], masked: Iterator[Tensor]) -> tuple[list[PromptGroup], Tensor | None]:
         """Features → clips through the projector in training, with masked features; the CTC loss if it is on."""
         if self.frontend is None:
             return groups, None
-        features = [augment(group.clips[0], self.frontend.projector.stack, generator) for group in groups]
+        features = [next(masked) for _ in groups]
         clips = self.frontend.project(features)
         ready = [replace(group, clips=[clip]) for group, clip in zip(groups, clips, strict=True)]
         return ready, self.ctc * ctc_loss(self.frontend.projector, clips, groups) if self.ctc else None
 
     def _apply(self) -> dict[str, float]:
         lr = self.schedule.at(self.run_steps)
-        norm = apply_gradient(self.optimizer, lr, self.max_norm)
+        self.world.sum_gradients(self.named.values())
+        norm = apply_gradient(self.optimizer, lr, self.max_norm, self.world)
         self.updates += 1
         self.run_steps += 1
         self.probe = None
@@ -158,9 +180,10 @@ class Learner:
     def _make_probe(self) -> dict[str, list]:
         """Of the present weights, where they are. ArlError where they are not finite."""
         refuse_not_finite(
-            self.named.items(), "the update", "nothing is written; lower --lr, or look for a sample with extreme values"
-        )
-        return make_probe(self.model, self.compute.audio_token_id)
+            ((name, local(p)) for name, p in self.named.items()), "the update",
+            "nothing is written; lower --lr, or look for a sample with extreme values",
+        )  # fmt: skip
+        return self.world.call(self.model, make_probe, self.compute.audio_token_id)
 
     def counted(self) -> dict[str, Any]:
         """The run's part of the saved counts."""
@@ -171,11 +194,16 @@ class Learner:
     ) -> Policy:
         """Writes the next policy folder whole: weights, tokenizer, frontend (linked unless trained), state, record.
 
-        record: makes the line of `stage.jsonl`, last of all, so that it can say how long the writing took.
+        record: makes the line of `stage.jsonl`, last of all, so that it can say how long the writing took. Every
+        process calls it and writes its part; the first one writes the rest and renames the folder.
         """
         if self.frontend is not None:
             self.frontend.projector.eval()
         probe, self.probe = self.probe or self._make_probe(), None
+        if not self.world.is_first:
+            self._write_part(Path(self.world.told("")))
+            self.world.wait()  # until the folder has its name
+            return Policy.open(out)
         kept = {name: value for name, value in self.policy.fields.items() if name not in OF_ONE_UPDATE}
         merged = {**kept, **fields, "step": step, "probe": probe}
         if self.frontend is not None:
@@ -184,25 +212,30 @@ class Learner:
             merged.setdefault("base", self.policy.version)
 
         def fill(folder: Path) -> None:
-            self._save_llm(folder)
+            self._write_part(Path(self.world.told(str(folder))))
+            for pattern in COPIED:
+                for file in self.policy.llm_dir.glob(pattern):
+                    if not (folder / "llm" / file.name).exists() and not file.name.endswith(".index.json"):
+                        shutil.copy2(file, folder / "llm" / file.name)
             if self.frontend is not None:
                 self.frontend.save(folder / "frontend")
             elif self.policy.frontend_dir.is_dir():
                 link_tree(self.policy.frontend_dir, folder / "frontend")
-            save_state(folder / "state", self.optimizer, self.named, self.updates, self.counted())
             if record is not None:
                 append_record(folder, record())
 
-        return write_policy(out, merged, fill)
+        policy = write_policy(out, merged, fill)
+        self.world.wait()
+        return policy
 
-    def _save_llm(self, folder: Path) -> None:
-        """`llm/` with its tokenizer; with an adapter, the base as it is and the adapter."""
-        if self.lora is not None:
-            link_tree(self.policy.llm_dir, folder / "llm")
-            save_adapter(folder / ADAPTER, self.model, self.lora)
-            return
-        self.model.save_pretrained(folder / "llm")
-        for pattern in COPIED:
-            for file in self.policy.llm_dir.glob(pattern):
-                if not (folder / "llm" / file.name).exists() and not file.name.endswith(".index.json"):
-                    shutil.copy2(file, folder / "llm" / file.name)
+    def _write_part(self, folder: Path) -> None:
+        """The LLM, with an adapter the base as it is and the adapter, and the optimizer's state. Returns when every
+        process has written its part."""
+        if self.lora is None:
+            save_llm(self.model, folder / "llm", self.world)
+        else:
+            save_adapter(folder / ADAPTER, self.model, self.lora, self.world)
+            if self.world.is_first:
+                link_tree(self.policy.llm_dir, folder / "llm")
+        save_state(folder / "state", self.optimizer, self.named, self.updates, self.counted(), self.world)
+        self.world.wait()

@@ -29,6 +29,7 @@ from arl.runtime.model_cache import MODEL_CACHE
 from arl.train import load
 from arl.train.decoder import layers_of
 from arl.train.finite import refuse_not_finite
+from arl.train.world import ALONE, World
 
 NAME = "default"  # peft's name for the one adapter
 PREFIX = "base_model.model."  # of the names in peft's files
@@ -138,10 +139,15 @@ def without_adapter(model: nn.Module) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def save_adapter(folder: Path, model: nn.Module, spec: LoraSpec) -> None:
-    """Writes an adapter as peft does. The targets are written by the last parts of their names."""
+def save_adapter(folder: Path, model: nn.Module, spec: LoraSpec, world: World = ALONE) -> None:
+    """Writes an adapter as peft does. The targets are written by the last parts of their names. Of several processes
+    every one calls it, and the first one writes."""
+    tensors: dict[str, Tensor] = {
+        name: world.whole(p.detach()).cpu().contiguous() for name, p in adapter_parameters(model).items()
+    }
+    if not world.is_first:
+        return
     folder.mkdir(parents=True)
-    tensors: dict[str, Tensor] = {name: p.detach().contiguous() for name, p in adapter_parameters(model).items()}
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
     fields = {
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": None, "r": spec.rank,

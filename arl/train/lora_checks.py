@@ -3,7 +3,6 @@
 A policy with an adapter is trained on by that adapter: its rank, alpha and targets are those of its first update.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +27,6 @@ def check_adapter(settings: UpdateSettings, policy: Policy) -> None:
         if why := next((why for name, why in NO_TARGETS.items() if target.endswith(name)), None):
             raise UsageError(f"--lora-targets {target}: {why}; leave it out")
     own = LoraSpec.of(policy)
-    if (own or given.rank) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("--lora-rank: an adapter is trained by one process: start `arl update` without torchrun")
     if own is not None:
         check_same(given, own, policy)
     elif not given.rank and (given.alpha or given.targets):

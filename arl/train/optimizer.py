@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from arl.runtime.offload import to_host
+from arl.train.world import local
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 MASTER = "master"  # the float32 copy of a parameter of lower precision
@@ -36,7 +37,8 @@ class AdamW(torch.optim.Optimizer):
 
     def fresh(self, parameter: Tensor) -> dict[str, Tensor]:
         """The state before the first step: float32 (float64 of float64), where it is kept."""
-        exact = parameter.detach().to(torch.float32) if is_low(parameter) else parameter.detach()
+        own = local(parameter.detach())
+        exact = own.to(torch.float32) if is_low(parameter) else own
         state = {"step": torch.tensor(0.0), **{moment: self.stored(torch.zeros_like(exact)) for moment in MOMENTS}}
         return state | ({MASTER: self.stored(exact)} if is_low(parameter) else {})
 
@@ -62,14 +64,15 @@ class AdamW(torch.optim.Optimizer):
         state["step"] = state["step"].to(parameter.device)
         kept = [name for name in (*MOMENTS, MASTER) if name in state]
         here = {name: state[name].to(parameter.device, non_blocking=True) for name in kept}
-        weight = here.get(MASTER, parameter)
+        own = local(parameter)
+        weight = here.get(MASTER, own)
         adamw(
             [weight], [gradient], [here["exp_avg"]], [here["exp_avg_sq"]], [], [state["step"]], foreach=False,
             fused=True, amsgrad=False, beta1=group["betas"][0], beta2=group["betas"][1], lr=group["lr"],
             weight_decay=group["weight_decay"], eps=group["eps"], maximize=False,
         )  # fmt: skip
-        if weight is not parameter:
-            parameter.copy_(weight)
+        if weight is not own:
+            own.copy_(weight)
         for name, tensor in here.items():
             if tensor is not state[name]:
                 state[name].copy_(tensor, non_blocking=True)
@@ -89,14 +92,15 @@ def is_low(tensor: Tensor) -> bool:
 
 def add_up(parameter: Any) -> None:
     """After a backward pass: moves the gradient into the float32 sum `parameter.gradient`."""
-    part = parameter.grad.to(torch.float32)
+    part = local(parameter.grad).to(torch.float32)
     parameter.gradient = part if parameter.gradient is None else parameter.gradient.add_(part)
     parameter.grad = None
 
 
 def gradient_of(parameter: Any) -> Tensor | None:
-    """The gradient to step with: the float32 sum where one is kept, else the parameter's own."""
-    return parameter.gradient if hasattr(parameter, "gradient") else parameter.grad
+    """The gradient to step with: the float32 sum where one is kept, else the parameter's own; `local` rows of a spread
+    one."""
+    return parameter.gradient if hasattr(parameter, "gradient") else local(parameter.grad)
 
 
 def make_adamw(

@@ -19,7 +19,6 @@ from arl.errors import UsageError
 from arl.losses.registry import find_loss
 from arl.policy import Policy, remove_stale
 from arl.runtime.console import note, progress, warn
-from arl.runtime.device import pick_device
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.stage import Phases, device_peak, peak_memory_mb
 from arl.shards.record import StageRecord
@@ -31,20 +30,26 @@ from arl.train.lora import LoraSpec, adapted_llm
 from arl.train.schedule import Schedule
 from arl.train.step import Compute
 from arl.train.steps import step_order, steps
+from arl.train.world import ALONE, World
 
 if TYPE_CHECKING:
     import torch
 
 
-def train(job: UpdateJob, device: str, threads: int, save_every: int = 0) -> Policy:
-    """Makes the steps and writes the next policy; with `save_every`, resumes a killed run from its last checkpoint."""
+def train(job: UpdateJob, device: str, threads: int, save_every: int = 0, world: World = ALONE) -> Policy:
+    """Makes the steps and writes the next policy; with `save_every`, resumes a killed run from its last checkpoint.
+
+    world: the processes that make it together, each with a device of its own.
+    """
     phases = Phases()
     with phases.phase("wake"):
-        where = pick_device(device, threads)
+        where = world.place(device, threads)
     waiting = time.monotonic()
     with hold_device("update", str(where)) as waited_s:
+        world.wait()
         phases.seconds["wake"] += time.monotonic() - waiting
-        policy, metrics = train_awake(job, where, save_every, phases, {"lease_waited_s": round(waited_s, 3)})
+        more = {"lease_waited_s": round(waited_s, 3)} | ({"ranks": world.size} if world.size > 1 else {})
+        policy, metrics = train_awake(job, where, save_every, phases, more, world)
     note(f"update: {job.out}: policy {policy.version} " + brief(metrics))
     if metrics["lr"] == 0:
         warn(f"update: {job.out}: the learning rate of the last step was 0: --lr and --total-steps say so")
@@ -52,7 +57,7 @@ def train(job: UpdateJob, device: str, threads: int, save_every: int = 0) -> Pol
 
 
 def train_awake(
-    job: UpdateJob, where: "torch.device", save_every: int, phases: Phases, more: dict[str, Any]
+    job: UpdateJob, where: "torch.device", save_every: int, phases: Phases, more: dict[str, Any], world: World = ALONE
 ) -> tuple[Policy, dict[str, Any]]:
     """Wake, run, write and sleep, under the device lease; the next policy and the last step's metrics.
 
@@ -61,7 +66,7 @@ def train_awake(
     schedule = step_order(job.batches, job.settings.epochs, job.settings.seed)
     schedule = schedule[: job.settings.max_steps or None]
     with phases.phase("wake"):
-        learner, done = make_learner(job, len(schedule), where)
+        learner, done = make_learner(job, len(schedule), where, world)
     metrics: dict[str, Any] = {}
     with phases.phase("run"), progress("update", len(schedule)) as bar:
         bar.advance(done)
@@ -72,8 +77,9 @@ def train_awake(
                 learner.save(
                     job.checkpoint, job.start.step + finished, {"made": job.fingerprint, "steps_done": finished}
                 )
-    with phases.phase("sleep"):
-        learner.sleep()
+    if world is ALONE:
+        with phases.phase("sleep"):
+            learner.sleep()
     writing = time.monotonic()
 
     def record() -> StageRecord:
@@ -85,7 +91,8 @@ def train_awake(
         )  # fmt: skip
 
     policy = learner.save(job.out, job.start.step + len(schedule), {"made": job.fingerprint}, record)
-    shutil.rmtree(job.checkpoint, ignore_errors=True)
+    if world.is_first:
+        shutil.rmtree(job.checkpoint, ignore_errors=True)
     learner.keep(policy, job.reference)
     return policy, metrics
 
@@ -96,17 +103,21 @@ def brief(metrics: Mapping[str, Any]) -> str:
     return " ".join(f"{name} {metrics[name]:.4g}" for name in shown if name in metrics)
 
 
-def make_learner(job: UpdateJob, n_steps: int, where: "torch.device") -> tuple[Learner, int]:
+def make_learner(
+    job: UpdateJob, n_steps: int, where: "torch.device", world: World = ALONE
+) -> tuple[Learner, int]:  # fmt: skip
     """The learner at the start of the job, or at its checkpoint, and how many of its steps are done."""
-    job.start.verify()
-    if job.reference is not None and job.reference.path != job.start.path:
-        job.reference.verify()
-    remove_stale(job.checkpoint)
+    if world.is_first:
+        job.start.verify()
+        if job.reference is not None and job.reference.path != job.start.path:
+            job.reference.verify()
+        remove_stale(job.checkpoint)
+    world.wait()
     resumed = Policy.open(job.checkpoint) if is_current(job.checkpoint, job.fingerprint) else None
-    if resumed:
+    if resumed and world.is_first:
         resumed.verify()
     before = steps_before(job)
-    learner = load_learner(resumed or job.start, job, where)
+    learner = load_learner(resumed or job.start, job, where, world)
     done = resumed.fields["steps_done"] if resumed else 0
     learner.run_steps, learner.trains_on = before + done, kind_of_run(job)
     if resumed or not job.settings.fresh_optimizer:
@@ -148,7 +159,7 @@ def kind_of_run(job: UpdateJob) -> str:
     return "transcripts" if find_loss(job.settings.loss).trains_on == "transcripts" else "rollouts"
 
 
-def load_learner(policy: Policy, job: UpdateJob, where: "torch.device") -> Learner:
+def load_learner(policy: Policy, job: UpdateJob, where: "torch.device", world: World = ALONE) -> Learner:
     """Loads the policy's LLM, the reference where the KL needs one, and the frontend where the projector is trained."""
     import torch
 
@@ -156,17 +167,18 @@ def load_learner(policy: Policy, job: UpdateJob, where: "torch.device") -> Learn
     autocast = torch.bfloat16 if settings.autocast == "bfloat16" else None
     compute = Compute(
         policy.audio_token_id, settings.tokens, autocast=autocast, checkpointing=settings.checkpointing,
-        compiled=settings.compile, offload=settings.offload,
+        compiled=settings.compile, offload=settings.offload, world=world,
     )  # fmt: skip
+    loading = world.loading_device(where)
     lora = LoraSpec(settings.lora_rank, settings.lora_alpha, settings.lora_targets) if settings.lora_rank else None
     if lora is None:
-        model = load.llm(policy.llm_dir, where).requires_grad_(True)
+        model = world.spread(load.llm(policy.llm_dir, loading).requires_grad_(True))
     else:
-        model = adapted_llm(policy, lora, settings.seed, where)
+        model = world.spread(adapted_llm(policy, lora, settings.seed, loading))
     reference = model if job.reference and lora else None
     if job.reference and lora is None:
-        kept_on = torch.device("cpu") if compute.offload else where
-        reference = load.llm(job.reference.llm_dir, kept_on).requires_grad_(False)
+        kept_on = torch.device("cpu") if compute.offload else loading
+        reference = world.spread(load.llm(job.reference.llm_dir, kept_on).requires_grad_(False), compute.offload)
     frontend = job.load_frontend(policy.frontend_dir).to(where) if job.load_frontend else None
     return Learner(
         policy=policy, model=model,

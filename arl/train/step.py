@@ -21,12 +21,13 @@ from arl.losses.mwer import duplicate_of
 from arl.losses.sft import Sft
 from arl.train.acoustic import make_acoustic_batch, plan_loss
 from arl.train.decoder import set_checkpointing, set_compiled
-from arl.train.groups import PromptGroup, micro_batches
+from arl.train.groups import PromptGroup, micro_batches, stand_in
 from arl.train.logprobs import TokenScores
 from arl.train.lora import adapter_layers, without_adapter
 from arl.train.offload import visiting
 from arl.train.optimizer import gradient_of
 from arl.train.shared_prefix import is_packed, shared_log_probs
+from arl.train.world import ALONE, World
 
 TOKENS = {"cpu": 1024, "cuda": 8192}  # positions that keep the device busy and, on a CPU, stay in its cache
 CROSS_ENTROPY = Sft()
@@ -39,7 +40,8 @@ class Compute:
     token_budget: positions per micro-batch, padding included; 0 for the device's own (TOKENS). chunk: positions per
     LM-head chunk. autocast: dtype of the matrix products (the weights stay in their own dtype), None for none.
     temperature: that of the rollout. checkpointing: layers are computed again in the backward pass. compiled: layers
-    run through torch.compile. offload: the reference is on the device only while it is used.
+    run through torch.compile. offload: the reference is on the device only while it is used. world: the processes that
+    share the batch.
     """
 
     audio_token_id: int
@@ -50,6 +52,7 @@ class Compute:
     checkpointing: bool = False
     compiled: bool = False
     offload: bool = False
+    world: World = ALONE
 
     def micro_batches(self, model: nn.Module, groups: Sequence[PromptGroup]) -> list[list[PromptGroup]]:
         """The cut of a batch for one model, which is made ready for it."""
@@ -59,11 +62,19 @@ class Compute:
         budget = self.token_budget or TOKENS.get(device.type, TOKENS["cuda"])
         return list(micro_batches(groups, budget, is_packed(model)))
 
+    def own_micro_batches(self, model: nn.Module, groups: Sequence[PromptGroup]) -> tuple[list[list[PromptGroup]], int]:
+        """This process's cut of a batch, and how many of it count: behind those come passes that only keep the other
+        processes company."""
+        cut = self.micro_batches(model, self.world.share(groups))
+        return self.world.evened(cut, lambda: [stand_in(groups, model.get_input_embeddings().weight.shape[1])])
+
     def scores(self, model: nn.Module, groups: Sequence[PromptGroup], codebook: Codebook | None = None) -> TokenScores:
         """Of the groups' response tokens, and over the codebook if one is given."""
         device = next(model.parameters()).device
         with torch.autocast(device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None):
-            return shared_log_probs(model, groups, self.audio_token_id, self.temperature, self.chunk, codebook)
+            return self.world.call(
+                model, shared_log_probs, groups, self.audio_token_id, self.temperature, self.chunk, codebook
+            )
 
     def frozen_scores(self, model: nn.Module, groups: Sequence[PromptGroup]) -> Tensor:
         """Log-probabilities [N] without gradients."""
@@ -80,7 +91,7 @@ class Compute:
         of a policy with an adapter is the policy's own base, which stays."""
         set_compiled(reference, self.compiled)
         scores: Iterable[TokenScores] = (self._reference(reference, here, codebook) for here in cut)
-        if self.offload and not adapter_layers(reference):
+        if self.offload and self.world is ALONE and not adapter_layers(reference):  # spread ones come by themselves
             with visiting(reference, device):
                 scores = list(scores)
         yield from scores
@@ -154,16 +165,19 @@ def policy_backward(
     sums = MetricSums()
     totals = totals_of(groups)
     is_corrected = any(group.sampled for group in groups)
-    cut = compute.micro_batches(model, groups)
+    cut, n_own = compute.own_micro_batches(model, groups)
     device = next(model.parameters()).device
     codebook = loss.codebook if isinstance(loss, AcousticLoss) else None
     plans = plan_loss(loss, groups, noise) if isinstance(loss, AcousticLoss) else {}
     references: Iterable[TokenScores | None] = repeat(None, len(cut))
     if reference is not None:
         references = compute.reference_scores(reference, cut, device, codebook)
-    for here, reference_here in zip(cut, references, strict=True):
+    for index, (here, reference_here) in enumerate(zip(cut, references, strict=True)):
         scores = compute.scores(model, here, codebook)
         log_probs = scores.log_probs
+        if index >= n_own:
+            (0.0 * log_probs.sum()).backward()
+            continue
         acoustic = make_acoustic_batch(plans, here, scores, reference_here, codebook) if codebook else None
         before = torch.cat([old[group.key] for group in here]) if old is not None else None
         start = log_probs.detach() if before is None else before
@@ -177,7 +191,7 @@ def policy_backward(
         sums.add(loss=float(value.detach()), **metrics, **micro.means(entropy=scores.entropies))
         if importance:
             sums.add(**micro.means(importance_cut=importance[1]), importance_max=float(importance[0].max()))
-    return sums.values
+    return compute.world.merged(sums.values)
 
 
 def make_micro_batch(
@@ -213,7 +227,10 @@ def sft_backward(
     """
     totals = totals_of(groups)
     sums = MetricSums()
-    for here in compute.micro_batches(model, groups):
+    cut, n_own = compute.own_micro_batches(model, groups)
+    for here in cut[n_own:]:
+        (0.0 * compute.scores(model, here).log_probs.sum()).backward()
+    for here in cut[:n_own]:
         share = len(here) / len(groups)  # of the batch's groups: `extra` is a mean over groups
         ready, extra = prepare(here)
         scores = compute.scores(model, ready)
@@ -224,19 +241,21 @@ def sft_backward(
             sums.add(auxiliary=float(extra.detach()) * share)
             value = value + share * extra
         value.backward()
-    return sums.values
+    return compute.world.merged(sums.values)
 
 
-def apply_gradient(optimizer: torch.optim.Optimizer, lr: float, max_norm: float) -> float:
+def apply_gradient(
+    optimizer: torch.optim.Optimizer, lr: float, max_norm: float, world: World = ALONE
+) -> float:  # fmt: skip
     """Clips to `max_norm` (0: no clipping), steps, clears. Returns the norm before clipping; ArlError if not finite."""
-    found = [gradient_of(p) for group in optimizer.param_groups for p in group["params"]]
-    gradients = [gradient for gradient in found if gradient is not None]
-    total = nn.utils.get_total_norm(gradients)
+    found = {p: gradient_of(p) for group in optimizer.param_groups for p in group["params"]}
+    gradients = {parameter: gradient for parameter, gradient in found.items() if gradient is not None}
+    total = world.total_norm(gradients)
     norm = float(total)
     if not math.isfinite(norm):
         raise ArlError(f"the gradient's norm is {norm}: lower --lr, or look for a sample with extreme values")
     if max_norm and norm > max_norm:
-        torch._foreach_mul_(gradients, max_norm / (total + 1e-6))
+        torch._foreach_mul_(list(gradients.values()), max_norm / (total + 1e-6))
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()

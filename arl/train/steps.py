@@ -115,7 +115,8 @@ def old_log_probs(
     learner: Learner, job: UpdateJob, batches: Mapping[str, Batch], done: int
 ) -> "dict[str, dict[str, Tensor]]":
     """By batch and key, the log-probabilities under the weights of the start, also where a checkpoint is resumed."""
-    model = learner.model
+    model, world = learner.model, learner.world
     if done:
-        model = start_llm(job.start, next(learner.model.parameters()).device)
+        device = next(learner.model.parameters()).device
+        model = world.spread(start_llm(job.start, world.loading_device(device)).requires_grad_(False))
     return {name: learner.old_log_probs(batch, model) for name, batch in batches.items()}

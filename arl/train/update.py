@@ -6,7 +6,8 @@ Left out: the flags themselves (arl/cli/update.py), and what lies above the trai
 recogniser of acoustic tokens and the loader of a family's frontend.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from arl.losses.heads import HeadSpec
 from arl.losses.registry import find_loss, with_own_clips
 from arl.policy import Policy, refuse_other
 from arl.runtime.console import note
+from arl.runtime.ranks import n_ranks
 from arl.runtime.stage import default_out
 from arl.shards.durable import refuse_inputs, refuse_unwritable
 from arl.shards.paths import joined_shards
@@ -23,6 +25,7 @@ from arl.train.job import LoadFrontend, UpdateJob
 from arl.train.lora_checks import settings_with_adapter
 from arl.train.run import train
 from arl.train.settings import UpdateSettings
+from arl.train.world import ALONE, World
 
 
 def update_policy(
@@ -44,8 +47,35 @@ def update_policy(
 
     reference: of the KL (default: the policy at step 0). heads: as `--head` has them. frontend_loader: what reads the
     frontend of a policy, whose projector is to be trained. save_every: steps between checkpoints; 0: none. force: also
-    where `out` already is the result. UsageError and ArlError as arl/train/checks.py says.
+    where `out` already is the result. UsageError and ArlError as arl/train/checks.py says, and where another process of
+    torchrun was lost.
     """
+    with joined(device, threads) as world:
+        job = make_job(settings, shards, policy, out, reference, token_asr, heads, frontend_loader)
+        if not force and job.is_done():
+            note(f"update: {job.out} is already made from these inputs (-f redoes it)")
+        else:
+            train(job, device, threads, save_every, world)
+
+
+@contextmanager
+def joined(device: str, threads: int) -> Iterator[World]:
+    """The processes that make this update, until the block ends: this one, unless torchrun has started it among others.
+    ArlError where another one was lost; what one of them raises ends all, and one says it."""
+    if n_ranks() == 1:
+        yield ALONE
+        return
+    from arl.train.parallel import joined_ranks
+
+    with joined_ranks(device, threads) as world:
+        yield world
+
+
+def make_job(
+    settings: UpdateSettings, shards: Sequence[str], policy: Path | None, out: Path | None, reference: Path | None,
+    token_asr: HeadSpec | None, heads: Sequence[str], frontend_loader: Callable[[Policy], LoadFrontend] | None,
+) -> UpdateJob:  # fmt: skip
+    """What is asked for, checked: as `update_policy`."""
     if policy is None:
         raise UsageError("arl update needs --policy (or ARL_POLICY)")
     start = Policy.open(policy)
@@ -56,7 +86,7 @@ def update_policy(
     refuse_inputs(target, [start.path, *([reference] if reference else []), *read])
     refuse_other(target)
     refuse_unwritable(target)
-    job = UpdateJob(
+    return UpdateJob(
         start=start,
         reference=reference_policy(start, reference, settings) if needs_reference(settings) else None,
         shards=pairs,
@@ -66,10 +96,6 @@ def update_policy(
         load_frontend=frontend_loader(start) if frontend_loader and settings.train_projector else None,
         run_start=run_start(start, reference),
     )
-    if not force and job.is_done():
-        note(f"update: {job.out} is already made from these inputs (-f redoes it)")
-    else:
-        train(job, device, threads, save_every)
 
 
 def run_start(start: Policy, reference: Path | None) -> int | None:

@@ -163,3 +163,15 @@ def test_clean_removes_a_run_and_nothing_that_holds_more(tmp_path: Path) -> None
     assert (place / "runs" / "demo").is_dir()
     for run in ("a b", "runs/demo", "none"):
         assert clean(run).returncode == 0 and not (place / run).exists()
+
+
+def test_several_gpus_and_nodes_make_the_update_by_torchrun(tmp_path: Path) -> None:
+    alone = plan(tmp_path / "run", "STEPS=1")
+    assert "torchrun" not in alone and "arl warm start rollout reward update sync report" in alone
+    one_node = plan(tmp_path / "run", "STEPS=1", "GPUS=8")
+    assert "torchrun --nproc-per-node 8 --rdzv-backend c10d --rdzv-conf store_type=file -m arl update" in one_node
+    assert one_node.count("torchrun") == 1 and "arl warm start rollout reward  sync report" in one_node
+    two_nodes = plan(tmp_path / "run", "STEPS=1", "GPUS=8", "NODES=2", "HEAD=first")
+    assert "srun --nodes 2 --ntasks-per-node 1 torchrun --nproc-per-node 8" in two_nodes
+    assert "--nnodes 2 --rdzv-endpoint first --rdzv-id" in two_nodes
+    assert "=1 mine arl update" in plan(tmp_path / "run", "STEPS=1", "LAUNCH=mine ")

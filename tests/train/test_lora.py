@@ -17,7 +17,7 @@ from arl.shards.record import read_record
 from arl.train import learner as learner_module
 from arl.train.job import UpdateJob
 from arl.train.lora import LoraSpec, adapter_parameters, attach, linear_layers, start_llm, without_adapter
-from arl.train.lora_checks import check_adapter, settings_with_adapter
+from arl.train.lora_checks import settings_with_adapter
 from arl.train.run import load_learner
 from arl.train.settings import UpdateSettings
 from arl.train.shared_prefix import per_row_log_probs
@@ -260,12 +260,6 @@ def test_an_adapter_on_trained_weights_asks_for_a_fresh_optimizer(start, rl, sft
         made(rl, trained, tmp_path / "out", **flags)
     adapted = made(rl, trained, tmp_path / "out", **flags, fresh_optimizer=True)
     assert adapted.base_version == trained.version
-
-
-def test_several_processes_are_refused(start, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="an adapter is trained by one process"):
-        check_adapter(UpdateSettings(lora_rank=2), start)
 
 
 def test_a_damaged_adapter_is_one_line(first, tmp_path):
