@@ -9,11 +9,10 @@ def main() -> None:
     open_missing_streams()
     if len(sys.argv) > 1:
         from arl.errors import ArlError, of_system
-        from arl.runtime.ranks import n_ranks
         from arl.runtime.warm.client import forward
 
         try:
-            code = None if n_ranks() > 1 else forward(sys.argv[1], sys.argv[1:])
+            code = forward(sys.argv[1], sys.argv[1:])
         except (ArlError, OSError) as error:
             told = error if isinstance(error, ArlError) else of_system(error)
             print(f"arl: {told}", file=sys.stderr)
