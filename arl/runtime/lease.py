@@ -70,14 +70,12 @@ def device_lease(
 @contextmanager
 def _held(path: str, folder: str, holder: str) -> Iterator[float]:
     """One file locked and said to be held; yields the seconds that it was waited for."""
-    began = time.monotonic()
     with open(path, "a+") as file:
-        _lock(file, path, folder, holder)
-        now = time.monotonic()
-        _write_holder(file, {"holder": holder, "pid": os.getpid(), "since": now, "waited_s": now - began})
+        waited_s = _lock(file, path, folder, holder)
+        _write_holder(file, {"holder": holder, "pid": os.getpid(), "since": time.monotonic(), "waited_s": waited_s})
         _HELD.add(path)
         try:
-            yield now - began
+            yield waited_s
         finally:
             _HELD.discard(path)
             _write_holder(file, {})
@@ -108,10 +106,12 @@ def _read_holder(path: str) -> dict[str, Any]:
     return {**said, "held_s": time.monotonic() - said.pop("since")} if said else {}
 
 
-def _lock(file: IO[str], path: str, folder: str, holder: str) -> None:
+def _lock(file: IO[str], path: str, folder: str, holder: str) -> float:
+    """Seconds that another process was waited for; 0 where none had the lock, however slow this one is."""
+    began = time.monotonic()
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return
+        return 0.0
     except BlockingIOError:
         other = {"holder": "another stage", "pid": "unknown"} | _read_holder(path)
     except OSError as error:
@@ -124,6 +124,7 @@ def _lock(file: IO[str], path: str, folder: str, holder: str) -> None:
     try:
         note(f"{holder}: waiting for the device, which {other['holder']} (pid {other['pid']}) has")
         fcntl.flock(file, fcntl.LOCK_EX)
+        return time.monotonic() - began
     finally:
         os.unlink(mark)
 

@@ -1,6 +1,7 @@
 """The device lease between processes."""
 
 import errno
+import itertools
 import json
 import os
 import subprocess
@@ -51,6 +52,13 @@ def test_one_holder_at_a_time(folder: Path) -> None:
     assert (said["pid"], said["waiting"]) == (second.pid, 0) and said["waited_s"] > 0
     second.communicate("\n", timeout=20)
     assert read_lease(str(folder))["holder"] is None
+
+
+def test_nobody_is_waited_for_on_a_slow_machine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count(step=0.1)
+    monkeypatch.setattr("arl.runtime.lease.time.monotonic", lambda: next(ticks))
+    with device_lease("update", "cpu") as waited_s:
+        assert waited_s == 0
 
 
 def test_a_killed_holder_frees_the_device(folder: Path) -> None:

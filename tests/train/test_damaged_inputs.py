@@ -219,6 +219,26 @@ def test_a_tied_head_is_not_missing_and_an_untied_one_is(start, tmp_path):
         load_llm(policy.llm_dir, CPU)
 
 
+def test_code_that_comes_with_weights_is_not_run(tmp_path, monkeypatch):
+    from arl.models.whisper_qwen2.build import pretrained_llm
+
+    folder = Policy.open(make_tiny_policy(tmp_path / "policy")).llm_dir
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    auto_map = {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M", "AutoTokenizer": ["evil.T", "evil.T"]}
+    for name in ("config.json", "tokenizer_config.json"):
+        (folder / name).write_text(json.dumps(json.loads((folder / name).read_text()) | {"auto_map": auto_map}))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    load_llm(folder, CPU)
+    pretrained_llm(str(folder))
+    config = json.loads((folder / "config.json").read_text()) | {"model_type": "evil"}
+    (folder / "config.json").write_text(json.dumps(config))
+    for load in (lambda: load_llm(folder, CPU), lambda: pretrained_llm(str(folder))):
+        with pytest.raises(ArlError) as caught:
+            load()
+        assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
 def test_weights_that_an_update_makes_infinite_are_not_written(start, tmp_path):
     shards = one(make_sft_shards(tmp_path / "sft", start, shards=1))
     with pytest.raises(ArlError, match="the update: tensor llm.* has NaN or infinite values: nothing is written"):
