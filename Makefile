@@ -139,7 +139,10 @@ $(TRL): benchmarks/trl-requirements.txt | $(SETUP)
 	$(VENV)/bin/uv pip install --quiet --no-deps --python .bench/trl/bin/python -r $<
 	touch $@
 
-.PHONY: bench bench-gpu
+.PHONY: bench bench-gpu check-gpu
+check-gpu: | $(SETUP) ## what to run first on a GPU: a line for each thing that must work there, check-gpu.json, an exit code
+	python -m benchmarks.check_gpu --out check-gpu.json
+
 bench: $(SETUP) $(TRL) ## measure against TRL and per-row updates, write benchmarks/RESULTS.md (QUICK=1: a look; ONLY=a,d)
 	python -m benchmarks.run $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(THREADS),--threads $(THREADS))
 

@@ -150,7 +150,7 @@ def update(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> di
     }  # fmt: skip
 
 
-def make_learner(shape: Shape, device: str) -> Any:
+def make_learner(shape: Shape, device: str, offload: bool = False) -> Any:
     """A learner of random weights. The 7B gets every memory lever that the learner has."""
     from arl.policy import Policy
     from arl.train.learner import Learner
@@ -158,7 +158,7 @@ def make_learner(shape: Shape, device: str) -> Any:
     from arl.train.step import Compute
 
     dtype = "float32" if device == "cpu" else "bfloat16"
-    levers = {"checkpointing": True, "offload": True} if shape is QWEN2_7B else {}
+    levers = {"checkpointing": True, "offload": True} if shape is QWEN2_7B else {"offload": offload}
 
     def known(kind: Any) -> dict[str, Any]:
         names = {one.name for one in fields(kind)}

@@ -6,9 +6,11 @@ policies lie beyond the vocabulary, so every response has the length asked for. 
 
 import json
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from arl.planning.shape import Shape as Sizes
 
 if TYPE_CHECKING:
     from arl.train.groups import PromptGroup
@@ -16,18 +18,8 @@ if TYPE_CHECKING:
 PROMPT_TEXT = 2  # tokens around the clip
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A Qwen2 configuration. All sizes in units of one; `tied`: the head shares the embedding table."""
-
-    name: str
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    intermediate: int
-    vocab: int
-    tied: bool = True
+class Shape(Sizes):
+    """A Qwen2 configuration, with two tokens beyond its vocabulary."""
 
     @property
     def audio_token_id(self) -> int:
@@ -37,20 +29,8 @@ class Shape:
     def eos_token_id(self) -> int:
         return self.vocab + 1
 
-    @property
-    def parameters_of_a_layer(self) -> int:
-        kv = self.hidden * self.kv_heads // self.heads
-        attention = 2 * self.hidden * self.hidden + 2 * self.hidden * kv + self.hidden + 2 * kv
-        return attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
-
-    @property
-    def parameters(self) -> int:
-        tables = self.vocab * self.hidden * (1 if self.tied else 2)
-        return self.layers * self.parameters_of_a_layer + self.hidden + tables
-
     def words(self) -> str:
-        size = f"{self.parameters / 1e9:.2f} B" if self.parameters > 1e9 else f"{self.parameters / 1e6:.1f} M"
-        return f"Qwen2, {self.hidden} wide, {self.layers} layers, vocabulary {self.vocab}, {size} parameters"
+        return f"Qwen2, {super().words()}"
 
 
 TINY = Shape("tiny", 64, 2, 4, 2, 128, 40)

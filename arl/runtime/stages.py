@@ -78,6 +78,7 @@ COMMANDS = (  # in the order of the help
     Command("eval", "arl.cli.evaluate:evaluate", uses_engine=True),
     Command("eval-speech", "arl.cli.evaluate_speech:evaluate_speech", is_hidden=True),  # one release more
     Command("report", "arl.cli.report:report", preloads=()),  # warm for the loop's line after each step
+    Command("plan", "arl.cli.plan:plan"),
     Command("export", "arl.cli.export:export"),
     Command("ls", "arl.cli.inspect:ls", LOOK),
     Command("cat", "arl.cli.inspect:cat", LOOK),

@@ -15,6 +15,7 @@ from arl.shards.reader import read_shard
 from arl.train.step import Compute, policy_backward
 from benchmarks import (
     checkpoint,
+    check_gpu,
     decode,
     gpu,
     growth,
@@ -130,12 +131,23 @@ def test_the_gpu_script_without_an_engine() -> None:
     assert "without rollout" in gpu.page({"machine": machine.describe(), "models": [found]})
 
 
+def test_the_gpu_check_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that needs no engine; a check that fails is said, and the others go on."""
+    monkeypatch.setattr(check_gpu, "update", lambda *_: 1 / 0)
+    assert check_gpu.run("cpu", tmp_path / "out.json") == len(check_gpu.losses_on("rollouts")) - 2
+    found = json.loads((tmp_path / "out.json").read_text())["checks"]
+    assert found["offload"]["ok"] and found["packed attention"]["ok"] and not found["update grpo"]["ok"]
+    assert "FAILED: ZeroDivisionError" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert check_gpu.update(TINY, make_groups(TINY, 2, 20, 5, 3), "cpu", "gspo")["grad_norm"] > 0
+
+
 def test_memory_counts_what_a_learner_holds() -> None:
-    parts = memory.parts_gb(QWEN2_7B, memory.Plan())
+    parts = memory.parts_gb(QWEN2_7B, memory.Setup())
     assert parts["weights"] == pytest.approx(15.23, abs=0.01) and parts["host"] == 0
-    offloaded = memory.parts_gb(QWEN2_7B, memory.Plan(offload=True))
+    offloaded = memory.parts_gb(QWEN2_7B, memory.Setup(offload=True))
     assert offloaded["host"] == pytest.approx(parts["optimizer"] + parts["reference"])
-    halves = memory.parts_gb(QWEN2_7B, memory.Plan(gpus=2))
+    halves = memory.parts_gb(QWEN2_7B, memory.Setup(gpus=2))
     assert halves["optimizer"] == pytest.approx(parts["optimizer"] / 2)
 
 

@@ -16,7 +16,7 @@ from arl.rewards.programs.checker import check_program
 
 ROOT = Path(__file__).resolve().parents[2]
 LOSSES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "arl" / "losses").glob("*.md"))
-PAGES = ["README.md", "examples/asr/README.md", "arl/evaluation/README.md", *LOSSES]
+PAGES = ["README.md", "examples/asr/README.md", "arl/evaluation/README.md", "examples/CLUSTER.md", *LOSSES]
 
 
 def shell_lines(page: str) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from arl.data.mining.mine_stage import Request, make_sets
 from arl.errors import ArlError, UsageError
 from arl.runtime import fan_out
 from arl.runtime.parts import part
@@ -69,6 +70,13 @@ def test_each_shard_is_made_once_and_the_last_part_says_that_all_are_there(
     assert "part 1/2 is done; 3 of 5 missing: 000000 000002 000004" in said[0]
     assert "part 0/2 is done; all 5 shard(s) are there" in said[1]
     assert [line["shard"] for line in read_record(tmp_path / "copy")] == sorted(made)
+
+
+def test_mining_is_not_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight processes would each choose from the whole, into one folder."""
+    monkeypatch.setenv("ARL_PART", "0/8")
+    with pytest.raises(UsageError, match="in one process"):
+        make_sets(["data"], None, Request(sets="D0"))
 
 
 def test_gpus_starts_the_command_once_a_part(

@@ -18,6 +18,7 @@ from arl.data.mining.show import show
 from arl.data.mining.transcripts import Hyps
 from arl.errors import UsageError
 from arl.runtime.console import note, warn
+from arl.runtime.parts import part
 from arl.runtime.stage import default_out
 from arl.text.hallucination import RULES
 
@@ -65,6 +66,8 @@ def make_sets(
 ) -> dict[str, Any]:  # fmt: skip
     """`out`/mine.json with "out" and "up_to_date". UsageError for wrong flags; ArlError as `build`."""
     wanted = request.options()
+    if part()[1] > 1:
+        raise UsageError("arl mine chooses from the whole corpus: run it in one process")
     folder = out or default_out("mine", shards)
     if not wanted.against:
         warn("no --against: the sets are not compared with a test set")
