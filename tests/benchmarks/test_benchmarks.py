@@ -14,8 +14,8 @@ from arl.losses.grpo import Grpo
 from arl.shards.reader import read_shard
 from arl.train.step import Compute, policy_backward
 from benchmarks import (
-    checkpoint,
     check_gpu,
+    checkpoint,
     decode,
     gpu,
     growth,
