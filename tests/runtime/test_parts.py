@@ -76,7 +76,7 @@ def test_mining_is_not_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight processes would each choose from the whole, into one folder."""
     monkeypatch.setenv("ARL_PART", "0/8")
     with pytest.raises(UsageError, match="in one process"):
-        make_sets(["data"], None, Request(sets="D0"))
+        make_sets(["data"], None, Request(sets="D0", size="1"))
 
 
 def test_gpus_starts_the_command_once_a_part(
