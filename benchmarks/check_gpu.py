@@ -112,7 +112,7 @@ def offload(shape: Shape, groups: list[Any], device: str) -> dict[str, Any]:
         for _ in range(2):
             learner.policy_step(Batch(groups), make_loss(LossSettings(loss="grpo")))
     pairs = zip(*(learner.model.parameters() for learner in learners), strict=True)
-    difference = max(float((one - other).abs().max()) for one, other in pairs)
+    difference = max(float((one - other).detach().abs().max()) for one, other in pairs)
     for learner in learners:
         learner.sleep()
     left = torch.cuda.memory_allocated() / 1e6 if device != "cpu" else 0.0
