@@ -76,7 +76,9 @@ def test_the_prompt_is_given_to_init() -> None:
 def test_the_memory_flags_fit_the_machine(size: str, machine: str) -> None:
     """By the formulas of benchmarks/memory.py, the reference's pass included."""
     values = (f"SIZE={size}", f"MACHINE={machine}")
-    words, (gpus, each) = words_of(plan("qwen2-audio", *values), "update"), MACHINES[machine]
+    commands, (gpus, each) = plan("qwen2-audio", *values), MACHINES[machine]
+    words = words_of(commands, "update")
+    assert (f"torchrun --nproc-per-node {gpus} " in commands) == (gpus > 1)
     tokens = int(value(words, "--tokens"))
     parts = parts_gb(SHAPES[size], Plan(gpus, "--offload" in words, "--checkpointing" in words, tokens=tokens))
     if "--lora-rank" in words:  # no copy of the weights beside them, and a state that is small
