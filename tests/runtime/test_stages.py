@@ -11,7 +11,7 @@ import pytest
 from arl.runtime.stages import BY_NAME, CAN_BE_WARM, COMMANDS, STEP_FOLDERS, Command
 
 CLI = Path(__file__).resolve().parents[2] / "arl" / "cli"
-NOT_COMMANDS = {"__init__", "entry", "main", "options"}
+NOT_COMMANDS = {"__init__", "entry", "main", "options", "streams"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
