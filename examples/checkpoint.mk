@@ -3,8 +3,8 @@
 #     arl data --manifest cv-corpus/en/train.tsv --max-s 30 --shuffle -o data/train     # and data/test
 #     make loop CONFIG=examples/qwen3-asr/config.mk RUN=runs/mine DATA=data MACHINE=1x24
 #
-# START may be a local folder. Every value can be given on make's command line. They are starting points: tiny checkpoints of
-# each family were trained with them, none of the real size.
+# START may be a local folder. Every value can be given on make's command line. They are starting points that nobody has
+# tuned: no run has used a checkpoint of the real size.
 STEPS ?= 200
 EVAL_EVERY ?= 20
 GROUP ?= 8
