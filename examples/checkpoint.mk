@@ -24,7 +24,7 @@ HOTWORDS ?=
 INIT ?= $(if $(INSTRUCTION),--instruction '$(INSTRUCTION)') $(if $(LANGUAGE),--language $(LANGUAGE)) $(if $(HOTWORDS),--hotwords)
 
 # MACHINE is GPUs x GB of each: 1x24, 1x80 or 8x80. SIZE is the LLM's: small (0.6 B), medium (2 B), large (4 B), 7B. The flags are
-# what the formulas of benchmarks/memory.py allow; on one GPU the engine sleeps during the update.
+# what the formulas of arl/planning allow; on one GPU the engine sleeps during the update.
 MACHINE ?= 1x80
 MEMORY ?= $(MEMORY_$(SIZE)_$(MACHINE))
 LORA ?= $(LORA_$(SIZE)_$(MACHINE))
@@ -32,7 +32,8 @@ GPUS ?= $(firstword $(subst x, ,$(MACHINE)))
 MEMORY_small_1x24 = --tokens 4096 --checkpointing
 MEMORY_small_1x80 = --tokens 16384
 MEMORY_small_8x80 = --tokens 16384
-MEMORY_medium_1x24 = --tokens 2048 --checkpointing --offload
+MEMORY_medium_1x24 = --tokens 2048 --checkpointing
+LORA_medium_1x24 = 16
 MEMORY_medium_1x80 = --tokens 8192 --checkpointing
 MEMORY_medium_8x80 = --tokens 8192
 MEMORY_large_1x24 = --tokens 2048 --checkpointing

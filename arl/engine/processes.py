@@ -99,7 +99,9 @@ def _mark_of(folder: Path) -> str:
 
 
 class SchedulerWatch:
-    """Whether a scheduler of the session has ended: SGLang's HTTP process can outlive it while both start."""
+    """Whether a scheduler of the session has ended: SGLang's HTTP process can outlive it while both start.
+
+    What a scheduler starts has its name until it runs a program of its own, so a scheduler's child is none."""
 
     def __init__(self, session: int) -> None:
         self._session = session
@@ -107,9 +109,10 @@ class SchedulerWatch:
 
     def is_whole(self) -> bool:
         """False once a scheduler that was seen is gone."""
-        running = {pid for pid in session_members(self._session) if SCHEDULER in _command(pid)}
-        self._seen |= running
-        return running == self._seen
+        living = session_members(self._session)
+        named = {pid for pid in living if SCHEDULER in _command(pid)}
+        self._seen |= {pid for pid in named if _parent(pid) not in {None, *named}}
+        return self._seen <= set(living)
 
 
 def load_files(session: int) -> list[str]:
@@ -122,6 +125,11 @@ def load_files(session: int) -> list[str]:
             continue
         found.update(line[line.index(LOADS) :].split(" (")[0] for line in maps.splitlines() if LOADS in line)
     return sorted(found)
+
+
+def _parent(pid: int) -> int | None:
+    fields = stat_fields(pid)
+    return None if fields is None else int(fields[1])
 
 
 def _command(pid: int) -> str:

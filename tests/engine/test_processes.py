@@ -32,6 +32,25 @@ def test_a_scheduler_that_was_seen_and_is_gone(tmp_path: Path) -> None:
         server.wait()
 
 
+def test_what_a_scheduler_forks_is_none() -> None:
+    """A fork has its name until it runs another program: here one that ends while the scheduler stays."""
+    forks = "(sleep 1; :) & wait; echo over; sleep 60"
+    server = subprocess.Popen(
+        ["bash", "-c", f"(exec -a sglang::scheduler bash -c '{forks}') & sleep 60"],
+        stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        watch, named = SchedulerWatch(server.pid), 0
+        while named < 2:
+            commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in session_members(server.pid)]
+            named = sum(command.startswith("sglang::scheduler") for command in commands)
+            assert watch.is_whole()
+        assert server.stdout is not None and server.stdout.readline() == "over\n" and watch.is_whole()
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
 def test_a_server_that_fails_ends_its_children_and_says_why() -> None:
     code = (
         "import subprocess, sys; from arl.engine.serve import leave; "

@@ -10,7 +10,7 @@ import typer
 from arl.cli.main import make_app
 from arl.models import families
 from arl.models.speech_lm.family import SpeechLm
-from benchmarks.memory import Plan, parts_gb, total_gb
+from arl.planning.memory import Setup, parts_gb, total_gb
 from benchmarks.models import QWEN2_7B, Shape
 from tests.examples.tables import ROOT, make, planned
 
@@ -74,16 +74,15 @@ def test_the_prompt_is_given_to_init() -> None:
 @pytest.mark.parametrize("size", SHAPES)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_memory_flags_fit_the_machine(size: str, machine: str) -> None:
-    """By the formulas of benchmarks/memory.py, the reference's pass included."""
+    """By the formulas of arl/planning, the reference's pass included."""
     values = (f"SIZE={size}", f"MACHINE={machine}")
     commands, (gpus, each) = plan("qwen2-audio", *values), MACHINES[machine]
     words = words_of(commands, "update")
     assert (f"torchrun --nproc-per-node {gpus} " in commands) == (gpus > 1)
     tokens = int(value(words, "--tokens"))
-    parts = parts_gb(SHAPES[size], Plan(gpus, "--offload" in words, "--checkpointing" in words, tokens=tokens))
-    if "--lora-rank" in words:  # no copy of the weights beside them, and a state that is small
-        parts = {name: parts[name] for name in ("weights", "activations", "LM head")}
-    assert total_gb(parts) + BESIDE_GB <= each
+    rank = int(value(words, "--lora-rank")) if "--lora-rank" in words else 0
+    setup = Setup(gpus, "--offload" in words, "--checkpointing" in words, tokens=tokens, lora_rank=rank)
+    assert total_gb(parts_gb(SHAPES[size], setup)) + BESIDE_GB <= each
 
 
 def test_data_that_is_not_there_is_one_line(tmp_path: Path) -> None:

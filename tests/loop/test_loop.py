@@ -27,7 +27,7 @@ from tests.tiny_asr import make_tiny_asr_policy
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = ["one two", "press three", "goodbye", "the number is four"]
 STEPS = int(os.environ.get("ARL_TEST_STEPS", "3"))  # with ARL_TEST_KILLS, for a longer trial by hand
-KILLS = int(os.environ.get("ARL_TEST_KILLS", "5"))
+KILLS = int(os.environ.get("ARL_TEST_KILLS", "3"))
 
 pytestmark = pytest.mark.engine
 
