@@ -124,5 +124,5 @@ def test_the_quick_table_runs(tmp_path: Path) -> None:
     assert "step    " not in done.stdout + done.stderr  # nothing was done twice
     assert len(cells((t2 / "TABLE2.md").read_text(), "GRPO + DiffRO + filter, R1,2")) == 6
     run = t2 / "runs/filter-R12/0"
-    assert Policy.open(run / "step-000002/policy").version != Policy.open(run / "step-000001/policy").version
+    assert Policy.open(run / "step-000002/policy").version != Policy.open(start).version
     assert (run / "eval/final/samples/000.flac").is_file()
