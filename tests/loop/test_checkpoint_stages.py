@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from arl.audio.io import encode_flac
 from arl.audio.io import load as load_audio
-from arl.cli.main import make_app
 from arl.engine import server
 from arl.models import families
 from arl.models.speech_lm.prompt import Ask
@@ -27,6 +25,7 @@ from arl.shards.writer import write_shard
 from arl.train.data import rl_batch
 from arl.train.load import load_llm
 from arl.train.shared_prefix import shared_log_probs
+from tests.in_process import arl
 from tests.models.speech_checkpoints import END, EOS, make_checkpoint
 
 pytestmark = pytest.mark.engine
@@ -48,11 +47,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     yield SimpleNamespace(folder=folder, data=folder / "data", engine=folder / "engine")
     for name in set(ENGINES.values()):
         server.stop(folder / "engine" / name)
-
-
-def arl(command: str, *words: str | Path) -> None:
-    done = CliRunner().invoke(make_app(), [command, *map(str, words)], catch_exceptions=False)
-    assert done.exit_code == 0, (command, done.output)
 
 
 def hypotheses(folder: Path, *others: Path) -> list[Any]:

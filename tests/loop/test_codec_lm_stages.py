@@ -1,14 +1,10 @@
 """A plain LM of codes and its codec through every stage with the real engine: Llasa with X-Codec 2, tiny and random."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from arl.cli.main import make_app
-from arl.engine import server
 from arl.policy import Policy
 from arl.shards import columns
 from arl.shards.reader import read_joined
@@ -16,22 +12,12 @@ from arl.train.data import rl_batch
 from arl.train.load import load_llm
 from arl.train.shared_prefix import shared_log_probs
 from tests.docs.test_readme import shown_program
+from tests.in_process import arl
 from tests.models.test_codec_lm import make_llasa, make_xcodec2
 
 pytestmark = pytest.mark.engine
 
 GROUP, LONGEST = 3, 12
-
-
-def arl(command: str, *words: str | int | Path) -> None:
-    done = CliRunner().invoke(make_app(), [command, *map(str, words)], catch_exceptions=False)
-    assert done.exit_code == 0, (command, done.output)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "engine"
-    server.stop(tmp_path / "engine")
 
 
 def test_from_an_lm_to_a_trained_one(tmp_path: Path, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

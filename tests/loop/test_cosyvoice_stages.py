@@ -5,16 +5,12 @@ Tiny and random. The head's bias, which decides when a response ends, counts in 
 
 import io
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
-from typer.testing import CliRunner
 
-from arl.cli.main import make_app
-from arl.engine import server
 from arl.policy import Policy
 from arl.shards import columns
 from arl.shards.reader import read_joined
@@ -22,6 +18,7 @@ from arl.train.data import rl_batch
 from arl.train.load import load_llm
 from arl.train.shared_prefix import shared_log_probs
 from tests.docs.test_readme import shown_program
+from tests.in_process import arl
 from tests.models.cosyvoice_checkpoints import CODES, make_cosyvoice
 
 pytestmark = pytest.mark.engine
@@ -34,17 +31,6 @@ class Calm:
         assert onehots.shape[2] == 6561
         return onehots[..., 0].sum(1) / lengths
 """
-
-
-def arl(command: str, *words: str | int | Path) -> None:
-    done = CliRunner().invoke(make_app(), [command, *map(str, words)], catch_exceptions=False)
-    assert done.exit_code == 0, (command, done.output)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "engine"
-    server.stop(tmp_path / "engine")
 
 
 def one_step(at: Path, engine: Path) -> None:

@@ -26,24 +26,9 @@ FAST: dict[str, Any] = {"lr": 1e-2, "threads": 1, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    return Policy.open(make_tiny_policy(tmp_path_factory.mktemp("start") / "policy"))
-
-
-@pytest.fixture(scope="module")
 def asr(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     """A policy with a frontend, of the family whisper-qwen2."""
     return Policy.open(make_tiny_asr_policy(tmp_path_factory.mktemp("asr") / "policy"))
-
-
-@pytest.fixture(scope="module")
-def rl(start: Policy, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return make_rl_shards(tmp_path_factory.mktemp("rl"), start)
-
-
-@pytest.fixture(scope="module")
-def sft(start: Policy, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return make_sft_shards(tmp_path_factory.mktemp("sft"), start)
 
 
 @pytest.fixture(scope="module")

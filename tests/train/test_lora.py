@@ -23,26 +23,11 @@ from arl.train.settings import UpdateSettings
 from arl.train.shared_prefix import per_row_log_probs
 from arl.train.step import Compute, policy_backward
 from tests.tiny import make_tiny_policy
-from tests.train.columns import make_rl_shards, make_sft_shards
+from tests.train.columns import make_rl_shards
 from tests.train.exact import AUDIO, float64_layers, gradients, largest_difference, make_decoder, make_group
 from tests.train.test_learner import bits, killed, made
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    return Policy.open(make_tiny_policy(tmp_path_factory.mktemp("start") / "policy"))
-
-
-@pytest.fixture(scope="module")
-def rl(start: Policy, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return make_rl_shards(tmp_path_factory.mktemp("rl"), start)
-
-
-@pytest.fixture(scope="module")
-def sft(start: Policy, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return make_sft_shards(tmp_path_factory.mktemp("sft"), start)
 
 
 @pytest.fixture(scope="module")

@@ -19,23 +19,12 @@ from arl.shards.record import read_record
 from arl.train import weights
 from arl.train.learner import Learner
 from arl.train.load import load_llm
-from tests.tiny import make_tiny_policy
 from tests.tiny_asr import make_tiny_asr_policy
 from tests.train.columns import make_rl_shards, make_sft_shards
 from tests.train.ranks import run_ranks
 
 FIVE: dict[str, Any] = {"lr": 1e-3, "device": "cpu", "threads": 1, "epochs": 3, "max_steps": 5, "save_every": 2}
 LR = FIVE["lr"]
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    return Policy.open(make_tiny_policy(tmp_path_factory.mktemp("start") / "policy"))
-
-
-@pytest.fixture(scope="module")
-def rl(start: Policy, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    return make_rl_shards(tmp_path_factory.mktemp("rl"), start)
 
 
 def make(ranks: int, shards: list[str], policy: Policy, out: Path, **flags: Any) -> Policy:
