@@ -20,11 +20,11 @@ from arl.losses.batch import Lengths, Totals
 
 @dataclass(frozen=True)
 class Codebook:
-    """Which tokens are codes: `first` … `first + size − 1`; stop: the stop token's id."""
+    """Which tokens are codes: `first` … `first + size − 1`; stops: ids of the tokens that end a response."""
 
     first: int
     size: int
-    stop: int
+    stops: tuple[int, ...]
 
     def is_code(self, tokens: Tensor) -> Tensor:
         """Bool, in the shape of the token ids."""
@@ -49,7 +49,7 @@ class AcousticBatch:
     """The acoustic tokens of a micro-batch.
 
     log_probs: [M, C] over the codebook, differentiable. reference: the same of the reference policy, or None. codes:
-    int64 [M], what was sampled. stop: probability of the stop token at each response token [N], no gradient.
+    int64 [M], what was sampled. stop: probability of any stop token at each response token [N], no gradient.
     hypotheses: of the micro-batch, in order. weights: of each hypothesis in the mean reward, 0 where it is left out.
     """
 

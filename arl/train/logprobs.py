@@ -23,7 +23,7 @@ class TokenScores:
     """Per response token, flat [N]: log_probs (differentiable) and entropies in nats (not).
 
     Where a codebook is given, codes: for the M acoustic tokens among them, log-probabilities over the codebook alone
-    [M, C] (differentiable), and stop: the probability of the stop token at each response token [N] (not).
+    [M, C] (differentiable), and stop: the probability of any stop token at each response token [N] (not).
     """
 
     log_probs: Tensor
@@ -158,11 +158,13 @@ def stop_probability(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float, codebook: Codebook,
     log_probs: Tensor, rule: LogitRule = PLAIN,
 ) -> Tensor:  # fmt: skip
-    """p(stop) at each position [N]: from the logits of two tokens and the log-probability of one of them."""
+    """p(any of the S stops) at each position [N]: from their logits, the target's and its log-probability."""
     if rule.softcap:
         raise ArlError("final_logit_softcapping: a loss on acoustic tokens needs logits that are linear in the head")
     # log p(stop) − log p(target) = (logit of stop − logit of the target) / T: no other logit is needed
-    difference = torch.linalg.vecdot((weight[codebook.stop] - weight[target]).to(log_probs), hidden.to(log_probs))
+    stops, at = torch.tensor(codebook.stops, device=weight.device), hidden.to(log_probs)
+    own = torch.linalg.vecdot(weight[target].to(log_probs), at)
+    difference = at @ weight[stops].to(log_probs).T - own[:, None]  # [N, S]
     if bias is not None:
-        difference = difference + (bias[codebook.stop] - bias[target])
-    return (log_probs + difference * rule.scale / temperature).exp()
+        difference = difference + (bias[stops] - bias[target][:, None])
+    return (log_probs[:, None] + difference * rule.scale / temperature).exp().sum(-1)

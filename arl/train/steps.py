@@ -94,7 +94,7 @@ def load_loss(job: UpdateJob, where: "torch.device") -> Loss:
     """The loss, with its heads on the device where it has some."""
     if not job.settings.acoustic:
         return make_loss(job.settings)
-    codebook = Codebook(*job.start.acoustic, job.start.eos_token_id)
+    codebook = Codebook(*job.start.acoustic, tuple(job.start.end_ids))
     return make_loss(job.settings, AcousticInputs([spec.load(where) for spec in job.heads], codebook))
 
 

@@ -26,7 +26,7 @@ from arl.losses.spec import AcousticInputs
 from arl.models.token_asr.model import TokenAsr
 
 C = 6
-BOOK = Codebook(first=3, size=C, stop=2)
+BOOK = Codebook(first=3, size=C, stops=(2,))
 HYPS = [[4, 2, 3], [1, 6]]  # acoustic tokens of each hypothesis, by group
 ADVANTAGES = [0.5, -1.0, 0.5, 0.0, 1.5]
 TEXTS = ["ab", "ab", "ab", "b", "b"]

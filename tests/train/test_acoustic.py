@@ -30,7 +30,7 @@ from tests import tiny_speech
 from tests.tiny_speech import CODES, speak
 from tests.train.exact import AUDIO, float64_layers, gradients, largest_difference, make_decoder
 
-BOOK = Codebook(first=10, size=CODES, stop=2)  # of 40 tokens: 5 … 9 and 37 … 39 are strays
+BOOK = Codebook(first=10, size=CODES, stops=(2, 7))  # of 40 tokens: 5 … 9 and 37 … 39 are strays
 TEMPERATURE = 0.8
 BUDGETS = (1, 60, 10_000)
 
@@ -95,7 +95,7 @@ def literal_diffro(model: Any, reference: Any, groups: list[PromptGroup], gumbel
             logits = logits_of(model, group, response)
             with torch.no_grad():
                 anchor = logits_of(reference, group, response)
-            inner_stop.append(logits.softmax(-1)[:, 2].mean())
+            inner_stop.append(logits.softmax(-1)[:, list(BOOK.stops)].sum(-1).mean())
             spoken = [t for t, token in enumerate(response.tolist()) if 10 <= token < 37]
             codes = response[spoken] - 10
             log_p, log_q = (x[spoken, 10:37].log_softmax(-1) for x in (logits, anchor))
@@ -170,7 +170,7 @@ def test_another_step_draws_other_noise_and_grpo_none(in_float64):
 # ---- a toy in which the reward rises --------------------------------------------------------------------------------
 
 SPEECH, STOP, FIRST = 3, 2, 33  # token ids; letters from 5, codes from FIRST
-TOY = Codebook(FIRST, CODES, STOP)
+TOY = Codebook(FIRST, CODES, (STOP,))
 LETTERS = "abcd"
 
 
