@@ -3,7 +3,7 @@
     arl reward --shards rollout/ --with wer --with ./mine.py=0.5 --gate hallucination=-1
     arl rollout --shards emb/000003.tar --tee | arl reward --shards - --shards data/000003.tar --with wer -o reward
 
-Every reward program (stages/README.md) scores each group; the weighted sum, overridden by gates, becomes the
+Every reward program (stages/README.md) scores each group; the weighted sum, bounded by gates, becomes the
 reward, and the group's advantages follow (arl.rewards.advantages). References come from the audio shards, which
 the records of the stages before lead to. A bad sample (no reference text) is a group of nulls, counted
 against --max-failed; a program that breaks the contract fails the stage. The module is not named `reward`
@@ -28,8 +28,11 @@ def reward(
     ] = None,
     gate: Annotated[
         list[str] | None,
-        typer.Option("--gate", metavar="SPEC=VALUE", help="Where this program returns 1, the reward is VALUE."),
+        typer.Option("--gate", metavar="SPEC=VALUE", help="Where this program returns 1, the reward is at most VALUE."),
     ] = None,
+    gates_set: Annotated[
+        bool, typer.Option("--gates-set", help="There it is VALUE, also where it was lower: the paper's rule.")
+    ] = False,
     advantage: Annotated[
         Literal["std", "mean", "rloo"], typer.Option("--advantage", help="Baseline and scale; std is eq. 1.")
     ] = "std",
@@ -52,7 +55,7 @@ def reward(
 
     if over_gpus(gpus):
         return
-    wanted = RewardOptions(with_ or [], gate or [], advantage, eps, child, jobs, timeout)
+    wanted = RewardOptions(with_ or [], gate or [], advantage, eps, child, jobs, timeout, gates_set)
     metrics = score_rollouts(shards, out, wanted, force, max_failed)
     if as_json:
         print(json.dumps(metrics, ensure_ascii=False))

@@ -18,7 +18,17 @@ from typing import Annotated, Any
 import typer
 
 from arl.cli import options
-from arl.losses.settings import Base, GumbelNoise, ImportanceKind, ImportanceLevel, KlEstimator, LossName, Risk
+from arl.losses.settings import (
+    Base,
+    ErrorUnit,
+    GumbelNoise,
+    ImportanceKind,
+    ImportanceLevel,
+    KlEstimator,
+    LossName,
+    MwerForm,
+    Risk,
+)
 from arl.train.settings import Autocast, ScheduleKind
 
 OF_RL, OF_SFT, OF_OPTIMIZER = "Reinforcement learning", "Supervised training", "Optimizer"
@@ -62,6 +72,20 @@ Divisor = Annotated[
 ]
 RiskFlag = Annotated[
     Risk, flag(OF_RL, "--risk", "What mwer minimises: the word errors that `wer` counted, or the reward, negated.")
+]
+MwerFormFlag = Annotated[
+    MwerForm, flag(OF_RL, "--mwer-form", "mwer: over the list of distinct hypotheses, or over all samples.")
+]
+MwerScale = Annotated[
+    float,
+    flag(OF_RL, "--mwer-scale", "mwer: times log P(y) of a hypothesis; 0: 1 / its tokens, 1: the paper's.", min=0.0),
+]
+MwerErrors = Annotated[
+    ErrorUnit,
+    flag(OF_RL, "--mwer-errors", "mwer: divide errors by their deviation in the group, or count: as the paper."),
+]
+CrossEntropy = Annotated[
+    float, flag(OF_RL, "--ce", "Add this times the cross-entropy of the transcripts (`.json`), as sft has it.", min=0.0)
 ]
 Gather = Annotated[
     int,
@@ -157,6 +181,10 @@ def update(
     clip_dual: ClipDual = 0.0,
     divisor: Divisor = 256.0,
     risk: RiskFlag = "errors",
+    mwer_form: MwerFormFlag = "list",
+    mwer_scale: MwerScale = 0.0,
+    mwer_errors: MwerErrors = "std",
+    ce: CrossEntropy = 0.0,
     gather: Gather = 0,
     allow_stale: AllowStale = False,
     importance: Importance = "none",
@@ -207,7 +235,8 @@ def update(
     update_policy(
         UpdateSettings(
             loss=loss, beta=beta, kl=kl, kl_ratio=kl_ratio, clip_low=clip_low, clip_high=clip_high,
-            clip_dual=clip_dual, divisor=divisor, risk=risk, importance=importance, importance_cap=importance_cap,
+            clip_dual=clip_dual, divisor=divisor, risk=risk, mwer_form=mwer_form, mwer_scale=mwer_scale,
+            mwer_errors=mwer_errors, ce=ce, importance=importance, importance_cap=importance_cap,
             importance_floor=importance_floor, importance_level=importance_level, epochs=epochs, gather=gather,
             allow_stale=allow_stale, train_projector=train_projector, ctc=ctc, lr=lr, warmup=warmup,
             schedule=schedule, total_steps=total_steps, max_steps=max_steps, weight_decay=weight_decay,

@@ -3,8 +3,8 @@
     L = L_GRPO − λ·mean over {i : A_i > 0} of R_i
 
 At a high temperature some samples loop and never stop. Teacher forcing on them teaches the tokens of a loop, which has
-no gradient that would end it; GRPO's advantages know which samples these are. `L_GRPO` has the KL (eq. 4), and its stop
-token has a gradient. R is that of diffro.py, its exact KL is logged and not added.
+no gradient that would end it; GRPO's advantages know which samples these are. `L_GRPO` has the KL of eq. 2, and its
+stop token has a gradient. R is that of diffro.py, its exact KL is logged and not added.
 """
 
 from collections.abc import Sequence

@@ -4,8 +4,8 @@ Equation 2 of arXiv 2509.18569 divides each hypothesis by its own length. That p
 of repetitions for instance, little per token, and makes a one-word utterance count as much as a long one, while a
 corpus' WER counts words. Here the sum over all tokens is divided by their number. With it goes "clip higher" (eq. 10),
 ε_high 0.28. Advantages, KL and clipping are those of grpo.py; dynamic sampling (eq. 11) is `--gather` of `arl update`
-and `DYNAMIC` of the loop, for any loss. Left out: the length penalty of the same paper (eq. 13), which would be a
-reward program.
+and `DYNAMIC` of the loop, for any loss. The length penalty of the same paper (eq. 13) is
+a reward program, stages/reward/overlong.py.
 """
 
 from dataclasses import dataclass

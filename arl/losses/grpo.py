@@ -1,4 +1,6 @@
-"""Group relative policy optimisation: equations 2-4 of arXiv 2509.18569 (from DeepSeekMath, arXiv 2402.03300).
+"""Group relative policy optimisation: equations 2-4 of arXiv 2509.18569: objective, clip, ratio.
+
+From DeepSeekMath, arXiv 2402.03300, whose eq. 4 is the KL's estimate k3, which the paper does not write out.
 
 The objective, maximised there and negated here, is the mean over groups of the mean over a group's hypotheses
 of the mean over a hypothesis' tokens of

@@ -1,7 +1,7 @@
 """Per-token estimators of KL(policy ‖ reference) from log-probabilities of sampled tokens (Schulman 2020).
 
 With d = log p_ref − log p:  k1 = −d (unbiased, high variance),  k2 = d²/2 (biased, low variance),
-k3 = exp(d) − d − 1 (unbiased for sampled tokens, never negative; the paper's eq. 4).
+k3 = exp(d) − d − 1 (unbiased for sampled tokens, never negative; arXiv 2402.03300, eq. 4).
 
 In a loss their values estimate the KL, but their gradients differ: k1's has mean zero, k2's is that of
 KL(policy ‖ reference), k3's that of KL(reference ‖ policy). Multiplied by the ratio p / p_old (`with_ratio`), k1 and

@@ -1,15 +1,19 @@
-"""Minimum word error rate training (arXiv 1712.01818, the N-best approximation of section 3.2).
+"""Minimum word error rate training (arXiv 1712.01818): expected word errors of an utterance over its group.
 
-The expected word errors of an utterance over its group, taken as an n-best list, minus their mean:
+    list (section 3.2):     L = Σ_i P̂_i · (W_i − W̄) / c,     P̂_i = P(y_i)^κ_i / Σ_j P(y_j)^κ_j
+    samples (section 3.1):  L = mean_i κ_i · log P(y_i) · (W_i − W̄) / c
 
-    L = Σ_i P̂_i · (W_i − W̄),     P̂_i = P(y_i) / Σ_j P(y_j),     W̄ = mean of W,
+averaged over the batch's groups; W̄ is the mean of W, P(y) the product of the token probabilities. The paper has κ 1 and
+c 1 (`mwer_scale` 1, `mwer_errors` count). Over long hypotheses P̂ is then one-hot, so that its gradient says which
+hypothesis is likely rather than which has fewer errors; a scale on log-probabilities, as lattice MWER has it, keeps P̂
+over the list. The default is κ_i = 1 / the hypothesis' tokens, and c the standard deviation of W over the list, so that
+a token has a gradient of the size of GRPO's and the same `beta` means the same; with a constant κ, c is times κ and the
+mean number of tokens.
 
-averaged over the batch's groups. P(y) is the product of the token probabilities, not normalised by length. A list
-holds a hypothesis once: of equal token sequences, which sampling yields and a beam does not, the first one stands for
-all, in the sums and in W̄; otherwise likely hypotheses would weigh by the square of their probability. P̂ is of the
-present policy, whoever proposed the list, so there is no ratio, no clipping and no importance weight; groups of
-equal errors have zero loss. The KL of grpo.py may be added. Left out: the paper's λ·CE on the reference transcript,
-which rollout and reward shards do not carry; the KL keeps the policy near its start instead.
+In the list a hypothesis stands once: of equal token sequences, which sampling yields and a beam does not, the first one
+stands for all, in the sums and in W̄. As samples they all count. P is of the present policy, whoever proposed the list,
+so there is no ratio, no clipping and no importance weight; groups of equal errors have zero loss. The KL of grpo.py may
+be added, and the paper's λ times cross-entropy of the transcript is `--ce` of `arl update`, for any loss on rollouts.
 """
 
 from dataclasses import dataclass
@@ -20,17 +24,23 @@ from torch import Tensor
 from arl.losses.batch import Lengths, Totals
 from arl.losses.kl import kl_penalty
 from arl.losses.micro_batch import MicroBatch, sequence_mean
-from arl.losses.settings import KlEstimator
+from arl.losses.settings import ErrorUnit, KlEstimator, MwerForm
 from arl.losses.spec import NO_IMPORTANCE, LossSpec
+
+EPS = 1e-6  # added to the standard deviation, as in the advantages
 
 
 @dataclass(frozen=True)
 class Mwer:
-    """beta, kl, kl_ratio: the KL term, as in `Grpo`."""
+    """beta, kl, kl_ratio: the KL term, as in `Grpo`. mwer_form: over the list of distinct hypotheses, or over samples.
+    mwer_scale: κ; 0: 1 / the hypothesis' tokens. mwer_errors: W by its standard deviation, or as counted."""
 
     beta: float = 0.1
     kl: KlEstimator = "k3"
     kl_ratio: bool = False
+    mwer_form: MwerForm = "list"
+    mwer_scale: float = 0.0
+    mwer_errors: ErrorUnit = "std"
 
     def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
         """Of the KL, float64 [N]: as in `Grpo`, equal hypotheses included."""
@@ -40,21 +50,38 @@ class Mwer:
         return self.token_weights(lengths, totals)
 
     def __call__(self, micro: MicroBatch) -> tuple[Tensor, dict[str, float]]:
-        hypotheses = micro.sums(micro.log_probs.double()).split([len(group) for group in micro.lengths])
-        losses, expected, errors, distinct_share = [], [], [], 0.0
-        for log_p, counts, duplicates in zip(hypotheses, micro.errors, micro.duplicate_of, strict=True):
+        sizes = [len(group) for group in micro.lengths]
+        log_ps, lengths = micro.sums(micro.log_probs.double()).split(sizes), micro.sizes.double().split(sizes)
+        losses, logged = [], []
+        for log_p, length, counts, duplicates in zip(log_ps, lengths, micro.errors, micro.duplicate_of, strict=True):
             distinct = [index for index, first in enumerate(duplicates) if index == first]
-            probs = log_p[distinct].softmax(0)  # P̂ [distinct hypotheses]
-            word_errors = torch.tensor([counts[index] for index in distinct], dtype=probs.dtype, device=probs.device)
-            losses.append((probs * (word_errors - word_errors.mean())).sum())
-            expected.append((probs.detach() * word_errors).sum())
-            errors.append(word_errors.mean())
-            distinct_share += len(distinct) / len(duplicates)
+            chosen = distinct if self.mwer_form == "list" else list(range(len(duplicates)))
+            errors = torch.tensor([counts[index] for index in chosen], dtype=log_p.dtype, device=log_p.device)
+            value, probs = self.expected(log_p[chosen], length[chosen], errors)
+            losses.append(value)
+            shares = errors.new_tensor([len(distinct) / len(duplicates)]).squeeze(0)
+            logged.append(torch.stack([(probs * errors).sum(), errors.mean(), shares, 1 / probs.square().sum()]))
         n = micro.totals.groups
         penalty, metrics = kl_penalty(micro, self.beta, self.kl, self.kl_ratio)
-        sums = torch.stack([torch.stack(expected).sum(), torch.stack(errors).sum()]).tolist()
-        metrics |= {"expected_errors": sums[0] / n, "mean_errors": sums[1] / n, "distinct": distinct_share / n}
+        names = ("expected_errors", "mean_errors", "distinct", "list_size")
+        metrics |= dict(zip(names, (torch.stack(logged).sum(0) / n).tolist(), strict=True))
         return penalty + (torch.stack(losses).sum() / n).to(micro.log_probs), metrics
+
+    def expected(self, log_p: Tensor, length: Tensor, errors: Tensor) -> tuple[Tensor, Tensor]:
+        """(the loss of a group, the weight of each hypothesis in its expected errors, no gradient), of log P(y),
+        tokens and errors W of its hypotheses, float64 [n] each."""
+        scaled = log_p * (self.mwer_scale or 1 / length)
+        centred = (errors - errors.mean()) / self.unit(length, errors)
+        if self.mwer_form == "samples":
+            return (scaled * centred).mean(), torch.full_like(errors, 1 / len(errors))
+        probs = scaled.softmax(0)  # P̂ [n]
+        return (probs * centred).sum(), probs.detach()
+
+    def unit(self, length: Tensor, errors: Tensor) -> Tensor | float:
+        """c: what the errors of a group are divided by."""
+        if self.mwer_errors == "count" or len(errors) < 2:
+            return 1.0
+        return (errors.std() + EPS) * (self.mwer_scale * length.mean() if self.mwer_scale else 1.0)
 
 
 LOSS = LossSpec(Mwer, has_errors=True, refuses={"importance": NO_IMPORTANCE})

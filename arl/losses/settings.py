@@ -16,6 +16,8 @@ else:
     LossName = Literal[*NAMES]
 KlEstimator = Literal["k1", "k2", "k3"]
 Risk = Literal["errors", "reward"]  # what `mwer` minimises
+MwerForm = Literal["list", "samples"]
+ErrorUnit = Literal["std", "count"]
 ImportanceKind = Literal["none", "truncate", "mask"]
 ImportanceLevel = Literal["token", "sequence"]
 GumbelNoise = Literal["sampled", "fresh"]
@@ -37,8 +39,8 @@ class AcousticSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """The fields are named as the flags. clip_low, clip_high: None for the loss's own. acoustic: None where the loss
-    does not train on acoustic tokens."""
+    """The fields are named as the flags. clip_low, clip_high: None for the loss's own. ce: λ of the transcripts'
+    cross-entropy beside a loss on rollouts. acoustic: None where the loss does not train on acoustic tokens."""
 
     loss: LossName = "grpo"
     beta: float = 0.1
@@ -49,6 +51,10 @@ class LossSettings:
     clip_dual: float = 0.0
     divisor: float = 256.0
     risk: Risk = "errors"
+    mwer_form: MwerForm = "list"
+    mwer_scale: float = 0.0
+    mwer_errors: ErrorUnit = "std"
+    ce: float = 0.0
     importance: ImportanceKind = "none"
     importance_cap: float = 2.0
     importance_floor: float = 0.5

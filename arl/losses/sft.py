@@ -11,7 +11,9 @@ from arl.losses.spec import NO_IMPORTANCE, LossSpec
 
 @dataclass(frozen=True)
 class Sft:
-    """Its micro-batches hold the log-probabilities of the reference tokens."""
+    """Its micro-batches hold the log-probabilities of the reference tokens. weight: of the whole loss."""
+
+    weight: float = 1.0
 
     def token_weights(self, lengths: Lengths, totals: Totals) -> Tensor:
         """1 / the batch's response tokens, float64 [N]."""
@@ -21,7 +23,7 @@ class Sft:
         return self.token_weights(lengths, totals)
 
     def __call__(self, micro: MicroBatch) -> tuple[Tensor, dict[str, float]]:
-        return -(micro.weights * micro.log_probs).sum(), {}
+        return -self.weight * (micro.weights * micro.log_probs).sum(), {}
 
 
 LOSS = LossSpec(
@@ -30,5 +32,6 @@ LOSS = LossSpec(
     refuses={
         "gather": "has no rewards whose variance could choose groups",
         "importance": NO_IMPORTANCE,
+        "ce": "is this cross-entropy",
     },
 )

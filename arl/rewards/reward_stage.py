@@ -31,7 +31,8 @@ from arl.shards.paths import joined_shards
 class RewardOptions:
     """What is scored and how. programs: `--with`, each with its weight. gates: `--gate`. eps: added to the standard
     deviation. child: run Python rewards as programs, not in process. jobs: processes; 0: as many as are worth it.
-    timeout_s: seconds that a program may take for one utterance."""
+    timeout_s: seconds that a program may take for one utterance. gates_set: a gate that fires sets the reward, also
+    where it was lower."""
 
     programs: Sequence[str]
     gates: Sequence[str] = ()
@@ -40,6 +41,7 @@ class RewardOptions:
     child: bool = False
     jobs: int = 0
     timeout_s: float = TIMEOUT_S
+    gates_set: bool = False
 
 
 def score_rollouts(
@@ -51,7 +53,7 @@ def score_rollouts(
     (no reference text) than `max_failed`.
     """
     advantages([], options.advantage, options.eps)  # refuses a wrong flag before any work
-    panel = Panel.parse(options.programs, options.gates, options.child)
+    panel = Panel.parse(options.programs, options.gates, options.child, options.gates_set)
     arguments = {**panel.fingerprint(), "advantage": options.advantage, "eps": options.eps}
     run = StageRun("reward", out or default_out("reward", shards), arguments, sources=shards, force=force)
     every = {name: RewardJob(inputs, find_column(inputs, META)) for name, inputs in joined_shards(shards)}

@@ -5,7 +5,7 @@ training reads `.feat.safetensors` or `.emb.safetensors` and the reference trans
 embeddings; the losses that read what is to be spoken take it from `.json`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from arl.shards.rows import Codes, Meta, Prompt, Reward, Rollout
 from arl.train.finite import is_finite
 from arl.train.groups import PromptGroup
 
+Reference = Callable[[Sample], torch.Tensor | None]  # what supervised training has a sample say, if it has that
 CLIP_DTYPES = "float16", "bfloat16", "float32", "float64"
 
 
@@ -64,7 +65,7 @@ def named(sample: Sample) -> str:
 
 def rl_batch(
     samples: Iterable[Sample], version: str, allow_stale: bool, *, correct: bool = False, risk: str = "",
-    gather: int = 0, with_clips: bool = True, with_text: bool = False,
+    gather: int = 0, with_clips: bool = True, with_text: bool = False, reference: Reference | None = None,
 ) -> Batch:  # fmt: skip
     """Groups with advantages. Hypotheses without an advantage (null reward) are left out, and groups without any.
 
@@ -72,7 +73,8 @@ def rl_batch(
     log-probabilities they were sampled with, for importance weights. risk: what `mwer` minimises, see `risks`; it needs
     no such weights. gather: dynamic sampling, keep the first so many groups with non-zero reward variance, all groups
     where none has it; 0 keeps all. The metrics on rewards are of all that was read. with_clips: prompts have
-    embeddings; with_text: groups get the text of `.json`.
+    embeddings; with_text: groups get the text of `.json`; reference: and the tokens that it gives, ArlError where no
+    sample of the batch has some.
     """
     tally, groups = RewardTally(), []
     for sample in samples:
@@ -88,12 +90,15 @@ def rl_batch(
         tally.add(rollout, reward, kept, is_stale)
         if kept:
             group = make_group(sample, rollout, reward, kept, (is_stale or correct) and not risk, risk, with_clips)
-            groups.append(replace(group, text=read_text(sample)) if with_text else group)
+            group = replace(group, text=read_text(sample)) if with_text else group
+            groups.append(replace(group, reference=reference(sample)) if reference else group)
     if not groups:
         raise ArlError("no group has a reward: every hypothesis of the batch is excluded; look at the reward programs")
     if len(tally.temperatures) > 1:
         raise ArlError(f"the rollouts mix temperatures {sorted(tally.temperatures)}: roll out again with one")
     chosen = ([group for group in groups if group.has_reward_variance][:gather] or groups) if gather else groups
+    if reference and all(group.reference is None for group in chosen):
+        raise ArlError("--ce: no sample of the batch has a transcript or recording to train on")
     n_tokens = sum(group.n_tokens for group in chosen)
     metrics = {
         **tally.metrics(), "groups": len(chosen), "tokens": n_tokens,
@@ -175,50 +180,72 @@ def risks(where: str, reward: Reward, kept: Sequence[int], kind: str) -> list[fl
     return [float(sum(each)) for each in zip(*found, strict=True)]
 
 
-def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: str, from_features: bool) -> Batch:
-    """Groups of one response: what the model writes in front of a transcript, the reference transcript and the stop
-    token. The clip is features or embeddings.
+def transcripts(tokenizer: Any, eos: int, text_kind: str) -> Reference:
+    """What the model writes in front of a transcript, the reference transcript and the stop token; None for a sample
+    without a transcript, and for one that `arl encode` could not encode. ArlError where no `.json` is joined."""
 
-    Left out: samples without a transcript, and those that `arl encode` could not encode.
-    """
-    member, name = (columns.FEAT, "feat") if from_features else (columns.EMB, "emb")
-    groups = []
-    for sample in samples:
+    def tokens(sample: Sample) -> torch.Tensor | None:
+        if columns.META not in sample.members:
+            raise ArlError(f"{named(sample)}: no transcript: join the shards whose .json has it with another --shards")
         text, prompt = training_text(Meta.of(sample).text, text_kind), Prompt.of(sample)
         if not text or prompt.error is not None:
-            continue
-        tokens = tokenizer.encode((prompt.before or "") + text, add_special_tokens=False).ids + [eos]
-        ids, clip = torch.tensor(prompt.input_ids), read_clip(sample, member, name)
-        groups.append(PromptGroup(sample.key, ids, [clip], [torch.tensor(tokens)], [0.0], shards=shards_of(sample)))
-    if not groups:
-        raise ArlError("no sample of the batch has a transcript to train on")
-    n_tokens = sum(group.n_tokens for group in groups)
-    return Batch(groups, {"groups": len(groups), "tokens": n_tokens, "length": n_tokens / len(groups)})
+            return None
+        return torch.tensor([*tokenizer.encode((prompt.before or "") + text, add_special_tokens=False).ids, eos])
+
+    return tokens
 
 
-def speech_batch(samples: Iterable[Sample], acoustic: tuple[int, int], eos: int, with_clips: bool = False) -> Batch:
-    """Groups of one response, the codes of the recording as tokens, and the stop token.
-
-    acoustic: (token of code 0, number of codes). with_clips: prompts have embeddings. Left out: samples without a
-    recording, and texts that `arl encode` could not take. ArlError for a code that the policy does not speak.
-    """
+def recordings(acoustic: tuple[int, int], eos: int) -> Reference:
+    """The codes of the recording as tokens, and the stop token; None for a sample without a recording, and for a text
+    that `arl encode` could not take. acoustic: (token of code 0, number of codes). ArlError for a code that the policy
+    does not speak."""
     first, n_codes = acoustic
-    groups = []
-    for sample in samples:
-        prompt = Prompt.of(sample)
-        if prompt.error is not None or columns.CODES not in sample.members:
-            continue
+
+    def tokens(sample: Sample) -> torch.Tensor | None:
+        if Prompt.of(sample).error is not None or columns.CODES not in sample.members:
+            return None
         codes = Codes.of(sample).codes
         if codes and max(codes) >= n_codes:
             raise ArlError(f"{sample.where}: {Codes.MEMBER}: code {max(codes)}, but the policy speaks {n_codes} codes; "
                            f"{Codes.REMEDY}")  # fmt: skip
-        tokens, ids = torch.tensor([*(first + code for code in codes), eos]), torch.tensor(prompt.input_ids)
-        clips = [read_clip(sample, columns.EMB, columns.EMB_TENSOR)] if with_clips else []
+        return torch.tensor([*(first + code for code in codes), eos])
+
+    return tokens
+
+
+def supervised_batch(
+    samples: Iterable[Sample], reference: Reference, clip: tuple[str, str] | None, lacking: str
+) -> Batch:
+    """Groups of one response, the reference's. clip: member and tensor of the prompt's clip, if it has one.
+
+    Left out: samples without a reference. ArlError with `lacking` where the batch has no other.
+    """
+    groups = []
+    for sample in samples:
+        tokens = reference(sample)
+        if tokens is None:
+            continue
+        clips = [read_clip(sample, *clip)] if clip else []
+        ids = torch.tensor(Prompt.of(sample).input_ids)
         groups.append(PromptGroup(sample.key, ids, clips, [tokens], [0.0], shards=shards_of(sample)))
     if not groups:
-        raise ArlError("no sample of the batch has a recording to train on: encode shards that have audio and text")
+        raise ArlError(lacking)
     n_tokens = sum(group.n_tokens for group in groups)
     return Batch(groups, {"groups": len(groups), "tokens": n_tokens, "length": n_tokens / len(groups)})
+
+
+def sft_batch(samples: Iterable[Sample], tokenizer: Any, eos: int, text_kind: str, from_features: bool) -> Batch:
+    """Groups of one response, of `transcripts`. The clip is features or embeddings."""
+    clip = (columns.FEAT, "feat") if from_features else (columns.EMB, columns.EMB_TENSOR)
+    lacking = "no sample of the batch has a transcript to train on"
+    return supervised_batch(samples, transcripts(tokenizer, eos, text_kind), clip, lacking)
+
+
+def speech_batch(samples: Iterable[Sample], acoustic: tuple[int, int], eos: int, with_clips: bool = False) -> Batch:
+    """Groups of one response, of `recordings`. with_clips: prompts have embeddings."""
+    clip = (columns.EMB, columns.EMB_TENSOR) if with_clips else None
+    lacking = "no sample of the batch has a recording to train on: encode shards that have audio and text"
+    return supervised_batch(samples, recordings(acoustic, eos), clip, lacking)
 
 
 def training_text(text: str, kind: str) -> str:

@@ -24,7 +24,8 @@ class PromptGroup:
     responses: per hypothesis int64 [R_i], the stop token included when it was sampled; R_i ≥ 1.
     advantages: float per hypothesis (supervised training: 0). sampled: per hypothesis the log-probabilities [R_i] it
     was sampled with, where that is to be corrected for; else empty. errors: per hypothesis what `mwer` minimises; else
-    empty. text: what is to be spoken, where a loss reads it; else empty. shards: where it was read from.
+    empty. text: what is to be spoken, where a loss reads it; else empty. reference: int64 [R], the transcript's tokens
+    or the recording's codes, where `--ce` adds their cross-entropy. shards: where it was read from.
     """
 
     key: str
@@ -36,6 +37,7 @@ class PromptGroup:
     errors: list[float] = field(default_factory=list)
     text: str = ""
     shards: str = ""
+    reference: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.responses or any(len(response) == 0 for response in self.responses):

@@ -31,7 +31,7 @@ from arl.train.probe import make_probe
 from arl.train.projector import Frontend, augment, ctc_loss
 from arl.train.schedule import Schedule
 from arl.train.shared_prefix import self_check
-from arl.train.step import Compute, apply_gradient, policy_backward, sft_backward
+from arl.train.step import Compute, apply_gradient, policy_backward, reference_backward, sft_backward
 from arl.train.weights import save_llm
 from arl.train.world import World, local
 
@@ -125,14 +125,19 @@ class Learner:
         return {group.key: score for group, score in zip(own, scores, strict=True)}
 
     def policy_step(
-        self, batch: Batch, loss: Loss, old: Mapping[str, Tensor] | None = None, correction: Correction | None = None
-    ) -> dict[str, float]:
-        """One step on rollouts. old: as `old_log_probs` gave it, None for the first step on-policy."""
+        self, batch: Batch, loss: Loss, old: Mapping[str, Tensor] | None = None, correction: Correction | None = None,
+        ce: float = 0.0,
+    ) -> dict[str, float]:  # fmt: skip
+        """One step on rollouts. old: as `old_log_probs` gave it, None for the first step on-policy. ce: weight of the
+        cross-entropy of the groups' references."""
         self.compute.temperature = batch.temperature
         metrics = policy_backward(
             self.model, batch.groups, loss, self.reference, self.compute, dict(old) if old else None, correction,
             f"{self.seed}/{self.updates}",
         )  # fmt: skip
+        if ce:
+            metrics |= reference_backward(self.model, batch.groups, self.compute, ce)
+            metrics["loss"] += ce * metrics["cross_entropy"]
         return metrics | self._apply()
 
     def sft_step(self, batch: Batch, loss: Loss) -> dict[str, float]:

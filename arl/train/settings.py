@@ -12,6 +12,10 @@ from arl.losses.settings import LossSettings
 
 ScheduleKind = Literal["constant", "cosine"]
 Autocast = Literal["none", "bfloat16"]
+ADDED: dict[str, Any] = {  # fields that version 0.1 did not have, and what it computed with
+    "lora_rank": 0, "lora_alpha": 0, "lora_targets": (), "ce": 0.0,
+    "mwer_form": "list", "mwer_scale": 1.0, "mwer_errors": "count",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,12 @@ class UpdateSettings(LossSettings):
     def to_json(self) -> dict[str, Any]:
         """As the record has it and the fingerprint hashes it.
 
-        Policies are recognised by these bytes, so they must not change: a field that is added later has to be left out
-        while it has its default.
+        Policies are recognised by these bytes, so they must not change: a field that is added later is left out where
+        it says what was computed before (ADDED), and where the loss does not look at it.
         """
         found = asdict(self)
         acoustic: dict[str, Any] = found.pop("acoustic") or {}
-        later = {name: found.pop(name) for name in ("lora_rank", "lora_alpha", "lora_targets")}
-        return found | acoustic | {name: value for name, value in later.items() if value}
+        later = {name: value for name, before in ADDED.items() if (value := found.pop(name)) != before}
+        if self.loss != "mwer":
+            later = {name: value for name, value in later.items() if not name.startswith("mwer_")}
+        return found | acoustic | later

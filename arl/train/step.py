@@ -6,7 +6,7 @@ so the cut never changes the result. Dropout is off: log-probabilities must be t
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 import torch
@@ -242,6 +242,21 @@ def sft_backward(
             value = value + share * extra
         value.backward()
     return compute.world.merged(sums.values)
+
+
+def reference_backward(
+    model: nn.Module, groups: Sequence[PromptGroup], compute: Compute, weight: float
+) -> dict[str, float]:
+    """Adds the gradient of `weight` times the cross-entropy of the groups' references, at temperature 1, the mean over
+    their tokens. Returns {"cross_entropy"}, in nats per token, unweighted."""
+    told = [
+        replace(group, responses=[group.reference], advantages=[0.0], sampled=[], errors=[])
+        for group in groups
+        if group.reference is not None
+    ]
+    plain = replace(compute, temperature=1.0)
+    metrics = sft_backward(model, told, plain, lambda here: (here, None), Sft(weight))
+    return {"cross_entropy": metrics["loss"] / weight}
 
 
 def apply_gradient(

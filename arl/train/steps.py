@@ -21,7 +21,7 @@ from arl.losses.spec import AcousticInputs
 from arl.policy import load_tokenizer
 from arl.runtime.ahead import ahead
 from arl.shards.reader import Sample, read_joined
-from arl.train.data import Batch, rl_batch, sft_batch, speech_batch
+from arl.train.data import Batch, Reference, recordings, rl_batch, sft_batch, speech_batch, transcripts
 from arl.train.job import BatchShards, UpdateJob
 from arl.train.learner import Learner
 from arl.train.lora import start_llm
@@ -81,12 +81,13 @@ def policy_steps(
     settings = job.settings
     kind: ImportanceKind = "mask" if settings.importance == "mask" else "truncate"
     correction = Correction(kind, settings.importance_floor, settings.importance_cap, settings.importance_level)
-    batches = {name: learner.known(read_batch(job, shards)) for name, shards in job.batches}
+    reference = reference_of(job) if settings.ce else None
+    batches = {name: learner.known(read_batch(job, shards, reference)) for name, shards in job.batches}
     difference = learner.check(next(iter(batches.values())))
     old = old_log_probs(learner, job, batches, done) if len(schedule) > 1 else {}
     for index in range(done, len(schedule)):
         name = schedule[index][0]
-        metrics = learner.policy_step(batches[name], loss, old.get(name), correction)
+        metrics = learner.policy_step(batches[name], loss, old.get(name), correction, settings.ce)
         yield index, batches[name].metrics | metrics | {"self_check": difference}
 
 
@@ -98,7 +99,15 @@ def load_loss(job: UpdateJob, where: "torch.device") -> Loss:
     return make_loss(job.settings, AcousticInputs([spec.load(where) for spec in job.heads], codebook))
 
 
-def read_batch(job: UpdateJob, shards: Sequence[Sequence[Path]]) -> Batch:
+def reference_of(job: UpdateJob) -> Reference:
+    """What supervised training would have each sample say, for --ce."""
+    start = job.start
+    if start.is_tts:
+        return recordings(start.acoustic, start.eos_token_id)
+    return transcripts(load_tokenizer(start.llm_dir), start.eos_token_id, start.fields.get("text", "plain"))
+
+
+def read_batch(job: UpdateJob, shards: Sequence[Sequence[Path]], reference: Reference | None = None) -> Batch:
     """A batch of rollouts with what the settings want of it."""
     settings = job.settings
     return rl_batch(
@@ -108,6 +117,7 @@ def read_batch(job: UpdateJob, shards: Sequence[Sequence[Path]]) -> Batch:
         gather=settings.gather,
         with_clips=job.start.has_clips,
         with_text=settings.acoustic is not None,
+        reference=reference,
     )  # fmt: skip
 
 

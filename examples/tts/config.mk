@@ -15,7 +15,7 @@ LAMBDA ?= 0.3# weight of DiffRO in combined
 REWARDS ?= R12
 REWARD_R1 = --with 'asr --by tokens --model $(TOKEN_ASR) --first 33 --unit char'
 REWARD_R12 = $(REWARD_R1) --with duration
-REWARD_R123 = $(REWARD_R12) --with 'diversity --part tokens'
+REWARD_R123 = $(REWARD_R12) --with 'diversity --part tokens --mean others'
 REWARD ?= $(REWARD_$(REWARDS))
 UPDATE ?= --loss $(LOSS) --lr $(LR) --warmup 3 --schedule cosine --total-steps $(STEPS) --beta $(BETA) \
   $(if $(READS_TEXTS),--token-asr $(TOKEN_ASR)) $(if $(filter combined,$(LOSS)),--diffro-weight $(LAMBDA)) \

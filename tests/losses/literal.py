@@ -37,6 +37,9 @@ class Terms:
     importance: str = "none"
     bounds: tuple[float, float] = (0.5, 2.0)
     level: str = "token"
+    mwer_form: str = "list"
+    mwer_scale: float = 0.0
+    mwer_errors: str = "std"
 
 
 @dataclass
@@ -54,7 +57,7 @@ def loss(groups: list[Group], terms: Terms) -> float:
     total = 0.0
     for group in groups:
         if terms.name == "mwer":
-            total += expected_errors(group.kept) / len(groups)
+            total += expected_errors(group.kept, terms) / len(groups)
         for i, hyp in enumerate(group.kept):
             for t in range(len(hyp.tokens)):
                 value = -terms.beta * divergence(hyp, t, terms)
@@ -110,15 +113,25 @@ def importance(hyp: Hyp, t: int, terms: Terms) -> float:
     return q if low <= q <= high else 0.0
 
 
-def expected_errors(hyps: list[Hyp]) -> float:
-    """Of one n-best list, in which a hypothesis stands once."""
+def expected_errors(hyps: list[Hyp], terms: Terms) -> float:
+    """Of one n-best list, in which a hypothesis stands once, or of all samples."""
     listed: list[Hyp] = []
     for hyp in hyps:
-        if hyp.tokens not in [other.tokens for other in listed]:
+        if terms.mwer_form == "samples" or hyp.tokens not in [other.tokens for other in listed]:
             listed.append(hyp)
-    probabilities = [math.prod(math.exp(value) for value in hyp.now) for hyp in listed]
+    unit = 1.0
+    if terms.mwer_errors == "std" and len(listed) > 1:
+        unit = statistics.stdev(hyp.errors for hyp in listed) + 1e-6
+        if terms.mwer_scale:
+            unit *= terms.mwer_scale * statistics.fmean(len(hyp.tokens) for hyp in listed)
+    scales = [terms.mwer_scale or 1 / len(hyp.tokens) for hyp in listed]
+    powers = [math.prod(math.exp(value) for value in hyp.now) ** k for hyp, k in zip(listed, scales, strict=True)]
     mean = sum(hyp.errors for hyp in listed) / len(listed)
-    return sum(p / sum(probabilities) * (hyp.errors - mean) for p, hyp in zip(probabilities, listed, strict=True))
+    total = 0.0
+    for hyp, power in zip(listed, powers, strict=True):
+        weight = math.log(power) / len(listed) if terms.mwer_form == "samples" else power / sum(powers)
+        total += weight * (hyp.errors - mean) / unit
+    return total
 
 
 def slopes(groups: list[Group], terms: Terms, step: float = 1e-6) -> list[float]:

@@ -68,6 +68,7 @@ def as_trained(groups: list[Group], terms: Terms) -> list[training.PromptGroup]:
 def settings_of(terms: Terms) -> LossSettings:
     """The same loss by the flags of `arl update`."""
     names = ("clip_low", "clip_high", "clip_dual", "beta", "kl", "kl_ratio", "divisor")
+    names += ("mwer_form", "mwer_scale", "mwer_errors")
     flags: dict[str, Any] = {name: getattr(terms, name) for name in names}
     return LossSettings(loss=terms.name, **flags)
 
@@ -108,15 +109,17 @@ def computed(groups: list[Group], terms: Terms, with_old: bool, cuts: set[int]) 
     beta=st.sampled_from([0.0, 0.3]), kl=st.sampled_from(["k1", "k2", "k3"]), kl_ratio=st.booleans(),
     importance=st.sampled_from(["none", "truncate", "mask"]), level=st.sampled_from(["token", "sequence"]),
     cuts=st.sets(st.integers(0, 3)),
+    mwer=st.tuples(st.sampled_from(["list", "samples"]), st.sampled_from([0.0, 0.1, 1.0]),
+                   st.sampled_from(["std", "count"])),
 )  # fmt: skip
 def test_every_loss_is_its_formula(
-    shape, seed, name, with_old, clips, dual, beta, kl, kl_ratio, importance, level, cuts
+    shape, seed, name, with_old, clips, dual, beta, kl, kl_ratio, importance, level, cuts, mwer
 ):
     groups = make_groups(shape, seed, with_old)
     if not any(group.kept for group in groups):
         return
     importance = "none" if name == "mwer" else importance
-    terms = Terms(name, *clips, dual, beta, kl, kl_ratio, 7.0, importance, (0.8, 1.2), level)
+    terms = Terms(name, *clips, dual, beta, kl, kl_ratio, 7.0, importance, (0.8, 1.2), level, *mwer)
     whole, gradient = computed(groups, terms, with_old, set())
     assert whole["loss"] == pytest.approx(literal.loss(groups, terms), rel=1e-10, abs=1e-12)
     assert gradient.tolist() == pytest.approx(literal.slopes(groups, terms), rel=1e-5, abs=1e-8)
@@ -138,6 +141,31 @@ def test_the_cases_are_not_all_trivial(name):
     else:
         assert 0 < metrics["clip_fraction"] < 1 and metrics["ratio_max"] > 1 and metrics["importance"] > 0
         assert metrics["clip_fraction"] == pytest.approx(metrics["clip_low"] + metrics["clip_high"])
+
+
+LONG = [300 + 10 * place for place in range(6)]  # tokens of each hypothesis
+
+
+def long_mwer(**flags: Any) -> tuple[dict[str, float], Tensor]:
+    """(metrics, d loss / d log P(y) [6]) of long samples, five errors apart, whose log P(y) differ by tens."""
+    rng = random.Random(1)
+    rows = [[rng.uniform(-1.6, 0) for _ in range(n)] for n in LONG]
+    hyps = [Hyp([chr(97 + place)] * len(row), 0.5, 5 * place, row, row, row, row) for place, row in enumerate(rows)]
+    metrics, gradient = computed([Group(hyps)], Terms("mwer", **flags), False, set())
+    return metrics, torch.stack([piece.sum() for piece in gradient.split(LONG)])
+
+
+def test_the_papers_mwer_sees_one_or_two_of_long_hypotheses():
+    assert long_mwer(mwer_scale=1.0, mwer_errors="count")[0]["list_size"] < 2
+
+
+@pytest.mark.parametrize("flags", [{}, {"mwer_scale": 0.01}, {"mwer_form": "samples"}])
+def test_mwer_on_long_hypotheses_has_a_gradient_like_that_of_grpo(flags):
+    metrics, slope = long_mwer(**flags)
+    grpo = (torch.arange(6.0) - 2.5).double() / torch.arange(6.0).std() / 6  # A / G, for reward −W
+    assert metrics["list_size"] > 4
+    assert float(torch.cosine_similarity(slope, grpo, dim=0)) > 0.9
+    assert 0.7 < float(slope.norm() / grpo.norm()) < 1.4
 
 
 @pytest.mark.parametrize("name", ON_ROLLOUTS)

@@ -28,7 +28,7 @@ def answer(spec, what):
         return program.receive()
 
 
-@pytest.mark.parametrize("name", ["wer", "keyword", "hallucination"])
+@pytest.mark.parametrize("name", ["wer", "keyword", "hallucination", "overlong"])
 def test_the_contract_holds(name, capsys):
     check_program(name)
     assert capsys.readouterr().err == ""
@@ -39,6 +39,18 @@ def test_accuracy_is_not_clipped_unless_asked():
     assert answer("wer", group).rewards == [1.0, -2.0, 0.0]
     assert answer("wer --floor -1", group).rewards == [1.0, -1.0, 0.0]
     assert answer("wer", utterance("", ["", "one more time please"])).rewards == [1.0, -3.0]  # "1 more time please"
+
+
+def test_overlong_is_the_soft_punishment_or_leaves_out_what_was_cut():
+    hyps = [
+        RewardHypothesis("", [7] * n, finish) for n, finish in ((5, "stop"), (8, "stop"), (9, "stop"), (10, "length"))
+    ]
+    group = Utterance("u", "thank you", "en", [*hyps, RewardHypothesis("", [7] * 30, "stop")], [], {})
+    assert answer("overlong --limit 10", group).rewards == [0.0, 0.0, -0.5, -1.0, -1.0]  # C = 2
+    assert answer("overlong --limit 10 --cache 5", group).rewards == pytest.approx([0.0, -0.6, -0.8, -1.0, -1.0])
+    assert answer("overlong --filter", group).rewards == [0.0, 0.0, 0.0, None, 0.0]
+    with pytest.raises(UsageError, match="overlong --limit 10 --cache 11: the cache is the last tokens of the limit"):
+        answer("overlong --limit 10 --cache 11", group)
 
 
 def test_keywords_are_the_mean_of_recall_and_precision():

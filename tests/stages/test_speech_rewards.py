@@ -99,8 +99,15 @@ def test_duration_of_the_audio(clip, capsys):
 
 def test_token_diversity_is_the_mean_distance_from_the_others():
     what = group([1, 2, 3, 4, 9], [1, 2, 3, 4, 9], [1, 2, 5, 9], [9])  # 1234, 1234, 125, nothing
-    found = both("diversity --part tokens", what)
+    found = both("diversity --part tokens --mean others", what)
     assert found.rewards == pytest.approx([(0 + 2 / 4 + 1) / 3, (0 + 2 / 4 + 1) / 3, (2 / 4 + 2 / 4 + 1) / 3, 1.0])
+    assert found.metrics == {"tokens": found.rewards}
+
+
+def test_token_diversity_is_equation_8():
+    what = group([1, 2, 3, 4, 9], [1, 2, 3, 4, 9], [1, 2, 5, 9], [9])  # 1234, 1234, 125, nothing
+    found = both("diversity --part tokens", what)  # Σ_j d(o_i, o_j) / (G·|o_i|)
+    assert found.rewards == pytest.approx([(2 + 4) / 16, (2 + 4) / 16, (2 + 2 + 3) / 12, (4 + 4 + 3) / 4])
     assert found.metrics == {"tokens": found.rewards}
 
 
@@ -126,12 +133,12 @@ def test_diversity_is_the_sum_of_its_parts(clip):
     found = answers("diversity", what)
     tokens, pitch = found.metrics["tokens"], found.metrics["pitch"]
     assert found.rewards[:2] == [tokens[0] + pitch[0], tokens[1] + pitch[1]]
-    assert found.rewards[2] is None and found.metrics["tokens"][2] == 1.0
+    assert found.rewards[2] is None and found.metrics["tokens"][2] == (2 + 2) / 3
 
 
-@pytest.mark.parametrize("spec", ["duration --of words", "diversity --part rhythm"])
+@pytest.mark.parametrize("spec", ["duration --of words", "diversity --part rhythm", "diversity --mean all"])
 def test_an_unknown_choice_is_refused(spec):
-    with pytest.raises(UsageError, match="words: tokens or audio|rhythm: both, tokens or pitch"):
+    with pytest.raises(UsageError, match="words: tokens or audio|rhythm: both, tokens or pitch|all: group or others"):
         answers(spec, group([1, 2], [3, 4]))
 
 

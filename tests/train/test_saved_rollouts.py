@@ -68,7 +68,8 @@ def arl(folder: Path, line: str) -> None:
 def made(run: Path, out: Path, **flags: Any) -> dict[str, Any]:
     """The record of an update on the run's shards."""
     shards = [str(run / name) for name in ("emb", "rollout", "reward")]
-    update(shards=shards, policy=run / "policy", out=out, **{"lr": 1e-2, "threads": 1, "device": "cpu"} | flags)
+    defaults = {"shards": shards, "lr": 1e-2, "threads": 1, "device": "cpu"}
+    update(policy=run / "policy", out=out, **defaults | flags)
     return read_record(out)[0]
 
 
@@ -113,6 +114,15 @@ def test_mwer_lowers_the_expected_errors(run, tmp_path):
     assert last["expected_errors"] < first["expected_errors"] - 0.1
 
 
+def test_the_cross_entropy_of_the_transcripts_is_added_where_they_are_joined(run, tmp_path):
+    flags = {"shards": [str(run / name) for name in ("emb", "rollout", "reward", "data")], "gather": 6}
+    plain, added = (made(run, tmp_path / str(ce), loss="mwer", ce=ce, **flags) for ce in (0.0, 0.5))
+    assert added["loss"] == pytest.approx(plain["loss"] + 0.5 * added["cross_entropy"])
+    assert added["cross_entropy"] > 1 and added["grad_norm"] != plain["grad_norm"]
+    with pytest.raises(ArlError, match=r"utt-0-0: no transcript: join the shards whose \.json has it"):
+        made(run, tmp_path / "out", ce=0.5)
+
+
 def test_without_word_errors_the_reward_is_a_risk_too(run, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
@@ -141,7 +151,8 @@ def test_every_metric_is_explained(run, tmp_path):
     page = (ROOT / "arl" / "losses" / "README.md").read_text().partition("## What is logged")[2]
     explained = set(re.findall(r"`([a-z_]+)`", page))
     grpo = made(run, tmp_path / "grpo", importance="truncate", clip_dual=3.0, gather=3)
-    mwer = made(run, tmp_path / "mwer", loss="mwer")
+    data = [str(run / name) for name in ("emb", "rollout", "reward", "data")]
+    mwer = made(run, tmp_path / "mwer", loss="mwer", ce=0.1, shards=data)
     of_every_stage = {"stage", "shard", "made", "policy", "arguments", "seconds", "samples", "peak_memory_mb", "steps"}
     of_the_step = {"lease_waited_s", "self_check", "reward_wer"}
     assert (set(grpo) | set(mwer)) - of_every_stage - of_the_step <= explained

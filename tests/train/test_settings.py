@@ -30,7 +30,11 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], str]] = [  # flags, JSON besid
         "7e2d3d5e40a07b4c9421a2ab6b4cc12e",
     ),
     ({"loss": "sft", "seed": 7, "lr": 1e-3}, {}, "bcb7fe249d90b8f9e0ec5aa5d5a79f72"),
-    ({"loss": "mwer", "beta": 0, "gather": 24, "risk": "reward"}, {}, "3635badcdda3cb9869eb66c10800562c"),
+    (
+        {"loss": "mwer", "beta": 0, "gather": 24, "risk": "reward", "mwer_scale": 1.0, "mwer_errors": "count"},
+        {},
+        "3635badcdda3cb9869eb66c10800562c",
+    ),
     (
         {"loss": "diffro", "acoustic": AcousticSettings(tau=0.5, gumbel="fresh")},
         {"tau": 0.5, "gumbel": "fresh", "base": "grpo", "diffro_weight": 1.0, "filter": True},
@@ -56,10 +60,15 @@ def test_the_json_and_the_fingerprint_are_those_of_the_version_before(flags, mor
     has_heads = flags.get("loss") in ("diffro", "combined")
     heads = [NamedHead(Path("abc"), "token_asr"), NamedHead(Path("def"), "Calm", 0.5)] if has_heads else []
     settings = resolved(UpdateSettings(**flags), heads)
-    plain = {name: value for name, value in flags.items() if name != "acoustic"}
+    plain = {name: value for name, value in flags.items() if name != "acoustic" and not name.startswith("mwer_")}
     wanted = json.loads(PLAIN) | plain | more | (json.loads(f"{{{HEADS}}}") if has_heads else {})
     assert json.dumps(settings.to_json(), sort_keys=True) == json.dumps(wanted, sort_keys=True)
     assert fingerprint(["v1", "f1", None], settings.to_json(), []) == expected
+
+
+def test_what_version_0_1_did_not_have_is_in_the_fingerprint_where_it_counts():
+    assert {"mwer_scale", "mwer_errors"} <= UpdateSettings(loss="mwer").to_json().keys()
+    assert UpdateSettings(ce=0.1, mwer_scale=0.3).to_json() == UpdateSettings().to_json() | {"ce": 0.1}
 
 
 def test_without_a_flag_the_json_is_this_text():

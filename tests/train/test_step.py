@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from arl.shards.reader import Sample
 from arl.train.data import rl_batch
 from arl.train.groups import PromptGroup, micro_batches
 from arl.train.shared_prefix import per_row_log_probs
-from arl.train.step import Compute, apply_gradient, policy_backward, sft_backward
+from arl.train.step import Compute, apply_gradient, policy_backward, reference_backward, sft_backward
 from tests.train.exact import AUDIO, float64_layers, gradients, largest_difference, make_decoder, make_group
 
 BUDGETS = [1, 60, 10_000]  # one group at a time, some, all that PADDING lets together
@@ -121,7 +122,20 @@ def test_sft_is_the_cross_entropy_of_all_tokens():
     assert "auxiliary" not in metrics
 
 
-# ---- equations 2 to 4 of arXiv 2509.18569, term by term -------------------------------------------------------
+def test_the_cross_entropy_beside_a_loss_is_that_of_sft_at_temperature_1():
+    model, told = make_decoder(), [make_group(seed, n_hyps=1) for seed in range(3)]
+    sft = sft_backward(model, told, Compute(AUDIO), lambda here: (here, None))
+    expected = gradients(model)
+    groups = [replace(make_group(seed, n_hyps=4), reference=told[seed].responses[0]) for seed in range(3)]
+    without = make_group(9, n_hyps=2)
+    for budget in BUDGETS[:2]:
+        metrics = reference_backward(model, [*groups, without], Compute(AUDIO, budget, temperature=0.7), 0.25)
+        assert metrics == {"cross_entropy": pytest.approx(sft["loss"], rel=1e-12)}
+        quarter = {name: gradient / 0.25 for name, gradient in gradients(model).items()}
+        assert largest_difference(quarter, expected) < 1e-12
+
+
+# ---- equations 2 to 4 of arXiv 2509.18569, term by term, and k3 of arXiv 2402.03300 ----------------------------
 
 
 def make_samples() -> list[Sample]:
@@ -151,7 +165,7 @@ def make_samples() -> list[Sample]:
 def literal_loss(
     model: Any, reference: Any, samples: list[Sample], old: dict[str, Tensor] | None, eps: float, beta: float
 ) -> Tensor:
-    """−J of eq. 2, one hypothesis and one token at a time; k3 (eq. 4) as the KL, eq. 1 over what is not excluded."""
+    """−J of eq. 2, one hypothesis and one token at a time; k3 as the KL, eq. 1 over what is not excluded."""
     per_group = []
     for sample in samples:
         hyps, values = sample.json(columns.ROLLOUT)["hyps"], sample.json(columns.REWARD)["rewards"]

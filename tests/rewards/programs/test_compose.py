@@ -28,8 +28,11 @@ def test_null_in_any_program_excludes():
     assert total([1.0], [[1.0, 1.0]], [-1.0], [[None, 0.0]]) == [None, 1.0]
 
 
-def test_gates_override_the_sum():
-    assert total([1.0], [[0.9, 0.9]], [-1.0], [[1.0, 0.0]]) == [-1.0, 0.9]
+def test_a_gate_that_fires_lowers_the_reward_and_never_raises_it():
+    components, fired = [[0.9, 0.9, -2.5]], [[1.0, 0.0, 1.0]]
+    assert total([1.0], components, [-1.0], fired) == [-1.0, 0.9, -2.5]
+    answers = [Answer("u", list(values)) for values in [*components, *fired]]
+    assert Panel((), (1.0,), (-1.0,), gates_set=True).total(answers) == [-1.0, 0.9, -1.0]  # the paper's rule
 
 
 def test_the_lowest_of_several_gates_counts():
@@ -57,6 +60,9 @@ def test_parse(tmp_path):
     described = parsed.fingerprint()
     assert described["with"][1]["weight"] == 0.5 and described["gates"][0]["value"] == -1.0
     assert len(described["with"][0]["sha256"][0]) == 64
+    assert (
+        Panel.parse(["wer"], ["wer=-1"], gates_set=True).fingerprint() != Panel.parse(["wer"], ["wer=-1"]).fingerprint()
+    )
 
 
 @pytest.mark.parametrize(
