@@ -3,6 +3,7 @@
     arl data --asterisk --split test=0.4,train=0.6 -o data               # human speech from Debian's packages
     arl data --folder LibriSpeech/train-clean-100 --shuffle -o data/train
     arl data --manifest cv/en/train.tsv --against data/test -o data/train
+    arl data --amazon-queen --by speaker --split test=jim+naomi,train=rest -o data/voices
     arl data --synthetic 14000,3500,1500 --against data/test -o data/synthetic
     arl data --asterisk --max-s 10 --concatenate 20-28 -o data/long
     arl data --texts prompts.txt -o texts                                # for synthesis
@@ -13,7 +14,7 @@ detection, segmentation, text normalisation.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +23,7 @@ from arl.shards.columns import dumps
 
 SOURCES = "Where from (one of)"
 CHOICE = "Which utterances"
+SplitBy = Literal["text", "speaker"]
 
 
 def data(
@@ -46,6 +48,10 @@ def data(
     asterisk: Annotated[
         bool, typer.Option("--asterisk", help="24 min of human English prompts (Debian).", rich_help_panel=SOURCES)
     ] = False,
+    amazon_queen: Annotated[
+        bool,
+        typer.Option("--amazon-queen", help="4 h of acted English, 30 voices (Debian).", rich_help_panel=SOURCES),
+    ] = False,
     synthetic: Annotated[
         str | None,
         typer.Option(metavar="N,N,N[,clean]", help="Made speech: sentences, prompts, words.", rich_help_panel=SOURCES),
@@ -61,6 +67,18 @@ def data(
     ] = False,
     split: Annotated[
         str, typer.Option(help="Shares, as in test=0.4,train=0.6: no text is in two.", rich_help_panel=CHOICE)
+    ] = "",
+    by: Annotated[
+        SplitBy,
+        typer.Option(
+            help="--split so that no speaker is in two either: shares of speakers, or their names, as in "
+            "test=ann+bob,train=rest.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = "text",
+    speed: Annotated[
+        str,
+        typer.Option(metavar="S,S,S", help="Every clip at each speed, as 0.9,1,1.1.", rich_help_panel=CHOICE),
     ] = "",
     against: Annotated[
         list[str] | None,
@@ -100,8 +118,9 @@ def data(
     from arl.data.corpora.utterance import SourceOptions
 
     sources = {"folder": folder, "kaldi": kaldi, "manifest": manifest, "shards": shards, "asterisk": asterisk,
-               "synthetic": synthetic, "texts": texts}  # fmt: skip
-    selection = Selection(lang, batch, shuffle, seed, min_s, max_s, split, against or (), concatenate)
+               "amazon_queen": amazon_queen, "synthetic": synthetic, "texts": texts}  # fmt: skip
+    selection = Selection(lang, batch, shuffle, seed, min_s, max_s, split, against or (), concatenate, by,
+                          speed)  # fmt: skip
     source = SourceOptions(audio_root, allow_pipes, seed)
     record = make_shards(sources, out, selection, source, jobs, max_failed, force)
     if json:

@@ -17,7 +17,7 @@ from typing import Any
 from arl.data.corpora import publish, split
 from arl.data.corpora.concatenate import concatenate, duration_s
 from arl.data.corpora.language import problem_of, require_known
-from arl.data.corpora.prepare import DurationLimits, Prepared, prepare_all
+from arl.data.corpora.prepare import DurationLimits, Prepared, at_speeds, prepare_all
 from arl.data.corpora.utterance import Bad, Corpus, CorpusUtterance, one_line, safe_key, unique
 from arl.errors import ArlError
 from arl.runtime.console import progress, warn
@@ -34,7 +34,8 @@ FIGURES = ("utterances", "texts", "seconds", "shards")
 @dataclass(frozen=True)
 class CorpusOptions:
     """What shapes the output. batch: utterances a shard. against: shards whose texts must not come up again.
-    concatenate: join neighbours into clips of so many seconds; `limits` are then those of what is joined."""
+    concatenate: join neighbours into clips of so many seconds; `limits` are then those of what is joined. by_speaker:
+    how to split so that no speaker is in two (`split.deal_speakers`). speeds: say everything at each of these."""
 
     lang: str = "en"
     batch: int = 32
@@ -44,17 +45,21 @@ class CorpusOptions:
     split: Mapping[str, float] = field(default_factory=dict)
     against: Sequence[str] = ()
     concatenate: tuple[float, float] | None = None
+    by_speaker: str = ""
+    speeds: Sequence[float] = ()
 
 
 @dataclass
 class Counts:
-    """good: to be written. failed: bad samples. outside: too short or too long. excluded: text is in --against."""
+    """good: to be written. failed: bad samples. outside: too short or too long. excluded: text is in --against.
+    unsplit: the speaker is in no split or not known, or an earlier split has the text."""
 
     allowed: int
     good: int = 0
     failed: int = 0
     outside: int = 0
     excluded: int = 0
+    unsplit: int = 0
 
     def fail(self, bad: Bad) -> None:
         warn(f"bad sample: {one_line(bad.where)}: {one_line(bad.reason)}")
@@ -75,7 +80,7 @@ def build(
     require_known(options.lang)
     arguments = {"version": VERSION, "corpus": corpus.name, **asdict(options)}
     fingerprint = corpus_fingerprint(corpus, options)
-    folders = {name: name for name in options.split} or {WHOLE: ""}
+    folders = {name: name for name in split.names(options.split, options.by_speaker)} or {WHOLE: ""}
     record = None if force else publish.is_current(out, fingerprint)
     if record is not None and record["failed"] <= max_failed:
         return {**record, "up_to_date": True}
@@ -98,10 +103,11 @@ def build(
         record = {
             "made": fingerprint,
             "arguments": arguments,
-            "splits": _checked(fresh, folders, seconds, banned, counts.good),
+            "splits": _checked(fresh, folders, seconds, banned, counts.good, bool(options.by_speaker)),
             "failed": counts.failed,
             "outside": counts.outside,
             "excluded": counts.excluded,
+            "unsplit": counts.unsplit,
             "shards": [path.relative_to(fresh).as_posix() for path in sorted(fresh.rglob("*.tar"))],
         }
         _write_notices(fresh, corpus, options, record["splits"])
@@ -169,8 +175,13 @@ def _parts(
     utterances: list[CorpusUtterance], options: CorpusOptions, counts: Counts
 ) -> dict[str, list[CorpusUtterance]]:
     parts = {WHOLE: utterances}
-    if options.split:
+    if options.by_speaker:
+        parts = split.deal_speakers(utterances, options.by_speaker, options.seed)
+        counts.unsplit = len(utterances) - sum(map(len, parts.values()))
+    elif options.split:
         parts = split.deal(utterances, options.split, split.normalised, options.seed)
+    if options.speeds:
+        parts = {name: [at for one in part for at in at_speeds(one, options.speeds)] for name, part in parts.items()}
     if options.concatenate:
         parts = {name: _joined(part, options, counts) for name, part in parts.items()}
     if options.shuffle:
@@ -230,13 +241,15 @@ def _write(prepared: Iterator[Prepared], run: StageRun, fingerprint: str, batch:
 
 
 def _checked(
-    fresh: Path, folders: Mapping[str, str], seconds: Mapping[str, float], banned: set[str], n_written: int
-) -> dict[str, dict[str, Any]]:
-    """Reads everything back: the figures of each part. ArlError when one is empty, two share a text, some are lost."""
-    summary, texts = {}, {}
+    fresh: Path, folders: Mapping[str, str], seconds: Mapping[str, float], banned: set[str], n_written: int,
+    by_speaker: bool,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Reads everything back: the figures of each part. ArlError when one is empty, two share a text or, by speaker, a
+    speaker, and when some are lost."""
+    summary, texts, speakers = {}, {}, {}
     for name, folder in folders.items():
         shards = sorted((fresh / folder).glob("*.tar"))
-        n_samples, texts[name] = split.read_back(shards)
+        n_samples, texts[name], speakers[name] = split.read_back(shards)
         if not n_samples:
             what = "no utterances are left" if name == WHOLE else f"no utterances are left for split {name}"
             raise ArlError(f"{what} (see --min-s, --max-s, --against and --split): nothing written")
@@ -245,19 +258,24 @@ def _checked(
     if (n_read := sum(figures["utterances"] for figures in summary.values())) != n_written:
         raise ArlError(f"{n_read} of {n_written} utterances read back: nothing written; report this as a bug")
     split.check_disjoint({**texts, "--against": banned})
+    if by_speaker:
+        split.check_disjoint(speakers, "speakers")
     return summary
 
 
 def _write_notices(fresh: Path, corpus: Corpus, options: CorpusOptions, summary: Mapping[str, Any]) -> None:
     if corpus.licence:
         (fresh / "LICENSE.txt").write_text(corpus.licence)
-    if options.split:
+    if options.split or options.by_speaker:
+        rule = "utterances of equal normalised text (arl.text.normalise) are in one split; read back and checked"
         told = {
             "splits": summary,
-            "shares": dict(options.split),
+            "shares": options.by_speaker or dict(options.split),
             "seed": options.seed,
             "shared_texts": 0,
             "against": list(options.against),
-            "rule": "utterances of equal normalised text (arl.text.normalise) are in one split; read back and checked",
+            "rule": f"all utterances of a speaker, and {rule}" if options.by_speaker else rule,
         }
+        if options.by_speaker:
+            told["shared_speakers"] = 0
         (fresh / "splits.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")

@@ -30,7 +30,8 @@ WITH_AUDIO_ROOT, WITH_PIPES = ("kaldi", "manifest"), ("kaldi",)
 @dataclass(frozen=True)
 class Selection:
     """The flags that say which utterances and how many a shard. min_s, max_s: of a clip, in seconds. split: shares, as
-    in "test=0.4,train=0.6". concatenate: "LOW-HIGH" seconds. against: shards whose texts to leave out."""
+    in "test=0.4,train=0.6", by: of texts, or of speakers, which may be named. concatenate: "LOW-HIGH" seconds. against:
+    shards whose texts to leave out. speed: "0.9,1,1.1"."""
 
     lang: str = "en"
     batch: int = 32
@@ -41,16 +42,37 @@ class Selection:
     split: str = ""
     against: Sequence[str] = ()
     concatenate: str = ""
+    by: str = "text"
+    speed: str = ""
 
     def options(self) -> CorpusOptions:
         """UsageError for a word or number that cannot be."""
         if self.min_s is not None and self.max_s is not None and self.min_s > self.max_s:
             raise UsageError(f"--min-s {self.min_s} is above --max-s {self.max_s}")
+        by_speaker = self.split if self.by == "speaker" else ""
+        if self.by == "speaker":
+            splitting.names({}, self._required_split())
         return CorpusOptions(
             self.lang, self.batch, self.shuffle, self.seed, DurationLimits(self.min_s, self.max_s),
-            splitting.parse(self.split) if self.split else {}, self.against,
-            joining.parse(self.concatenate) if self.concatenate else None,
+            splitting.parse(self.split) if self.split and not by_speaker else {}, self.against,
+            joining.parse(self.concatenate) if self.concatenate else None, by_speaker, _speeds(self.speed),
         )  # fmt: skip
+
+    def _required_split(self) -> str:
+        if not self.split:
+            raise UsageError("--by speaker is how to --split: --by speaker --split test=0.1,train=rest")
+        return self.split
+
+
+def _speeds(spec: str) -> tuple[float, ...]:
+    """'0.9,1,1.1' → speeds. UsageError."""
+    try:
+        speeds = tuple(float(part) for part in spec.split(",")) if spec else ()
+    except ValueError:
+        speeds = (0.0,)
+    if not all(0.5 <= speed <= 2 for speed in speeds) or len(set(speeds)) < len(speeds):
+        raise UsageError(f"--speed {spec}: write speeds between 0.5 and 2, each once: 0.9,1,1.1")
+    return speeds
 
 
 def make_shards(
@@ -76,7 +98,7 @@ def make_shards(
 def _only(sources: Mapping[str, Any]) -> str:
     chosen = [name for name, value in sources.items() if value]
     if len(chosen) != 1:
-        known, given = (", ".join(f"--{name}" for name in names) for names in (sources, chosen))
+        known, given = (", ".join(f"--{name.replace('_', '-')}" for name in names) for names in (sources, chosen))
         raise UsageError(f"arl data takes one of {known}; given: {given or 'none'}")
     return chosen[0]
 
@@ -102,7 +124,8 @@ def _tell(out: Path, record: Mapping[str, Any], has_joined: bool) -> None:
         note(f"data: {out}: {name}: {counts['utterances']} utterances, {counts['texts']} texts, {minutes:.1f} min, "
              f"{counts['shards']} shard(s)")  # fmt: skip
     outside = "too short or long" + (", or without neighbours" if has_joined else "")
-    left_out = {"bad": record["failed"], outside: record["outside"], "in --against": record["excluded"]}
+    left_out = {"bad": record["failed"], outside: record["outside"], "in --against": record["excluded"],
+                "of no split's speakers, or with a text of an earlier split": record.get("unsplit", 0)}  # fmt: skip
     if any(left_out.values()):
         note(f"data: {out}: left out: " + ", ".join(f"{count} {why}" for why, count in left_out.items() if count))
     if record["up_to_date"]:

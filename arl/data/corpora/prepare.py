@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from arl.audio.io import SAMPLE_RATE, encode_flac, is_plain, load
+from arl.audio.io import SAMPLE_RATE, encode_flac, is_plain, load, resample
 from arl.data.corpora.utterance import Bad, CorpusUtterance
 from arl.errors import ArlError
 from arl.shards.rows import Meta
@@ -48,6 +48,15 @@ class Prepared:
     key: str
     members: dict[str, bytes]
     duration_s: float
+
+
+def at_speeds(utterance: CorpusUtterance, speeds: Sequence[float]) -> list[CorpusUtterance]:
+    """The utterance at each speed, pitch included (Ko et al. 2015, as Kaldi's speed perturbation): keys get `sp0.9-` as
+    Kaldi's do, without the dot; speed 1 keeps its key."""
+    return [
+        utterance if speed == 1 else replace(utterance, key=f"sp{speed * 100:03.0f}-{utterance.key}", speed=speed)
+        for speed in speeds
+    ]
 
 
 def prepare(utterance: CorpusUtterance, limits: DurationLimits) -> Prepared | Bad:
@@ -121,7 +130,7 @@ def read(utterance: CorpusUtterance, max_s: float | None = None) -> tuple[bytes 
         raise ArlError("no recording")
     if isinstance(audio, Path) and not audio.is_file():
         raise ArlError(f"{audio}: a link that leads nowhere" if audio.is_symlink() else "no such audio file")
-    whole = utterance.start_s == 0 and utterance.end_s is None and utterance.channel is None
+    whole = utterance.speed == 1 and utterance.start_s == 0 and utterance.end_s is None and utterance.channel is None
     name = utterance.name or (str(audio) if isinstance(audio, Path) else "")
     samples = load(
         audio,
@@ -134,9 +143,16 @@ def read(utterance: CorpusUtterance, max_s: float | None = None) -> tuple[bytes 
         prove=True,
     )
     _require_stated(utterance, len(samples) / SAMPLE_RATE, max_s)
+    if utterance.speed != 1:
+        return None, faster(samples, utterance.speed)
     if not whole:
         return None, samples
     return audio.read_bytes() if isinstance(audio, Path) else audio, samples
+
+
+def faster(samples: np.ndarray, speed: float) -> np.ndarray:
+    """float32 [n] → [n / speed]: played at `speed`, by a band-limited resampler."""
+    return np.asarray(resample(samples, round(SAMPLE_RATE * speed), SAMPLE_RATE), dtype=np.float32)
 
 
 def _require_stated(utterance: CorpusUtterance, duration_s: float, max_s: float | None) -> None:

@@ -1,7 +1,8 @@
-"""Splitting a corpus so that no text is in two splits.
+"""Splitting a corpus so that no text is in two splits, and if it is asked, no speaker.
 
 Utterances are grouped by normalised text (`arl.text.normalise`), and whole groups are dealt out: the groups in a
-seeded random order fill the first split up to its share of the utterances, then the second, and so on.
+seeded random order fill the first split up to its share of the utterances, then the second, and so on. By speaker, the
+groups are speakers, dealt out likewise or named; a text that two splits would share stays in the first that has it.
 """
 
 import random
@@ -47,6 +48,52 @@ def parse(spec: str) -> dict[str, float]:
     return {name: 1 - given if share is None else share for name, share in shares.items()}
 
 
+def parse_speakers(spec: str) -> dict[str, tuple[str, ...]] | None:
+    """'test=ann+bob,train=rest' -> speakers by split, () for the rest; None where it gives shares. UsageError."""
+    named: dict[str, tuple[str, ...]] = {}
+    for part in spec.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if value.replace(".", "", 1).isdigit():
+            return None
+        speakers = () if value == REST else tuple(value.split("+"))
+        if not name.replace("_", "").replace("-", "").isalnum() or name in named or "" in speakers:
+            raise UsageError(f"--split {spec}: {part!r} names no speakers; write test=ann+bob,train={REST}")
+        named[name] = speakers
+    everyone = [speaker for speakers in named.values() for speaker in speakers]
+    if twice := sorted({speaker for speaker in everyone if everyone.count(speaker) > 1}):
+        raise UsageError(f"--split {spec}: speaker {twice[0]} is in two splits")
+    if list(named.values()).count(()) > 1:
+        raise UsageError(f"--split {spec}: one split may be {REST}")
+    return named
+
+
+def names(shares: Mapping[str, float], by_speaker: str) -> list[str]:
+    """The splits, in order."""
+    return list((parse_speakers(by_speaker) or parse(by_speaker)) if by_speaker else shares)
+
+
+def deal_speakers(utterances: Sequence[CorpusUtterance], spec: str, seed: int) -> dict[str, list[CorpusUtterance]]:
+    """Utterances by split, no speaker and no normalised text in two; those whose speaker is not known are in none.
+
+    ArlError for a speaker that says nothing.
+    """
+    known = [utterance for utterance in utterances if utterance.speaker]
+    named = parse_speakers(spec)
+    if named is None:
+        parts = deal(known, parse(spec), lambda utterance: utterance.speaker, seed)
+    else:
+        if missing := sorted({s for speakers in named.values() for s in speakers} - {u.speaker for u in known}):
+            raise ArlError(f"--split {spec}: no utterance of speaker {missing[0]}")
+        home = {speaker: name for name, speakers in named.items() for speaker in speakers}
+        rest = next((name for name, speakers in named.items() if not speakers), "")
+        parts = {name: [u for u in known if home.get(u.speaker, rest) == name] for name in named}
+    taken: set[str] = set()
+    for name, part in parts.items():
+        parts[name] = [utterance for utterance in part if normalised(utterance) not in taken]
+        taken.update(map(normalised, part))
+    return parts
+
+
 def normalised(utterance: CorpusUtterance) -> str:
     """The text by which two utterances are the same."""
     return same_text(utterance.text, utterance.lang)
@@ -90,14 +137,16 @@ def texts_in(specs: Iterable[str | Path]) -> set[str]:
     return texts
 
 
-def read_back(shards: Sequence[Path]) -> tuple[int, set[str]]:
-    """(samples, normalised texts) of shards just written, every byte of which is checked."""
-    texts, n_samples = set(), 0
+def read_back(shards: Sequence[Path]) -> tuple[int, set[str], set[str]]:
+    """(samples, normalised texts, speakers) of shards just written, every byte of which is checked."""
+    texts, speakers, n_samples = set(), set(), 0
     for shard in shards:
         for sample in read_shard(shard):
-            texts.update(texts_of(Meta.of(sample)))
+            meta = Meta.of(sample)
+            texts.update(texts_of(meta))
+            speakers.add(meta.speaker)
             n_samples += 1
-    return n_samples, texts
+    return n_samples, texts, speakers
 
 
 def check_disjoint(texts: Mapping[str, set[str]], what: str = "texts") -> None:

@@ -32,7 +32,8 @@ class CorpusUtterance:
     longer recording, in seconds. key: names the sample; made safe and unique by `unique`. name: the audio's name in
     errors, whose extension tells a headerless format. keywords: what a keyword reward looks for. parts: what it was
     joined from, if it was (`arl.data.corpora.concatenate`). stated_s: seconds that the whole recording has by
-    its list; a shorter one was cut. channel: which one is heard, from 0; None: their average.
+    its list; a shorter one was cut. channel: which one is heard, from 0; None: their average. speed: at which it is
+    played.
     """
 
     key: str
@@ -47,6 +48,7 @@ class CorpusUtterance:
     parts: tuple[Part, ...] = ()
     stated_s: float | None = None
     channel: int | None = None
+    speed: float = 1.0
 
     @property
     def label(self) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arl.data.corpora.split import check_disjoint, deal, normalised, parse
+from arl.data.corpora.split import check_disjoint, deal, deal_speakers, normalised, parse, parse_speakers
 from arl.data.corpora.utterance import CorpusUtterance
 from arl.errors import ArlError, UsageError
 
@@ -51,3 +51,35 @@ def test_a_shared_text_is_named() -> None:
     check_disjoint({"test": {"a"}, "train": {"b"}})
     with pytest.raises(ArlError, match="train and --against share 1 texts, such as 'b'"):
         check_disjoint({"test": {"a"}, "train": {"b"}, "--against": {"b", "c"}})
+
+
+SAID = [("a", "one"), ("a", "two"), ("b", "two"), ("b", "three"), ("c", "Three!"), ("c", "four"), ("", "five")]
+
+
+def spoken_by(said: list[tuple[str, str]]) -> list[CorpusUtterance]:
+    return [CorpusUtterance(str(number), text, b"", "en", who) for number, (who, text) in enumerate(said)]
+
+
+def test_named_speakers_are_apart_and_so_are_their_texts() -> None:
+    parts = deal_speakers(spoken_by(SAID), "test=b,train=rest", 0)
+    assert {name: [(u.speaker, u.text) for u in part] for name, part in parts.items()} == {
+        "test": [("b", "two"), ("b", "three")],
+        "train": [("a", "one"), ("c", "four")],
+    }
+    with pytest.raises(ArlError, match="no utterance of speaker d"):
+        deal_speakers(spoken_by(SAID), "test=d,train=rest", 0)
+
+
+@given(st.lists(st.tuples(st.sampled_from("uvwxyz"), st.sampled_from("abcdefghij")), max_size=60), st.integers(0, 5))
+def test_dealt_speakers_are_apart(said: list[tuple[str, str]], seed: int) -> None:
+    parts = deal_speakers(spoken_by(said), "test=0.3,dev=0.2,train=rest", seed)
+    for key in ("speaker", "text"):
+        homes = [{getattr(u, key) for u in part} for part in parts.values()]
+        assert sum(map(len, homes)) == len(set().union(*homes))
+
+
+def test_what_names_no_speakers() -> None:
+    assert parse_speakers("test=0.4,train=rest") is None
+    for spec in ("test=a+a,train=rest", "test=a,test=b", "test=a+,train=b", "a/b=c,train=rest", "a=rest,b=rest"):
+        with pytest.raises(UsageError):
+            parse_speakers(spec)
