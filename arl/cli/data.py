@@ -50,7 +50,7 @@ def data(
     ] = False,
     amazon_queen: Annotated[
         bool,
-        typer.Option("--amazon-queen", help="4 h of acted English, 30 voices (Debian).", rich_help_panel=SOURCES),
+        typer.Option("--amazon-queen", help="3.8 h of acted English, 29 characters (Debian).", rich_help_panel=SOURCES),
     ] = False,
     synthetic: Annotated[
         str | None,

@@ -47,7 +47,7 @@ def main(out: Annotated[Path, typer.Option("--out", "-o")]) -> None:
 def error_rates(said: Mapping[str, Line], waves: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Errors of Whisper's best prefix per word of the text."""
     heard = transcripts(waves)
-    rates = {}
+    rates: dict[str, float] = {}
     for clip, line in said.items():
         words = normalise(line.text, "en").split()
         rates[clip] = best_prefix(words, normalise(heard[clip], "en").split()) / len(words) if words else np.inf
@@ -74,7 +74,7 @@ def transcripts(waves: Mapping[str, np.ndarray]) -> dict[str, str]:
     encoder: Any = judge.model.model.encoder
     positions = encoder.embed_positions.weight.data.clone()
     by_length = sorted(waves, key=lambda clip: len(waves[clip]))
-    found = {}
+    found: dict[str, str] = {}
     for start in range(0, len(by_length), BATCH):
         clips = by_length[start : start + BATCH]
         longest_s = len(waves[clips[-1]]) / SAMPLE_RATE
@@ -102,7 +102,7 @@ def cut_scene_speakers(said: Mapping[str, Line], waves: Mapping[str, np.ndarray]
     means = {who: unit(np.mean(own, axis=0)) for who, own in clips.items() if who and len(own) >= FEWEST}
     names = [who for who in means if who not in HELD_OUT]
     known, held_out = (np.array([means[who] for who in group]) for group in (names, HELD_OUT & means.keys()))
-    speakers = {}
+    speakers: dict[str, str] = {}
     for clip in (clip for clip in vectors if not said[clip].speaker):
         near, other = known @ vectors[clip], (held_out @ vectors[clip]).max()
         if near.max() - other >= MARGIN and near.max() > LEAST:

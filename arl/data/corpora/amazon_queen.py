@@ -1,6 +1,6 @@
 """Human English speech by many speakers: the voiced lines of the game "Flight of the Amazon Queen" (1995).
 
-About 5,900 clips, 4.2 hours, 30 characters by 13 voice artists, MP3 at 11 kHz, with the texts they were given: acted
+5,481 clips, 3.8 hours, 29 characters by 13 voice artists, MP3 at 11 kHz, with the texts they were given: acted
 speech, between one word and three sentences. From the Debian package flight-of-the-amazon-queen (35 MB, in main).
 
 Left out is what `amazon_queen.tsv` says (`examples/asr/queen.py` makes it): clips in which Whisper tiny.en hears
@@ -23,6 +23,7 @@ from arl.data.corpora.utterance import DEFAULTS, Corpus, CorpusUtterance, Source
 from arl.errors import ArlError
 from arl.runtime.packages import debian
 
+N_UTTERANCES = 5481
 NAME = "the voiced lines of Flight of the Amazon Queen"
 PACKAGE = ("flight-of-the-amazon-queen", "40c08fd258d6fe95c46c1eaf5e9137f84ba330657995a281bd887c94a560a0f1")
 FILE = "usr/share/scummvm/flight-of-the-amazon-queen/queen.1c"
