@@ -1,9 +1,9 @@
 """How much memory an update and the engine need on each GPU, by formula.
 
 Counted for AdamW with weights of two or four bytes, gradients that are added up in float32, float32 state, and a
-reference; all of these divided over the GPUs (FSDP), and one micro-batch of activations on each. With an adapter the
-base is frozen and its own reference. Left out: fragmentation, the CUDA context (about 0.5 GB), and the engine, which
-has given its memory back while an update runs.
+reference; all of these divided over the GPUs (FSDP, arl/train/parallel.py), and one micro-batch of activations on each.
+With an adapter the base is frozen and its own reference. Left out: fragmentation, the CUDA context (about 0.5 GB), and
+the engine, which has given its memory back while an update runs.
 
     parts_gb(Shape.of("llm", config), Setup(gpus=8, checkpointing=True))
 """
@@ -34,24 +34,43 @@ class Setup:
 
 def parts_gb(shape: Shape, setup: Setup) -> dict[str, float]:
     """GB on each GPU by part; "host" is what lies in host memory, of all GPUs together."""
-    n = shape.parameters
+    n, (state, reference) = shape.parameters, kept_bytes(shape, setup)
     trained = adapter_parameters(shape, setup.lora_rank) if setup.lora_rank else n
-    masters = SINGLE if setup.bytes == HALF and not setup.lora_rank else 0
-    state = trained * (masters + 2 * SINGLE)  # float32 master weights and AdamW's two moments
-    reference = n * setup.bytes if setup.reference and not setup.lora_rank else 0
     on_device = 0.0 if setup.offload else 1.0
-    layer = shape.parameters_of_a_layer * setup.bytes if setup.gpus > 1 else 0  # FSDP gathers one, and prefetches one
     return {
         "weights": (n * setup.bytes + (trained * SINGLE if setup.lora_rank else 0)) / setup.gpus / GB,
         "gradients": trained * SINGLE / setup.gpus / GB,
         "optimizer": on_device * state / setup.gpus / GB,
         "reference": reference / setup.gpus / GB,  # offloaded, it still comes to the device for its pass
-        "gathered": 2 * layer / GB,
+        "gathered": gathered(shape) * setup.bytes / GB if setup.gpus > 1 else 0.0,
         "activations": activations(shape, setup) / GB,
         # a chunk's logits three times over, and the head's gradient, which is added up in float32
         "LM head": (3 * setup.chunk + (0 if setup.lora_rank else shape.hidden)) * shape.vocab * SINGLE / GB,
         "host": (1 - on_device) * (state + reference) / GB,
     }
+
+
+def kept_bytes(shape: Shape, setup: Setup) -> tuple[int, int]:
+    """(optimizer state, reference) of all GPUs together: what `--offload` keeps on the host."""
+    if setup.lora_rank:
+        return 2 * SINGLE * adapter_parameters(shape, setup.lora_rank), 0
+    masters = SINGLE if setup.bytes == HALF else 0
+    state = shape.parameters * (masters + 2 * SINGLE)  # float32 master weights and AdamW's two moments
+    return state, shape.parameters * setup.bytes if setup.reference else 0
+
+
+def bus_gb(shape: Shape, setup: Setup) -> float:
+    """GB that `--offload` moves between the host and each GPU in a step: the state comes and goes, the reference
+    comes."""
+    state, reference = kept_bytes(shape, setup)
+    return (2 * state + reference) / setup.gpus / GB
+
+
+def gathered(shape: Shape) -> int:
+    """Parameters that FSDP has whole at once: those outside the layers for the whole of a pass, a layer, and the next
+    one, which comes while this one computes."""
+    outside = shape.parameters - shape.layers * shape.parameters_of_a_layer
+    return outside + 2 * shape.parameters_of_a_layer
 
 
 def adapter_parameters(shape: Shape, rank: int) -> int:

@@ -4,11 +4,12 @@ plan = make_plan(Policy.open("policy"), Request(gpus=8, gpu_memory_gb=80)); prin
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from arl.errors import ArlError
-from arl.planning.memory import GB, HALF, SINGLE, Setup, parts_gb, rollout_gb, total_gb
+from arl.planning.memory import GB, HALF, SINGLE, Setup, adapter_parameters, bus_gb, parts_gb, rollout_gb, total_gb
 from arl.planning.shape import Shape
 from arl.policy import Policy
 
@@ -16,18 +17,35 @@ USABLE = 0.9  # of a GPU: the rest is the CUDA context, fragmentation and commun
 ENGINE = 0.85  # of a GPU: SGLang's graphs and activations take the rest
 WORDS_PER_S = 3.0  # tokens of a transcript per second of speech
 TOKENS = (16384, 8192, 4096, 2048)
-LEVERS: tuple[tuple[dict[str, Any], str], ...] = (  # in the order of what they cost
-    ({}, ""),
-    ({"checkpointing": True}, "--checkpointing"),
-    ({"checkpointing": True, "offload": True}, "--checkpointing --offload"),
-    ({"checkpointing": True, "lora_rank": 16}, "--checkpointing --lora-rank 16"),
-)
 UNKNOWN = (
     "speed: of the GPUs, of the links between them and of the disk, so no seconds",
     "the lengths of your prompts and responses: see --audio-s and --response",
     "fragmentation, the CUDA context and communication buffers: a tenth of a GPU is kept for them",
     "activations of the audio tower, of flow matching and of the vocoder: --batch-s bounds them",
     "decoders with experts, with recurrent layers or without Qwen2's MLP",
+)
+
+
+@dataclass(frozen=True)
+class Lever:
+    """A way to make an update fit. changes: of its `Setup`. cost: what is paid for it; {adapter}: millions of
+    parameters, {host}: GB of host memory, {bus}: GB between the host and each GPU in a step."""
+
+    flags: str
+    changes: Mapping[str, Any]
+    cost: str
+
+
+MORE_TIME = "layers computed twice: a third more time"
+ADAPTER = "an adapter of {adapter:.0f} M parameters is trained, the base stays"
+OFFLOAD = "{host:.0f} GB of host memory, {bus:.0f} GB between it and each GPU a step"
+LEVERS = (  # in the order in which they are recommended
+    Lever("", {}, "nothing"),
+    Lever("--checkpointing", {"checkpointing": True}, MORE_TIME),
+    Lever("--lora-rank 16", {"lora_rank": 16}, ADAPTER),
+    Lever("--checkpointing --lora-rank 16", {"checkpointing": True, "lora_rank": 16}, f"{ADAPTER}; {MORE_TIME}"),
+    Lever("--offload", {"offload": True}, OFFLOAD),
+    Lever("--checkpointing --offload", {"checkpointing": True, "offload": True}, f"{OFFLOAD}; {MORE_TIME}"),
 )
 
 
@@ -69,20 +87,27 @@ def make_plan(policy: Policy, request: Request) -> dict[str, Any]:
 
 
 def plan_update(shape: Shape, request: Request, size: int) -> dict[str, Any]:
-    """The first levers, and the most positions of a micro-batch, with which it fits; else those that need least."""
-    usable = USABLE * request.gpu_memory_gb
-    tried = [
-        (flags, replace(Setup(request.gpus, tokens=tokens, bytes=size), **levers))
-        for levers, flags in LEVERS
-        for tokens in TOKENS
-    ]
-    needs = [total_gb(parts_gb(shape, setup)) for _, setup in tried]
-    best = next((index for index, need in enumerate(needs) if need <= usable), needs.index(min(needs)))
-    flags, setup = tried[best]
+    """The first lever with which it fits, and the others as "alternatives"; else that which needs least."""
+    ways = [way_of(shape, request, size, lever) for lever in LEVERS]
+    fitting = [way for way in ways if way["fits"]]
+    best = fitting[0] if fitting else min(ways, key=lambda way: way["total_gb"])
     command = f"torchrun --nproc-per-node {request.gpus} -m arl update" if request.gpus > 1 else "arl update"
+    return {**best, "command": command, "alternatives": [way for way in fitting if way is not best]}
+
+
+def way_of(shape: Shape, request: Request, size: int, lever: Lever) -> dict[str, Any]:
+    """{"fits", "flags", "gb", "total_gb", "cost"} with the most positions of a micro-batch that fit, or fewest."""
+    usable = USABLE * request.gpu_memory_gb
+    for tokens in TOKENS:
+        setup = replace(Setup(request.gpus, tokens=tokens, bytes=size), **lever.changes)
+        parts = parts_gb(shape, setup)
+        if total_gb(parts) <= usable:
+            break
+    adapter = adapter_parameters(shape, setup.lora_rank) / 1e6
     return {
-        "fits": needs[best] <= usable, "flags": f"{flags} --tokens {setup.tokens}".strip(), "command": command,
-        "gb": parts_gb(shape, setup), "total_gb": needs[best],
+        "fits": total_gb(parts) <= usable, "flags": f"{lever.flags} --tokens {tokens}".strip(), "gb": parts,
+        "total_gb": total_gb(parts),
+        "cost": lever.cost.format(adapter=adapter, host=parts["host"], bus=bus_gb(shape, setup)),
     }  # fmt: skip
 
 
@@ -132,8 +157,11 @@ def page(plan: dict[str, Any]) -> str:
         verdict = "fits" if found["fits"] else "DOES NOT FIT"
         lines.append(f"{stage:<8} {found['total_gb']:.1f} GB a GPU, {verdict}: {parts}")
     engine = f"arl engine start {plan['rollout']['flags']}".rstrip()
-    lines += [f"encode   {plan['encode']['weights']:.2f} GB of weights", "", plan["update"]["command"] + " "
-              + plan["update"]["flags"], engine, ""]  # fmt: skip
+    update = plan["update"]
+    lines += [f"encode   {plan['encode']['weights']:.2f} GB of weights", "", f"{update['command']} {update['flags']}",
+              engine, "", f"the update's flags cost: {update['cost']}"]  # fmt: skip
+    lines += [f"  or {way['flags']}: {way['total_gb']:.1f} GB a GPU; {way['cost']}" for way in update["alternatives"]]
+    lines.append("")
     shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in plan["operations"].items())
     lines += [f"operations of a step: {shares}. Decoding is bound by memory, so its share of the time is larger.", ""]
     return "\n".join([*lines, "not known:", *(f"  {line}" for line in plan["unknown"])])
