@@ -140,8 +140,8 @@ $(TRL): benchmarks/trl-requirements.txt | $(SETUP)
 	touch $@
 
 .PHONY: bench bench-gpu check-gpu
-check-gpu: | $(SETUP) ## what to run first on a GPU: a line for each thing that must work there, check-gpu.json, an exit code
-	python -m benchmarks.check_gpu --out check-gpu.json
+check-gpu: | $(SETUP) ## what to run first on a GPU: a line for each thing that must work there, check-gpu.json, an exit code (DEVICE=cpu tries the script)
+	python -m benchmarks.check_gpu --out check-gpu.json $(if $(DEVICE),--device $(DEVICE)) $(if $(ONLY),--only $(ONLY))
 
 bench: $(SETUP) $(TRL) ## measure against TRL and per-row updates, write benchmarks/RESULTS.md (QUICK=1: a look; ONLY=a,d)
 	python -m benchmarks.run $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(THREADS),--threads $(THREADS))

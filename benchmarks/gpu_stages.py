@@ -150,14 +150,15 @@ def update(shape: Shape, groups: Sequence[Any], folder: Path, device: str) -> di
     }  # fmt: skip
 
 
-def make_learner(shape: Shape, device: str, offload: bool = False) -> Any:
-    """A learner of random weights. The 7B gets every memory lever that the learner has."""
+def make_learner(shape: Shape, device: str, offload: bool = False, dtype: str = "") -> Any:
+    """A learner of random weights, float32 on a CPU and bfloat16 on a GPU unless told. The 7B gets every memory lever
+    that the learner has."""
     from arl.policy import Policy
     from arl.train.learner import Learner
     from arl.train.schedule import Schedule
     from arl.train.step import Compute
 
-    dtype = "float32" if device == "cpu" else "bfloat16"
+    dtype = dtype or ("float32" if device == "cpu" else "bfloat16")
     levers = {"checkpointing": True, "offload": True} if shape is QWEN2_7B else {"offload": offload}
 
     def known(kind: Any) -> dict[str, Any]:

@@ -35,6 +35,10 @@ class ModelCache:
     is_resident: bool = False
     entries: dict[FileStats, Any] = field(default_factory=dict)
 
+    def holds(self, *folders: Path) -> bool:
+        """Whether `pop` would return what was put for these folders."""
+        return self.is_resident and file_stats(*folders) in self.entries
+
     def pop(self, *folders: Path) -> Any:
         """What was put for these folders, or None. It leaves the cache: the job may change it."""
         return self.entries.pop(file_stats(*folders), None) if self.is_resident else None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from arl.engine.session import hold_device
 from arl.errors import UsageError
 from arl.losses.registry import find_loss
-from arl.policy import Policy, remove_stale
+from arl.policy import FRONTEND, Policy, remove_stale
 from arl.runtime.console import note, progress, warn
 from arl.runtime.model_cache import MODEL_CACHE
 from arl.runtime.stage import Phases, device_peak, peak_memory_mb
@@ -108,9 +108,9 @@ def make_learner(
 ) -> tuple[Learner, int]:  # fmt: skip
     """The learner at the start of the job, or at its checkpoint, and how many of its steps are done."""
     if world.is_first:
-        job.start.verify()
+        verify(job.start)
         if job.reference is not None and job.reference.path != job.start.path:
-            job.reference.verify()
+            verify(job.reference)
         remove_stale(job.checkpoint)
     world.wait()
     resumed = Policy.open(job.checkpoint) if is_current(job.checkpoint, job.fingerprint) else None
@@ -126,6 +126,15 @@ def make_learner(
     if learner.schedule.kind == "cosine" and not learner.schedule.total:
         learner.schedule = replace(learner.schedule, total=n_steps)
     return learner, done
+
+
+def verify(policy: Policy) -> None:
+    """Hashes a policy's files, as `Policy.verify`, but for weights that the model cache holds: they were hashed when
+    they were written or read, and are not read again."""
+    if policy.adapter_dir is None and MODEL_CACHE.holds(policy.llm_dir):
+        policy.verify_part(FRONTEND)
+    else:
+        policy.verify()
 
 
 def steps_before(job: UpdateJob) -> int:

@@ -30,6 +30,7 @@ from benchmarks import (
     trl_step,
     update,
 )
+from benchmarks import gpu_stages as stages
 from benchmarks.command import rounded, target
 from benchmarks.models import QWEN2_05B, QWEN2_7B, TINY, make_groups, make_model, make_pair, make_policy
 from benchmarks.per_row import row_backward, row_batches, rows_of
@@ -132,14 +133,29 @@ def test_the_gpu_script_without_an_engine() -> None:
 
 
 def test_the_gpu_check_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that needs no engine; a check that fails is said, and the others go on."""
-    monkeypatch.setattr(check_gpu, "update", lambda *_: 1 / 0)
-    assert check_gpu.run("cpu", tmp_path / "out.json") == len(check_gpu.losses_on("rollouts"))
+    """All that needs no engine, each loss included; tests/engine/test_check_engine.py has an engine's life."""
+    assert check_gpu.run("cpu", tmp_path / "out.json", ("attention", "update", "offload")) == 0
     found = json.loads((tmp_path / "out.json").read_text())["checks"]
-    assert found["offload"]["ok"] and found["packed attention"]["ok"] and not found["update grpo"]["ok"]
-    assert "FAILED: ZeroDivisionError" in capsys.readouterr().out
-    monkeypatch.undo()
-    assert check_gpu.update(TINY, make_groups(TINY, 2, 20, 5, 3), "cpu", "gspo")["grad_norm"] > 0
+    assert {f"update {name}" for name in check_gpu.NAMES} < set(found)
+    assert found["attention float32"]["gradient_difference"] < 1e-4
+    assert 1e-4 < found["attention bfloat16"]["gradient_difference"] < 0.1
+    assert "diffro_reward" in found["update combined"]
+    monkeypatch.setattr(check_gpu, "loss_of", lambda *_: 1 / 0)  # a check that fails is said, and the others go on
+    capsys.readouterr()
+    assert check_gpu.run("cpu", None, ("update grpo", "offload", "attention float32")) == 2
+    said = capsys.readouterr().out
+    assert said.count("FAILED: ZeroDivisionError") == 2 and "1 of 3 ok" in said
+    assert [name for name, _ in check_gpu.checks("cpu", tmp_path)][-7:] == [
+        "engine start", "engine parity", "engine release", "engine resume", "engine sync", "loop", "warm stages",
+    ]  # fmt: skip
+
+
+def test_the_gpu_stages_sum_the_gradients_of_bfloat16() -> None:
+    """As on a GPU: the optimizer moves them into float32 sums, which the comparison has to read."""
+    learner = stages.make_learner(TINY, "cpu", dtype="bfloat16")
+    groups = make_groups(TINY, 2, 12, 5, 3)
+    assert 0 <= stages.against_rows(learner, groups, "cpu")["norm_difference"] < 0.05
+    assert {p.dtype for p in learner.model.parameters()} == {torch.bfloat16}
 
 
 def test_memory_counts_what_a_learner_holds() -> None:

@@ -17,8 +17,9 @@ def test_what_was_put_is_popped_once(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"1")
     cache = ModelCache(is_resident=True)
     cache.put("model", tmp_path)
+    assert cache.holds(tmp_path) and not ModelCache(entries=cache.entries).holds(tmp_path)
     assert cache.pop(tmp_path) == "model"
-    assert cache.pop(tmp_path) is None
+    assert cache.pop(tmp_path) is None and not cache.holds(tmp_path)
     cache.put("model", tmp_path)
     cache.clear()
     assert cache.pop(tmp_path) is None

@@ -13,6 +13,7 @@ import pytest
 from arl.cli.update import update
 from arl.errors import ArlError, UsageError
 from arl.policy import Policy
+from arl.runtime.model_cache import MODEL_CACHE
 from arl.shards.paths import joined_shards
 from arl.shards.record import read_record
 from arl.train import learner as learner_module
@@ -214,6 +215,23 @@ def test_edited_weights_are_noticed(start, rl, tmp_path):
     with pytest.raises(ArlError, match="half-copied or was edited"):
         made(rl, policy, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_resident_process_hashes_only_weights_that_it_does_not_hold(start, rl, tmp_path, monkeypatch):
+    monkeypatch.setattr(MODEL_CACHE, "is_resident", True)
+    hashed: list[Path] = []
+    verify = Policy.verify
+    monkeypatch.setattr(Policy, "verify", lambda self: hashed.append(self.path) or verify(self))
+    try:
+        second = made(rl, start, tmp_path / "second")
+        assert hashed == [start.path]
+        third = made(rl, second, tmp_path / "third", allow_stale=True, reference=start.path)
+        assert hashed == [start.path]
+        os.utime(third.llm_dir / "model.safetensors")
+        made(rl, third, tmp_path / "fourth", allow_stale=True, reference=start.path)
+        assert hashed == [start.path, third.path]
+    finally:
+        MODEL_CACHE.clear()
 
 
 # ---- rollouts of another version --------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from arl.train.optimizer import gradient_of, make_adamw
+from arl.train.optimizer import add_up, gradient_of, make_adamw
 from arl.train.step import apply_gradient
 
 Named = dict[str, torch.nn.Parameter]
@@ -77,3 +77,21 @@ def test_gradients_of_lower_precision_add_up_in_float32():
         (named["b"] * value).sum().backward()
     assert named["b"].grad is None
     assert torch.equal(gradient_of(named["b"]), torch.full((5,), 1 + 2**-9))
+
+
+def test_an_offloaded_state_visits_the_gpu_for_its_step_only():
+    """torch's fake tensors know their device and nothing else, and refuse what mixes devices; no GPU is needed."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        weight = torch.nn.Parameter(torch.empty(3, 4, dtype=torch.bfloat16, device="cuda"))
+        optimizer = make_adamw({"a": weight}, 0.0, offload=True)
+        for _ in range(2):
+            weight.grad = torch.empty_like(weight)
+            add_up(weight)
+            optimizer.step()
+        state = optimizer.state[weight]
+        assert {name: tensor.device.type for name, tensor in state.items()} == {
+            "step": "cuda", "exp_avg": "cpu", "exp_avg_sq": "cpu", "master": "cpu",
+        }  # fmt: skip
+        assert weight.device.type == gradient_of(weight).device.type == "cuda"

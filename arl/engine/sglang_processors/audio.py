@@ -1,7 +1,9 @@
 """Token ids with one placeholder per clip + references -> expanded ids + embeddings (imported by SGLang).
 
 The placeholder is the config's `audio_token_id`; each occurrence becomes T copies that carry the clip's
-[T, hidden] rows. Every refusal is a ValueError: SGLang answers 400 and stays alive. Left out: raw audio.
+[T, hidden] rows. Every refusal is a ValueError: SGLang answers 400 and stays alive. Left out: raw audio, and
+references in place of rows between SGLang's processes: a scheduler that reads files would die of one that is gone, and
+to copy 30 s of a 7B takes 1.6 ms.
 """
 
 from typing import Any
