@@ -3,7 +3,8 @@
     app = typer.Typer(cls=Commands)
 
 An OSError that nothing has said more about becomes an ArlError before typer, which ends the process by some of them
-without a word. Left out: what stages say themselves, with the shard or the sample.
+without a word. Of several processes with one command line the first says what is wrong with it. Left out: what stages
+say themselves, with the shard or the sample.
 """
 
 import os
@@ -17,6 +18,9 @@ import typer
 from typer.core import TyperGroup
 
 from arl.errors import ArlError, of_system, reason_of
+from arl.runtime.ranks import launched
+
+WRONG_FLAGS: Any = typer.BadParameter.__base__  # click's UsageError, from the package that this typer has it from
 
 
 class Commands(TyperGroup):
@@ -33,6 +37,10 @@ class Commands(TyperGroup):
                 raise
             except OSError as error:
                 raise of_system(error) from error
+            except WRONG_FLAGS as error:
+                if launched()[0]:  # the first process has the same command line, and says what is wrong with it
+                    raise typer.Exit(2) from error
+                raise
             except EOFError as error:  # typer would say "Aborted."
                 raise ArlError(f"a file ends before its content does ({error})") from error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from arl.errors import UsageError
+from arl.runtime.ranks import local_rank
 
 ALLOCATOR = "PYTORCH_ALLOC_CONF"
 OLD_ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF"
@@ -58,10 +59,10 @@ def resolve_device(device: str) -> str:
         return "cpu"
     if int(device.partition(":")[2] or 0) >= found:
         raise UsageError(f"--device {device}: this machine has {found} usable CUDA device(s); use --device cpu")
-    local = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID")
+    local = local_rank()
     if local is None or device.startswith("cuda:"):
         return "cuda" if device == "auto" else device
-    return f"cuda:{int(local) % found}"
+    return f"cuda:{local % found}"
 
 
 def pick_device(device: str = "auto", threads: int = 0) -> Any:

@@ -10,7 +10,7 @@ import sys
 from arl.errors import ArlError, UsageError
 from arl.runtime.console import note
 from arl.runtime.device import cuda_devices, resolve_device
-from arl.runtime.parts import PART, part
+from arl.runtime.ranks import PART, part
 
 BEGIN = "from arl.cli.entry import main; main()"
 SHOWN = "CUDA_VISIBLE_DEVICES"

@@ -21,9 +21,9 @@ from typing import IO, Any
 
 from arl.errors import ArlError
 from arl.runtime.console import note
-from arl.runtime.parts import part
 from arl.runtime.private import make_private
 from arl.runtime.process import start_time
+from arl.runtime.ranks import part
 from arl.runtime.warm.state import FOLDER, warm_folder
 
 FILE = "lease"

@@ -2,7 +2,7 @@
 
 A stage's output shard is skipped when it is complete and was made with the same arguments from the same
 inputs: the shard's end marker carries a fingerprint of (stage, arguments, policy, the inputs' digests),
-so this costs one read of each file's tail. Several processes share the shards (parts.py). Each finished
+so this costs one read of each file's tail. Several processes share the shards (ranks.py). Each finished
 shard adds a line to `stage.jsonl` beside it;
 `arl report` and the loop's line read only that.
 
@@ -23,8 +23,8 @@ from typing import Any
 
 from arl.errors import ArlError, UsageError
 from arl.runtime.console import note
-from arl.runtime.parts import part
 from arl.runtime.process import age_s
+from arl.runtime.ranks import part
 from arl.shards.durable import refuse_unwritable
 from arl.shards.fingerprint import fingerprint_of, shard_digests
 from arl.shards.growing import growth_of

@@ -104,7 +104,8 @@ class Ranks(World):
         return {name: merge[name](part[name] for part in found if name in part) for name in names}
 
     def loading_device(self, device: torch.device) -> torch.device:
-        """Host memory: no device needs to hold a whole model."""
+        """Host memory: a loaded weight lies in the pages of its file, which the processes of a node share, so that
+        nobody holds a whole model."""
         return torch.device("cpu")
 
     def spread(self, model: Any, keep_on_host: bool = False) -> Any:
@@ -186,15 +187,11 @@ def joined_ranks(device: str, threads: int) -> Iterator[Ranks]:
 
 def own_device(device: str, threads: int) -> torch.device:
     """This process's GPU of its node's, or the CPU with its part of the cores."""
-    where = pick_device(device, threads or max(1, len(os.sched_getaffinity(0)) // n_local_ranks()))
-    if where.type != "cuda":
-        return where
-    if where.index is not None:
+    if device.startswith("cuda:"):
         raise UsageError(f"--device {device}: each process of torchrun takes a GPU of its own; say auto or cuda")
-    if local_rank() >= torch.cuda.device_count():
+    where = pick_device(device, threads or max(1, len(os.sched_getaffinity(0)) // n_local_ranks()))
+    if where.type == "cuda" and (local_rank() or 0) >= torch.cuda.device_count():
         raise UsageError(f"--nproc-per-node {n_local_ranks()}: this machine has {torch.cuda.device_count()} GPUs")
-    where = torch.device("cuda", local_rank())
-    torch.cuda.set_device(where)
     return where
 
 

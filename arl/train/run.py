@@ -77,7 +77,7 @@ def train_awake(
                 learner.save(
                     job.checkpoint, job.start.step + finished, {"made": job.fingerprint, "steps_done": finished}
                 )
-    if world is ALONE:
+    if world is ALONE:  # those of torchrun end with the job, and gather what they write from where it is
         with phases.phase("sleep"):
             learner.sleep()
     writing = time.monotonic()

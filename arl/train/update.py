@@ -16,7 +16,7 @@ from arl.losses.heads import HeadSpec
 from arl.losses.registry import find_loss, with_own_clips
 from arl.policy import Policy, refuse_other
 from arl.runtime.console import note
-from arl.runtime.ranks import n_ranks
+from arl.runtime.ranks import launched, n_ranks
 from arl.runtime.stage import default_out
 from arl.shards.durable import refuse_inputs, refuse_unwritable
 from arl.shards.paths import joined_shards
@@ -61,8 +61,12 @@ def update_policy(
 @contextmanager
 def joined(device: str, threads: int) -> Iterator[World]:
     """The processes that make this update, until the block ends: this one, unless torchrun has started it among others.
-    ArlError where another one was lost; what one of them raises ends all, and one says it."""
+    ArlError where another one was lost; what one of them raises ends all, and one says it. UsageError for processes
+    that nothing has joined."""
     if n_ranks() == 1:
+        if launched()[1] > 1:
+            raise UsageError(f"srun has started {launched()[1]} processes, each of which would make the whole policy; "
+                             "those that share one are torchrun's: srun --ntasks-per-node 1 torchrun …")  # fmt: skip
         yield ALONE
         return
     from arl.train.parallel import joined_ranks

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from arl.cli.main import make_app
 
@@ -64,6 +65,17 @@ def test_an_expected_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
 def test_wrong_flags_are_usage_errors(tmp_path: Path) -> None:
     assert run("rollout", "--grup", "3").returncode == 2
     assert run("update", "--shards", str(tmp_path), "--policy", "x", "--loss", "nope").returncode == 2
+
+
+def test_of_several_processes_one_says_what_is_wrong_with_the_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for rank in "01":
+        for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}.items():
+            monkeypatch.setenv(name, value)
+        done = CliRunner().invoke(make_app(), ["encode", "--nonsense"])
+        assert done.exit_code == 2
+        said.append(done.output)
+    assert "No such option: --nonsense" in said[0] and said[1] == ""
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:

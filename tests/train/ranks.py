@@ -20,6 +20,8 @@ GRACE_S = 5.0  # until the others are killed when one has failed
 
 def run_ranks(n: int, work: Callable[[], object], stderr: Path | None = None, **environment: str) -> list[int]:
     """Each process's exit code. stderr: a file for what they print there, with a failure's line as `arl` has it."""
+    import arl.train.parallel  # noqa: F401 - once, not by every process
+
     context = multiprocessing.get_context("fork")
     port = str(20_000 + next(counter))
     processes = []

@@ -7,14 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from arl.errors import UsageError
 from arl.losses.importance import Correction
 from arl.losses.registry import make_loss
+from arl.runtime import device
+from arl.runtime.ranks import rank
 from arl.train.groups import PromptGroup
+from arl.train.load import load_llm
 from arl.train.optimizer import gradient_of, make_adamw
 from arl.train.settings import UpdateSettings
 from arl.train.step import Compute, policy_backward, sft_backward
 from arl.train.update import joined
 from arl.train.world import ALONE, World, local
+from tests.tiny import make_tiny_policy
 from tests.train import test_acoustic
 from tests.train.exact import AUDIO, float64_layers, largest_difference, make_decoder, make_group
 from tests.train.ranks import run_ranks
@@ -156,3 +161,39 @@ def test_gradients_of_low_precision_are_summed_in_float32(alone, together):
     assert all(gradient.dtype == torch.float32 for gradient in found.values())
     print(error(found, exact), error(alone["bfloat16"][1], exact))
     assert error(found, exact) < 1.3 * error(alone["bfloat16"][1], exact)
+
+
+def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
+    """--device auto is cuda:1 for the second one already: that counted as a GPU asked for, and was refused."""
+    monkeypatch.setattr(device, "cuda_devices", lambda: 2)
+    for name, value in {"is_available": True, "device_count": 2, "set_device": None}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+
+    def work() -> None:
+        from arl.train.parallel import own_device
+
+        own = torch.device("cuda", rank())
+        assert [own_device(name, 1) for name in ("auto", "cuda")] == [own, own]
+        with pytest.raises(UsageError, match="takes a GPU of its own"):
+            own_device("cuda:1", 1)
+
+    assert run_ranks(2, work) == [0, 0]
+
+
+def test_no_process_holds_the_whole_model(tmp_path, capfd):
+    """Weights stay in the file's pages, which all processes of a node share, until each has its rows."""
+    folder = make_tiny_policy(tmp_path / "policy", hidden=512, layers=4, vocab_size=10_000) / "llm"
+
+    def own_bytes() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+    def work() -> None:
+        with joined("cpu", 1) as world:
+            before = own_bytes()
+            model = load_llm(folder, torch.device("cpu"))
+            size, loaded = sum(p.nbytes for p in model.parameters()), own_bytes()
+            world.spread(model)
+            assert size > 40e6 and loaded - before < 0.2 * size and own_bytes() - before < 0.7 * size
+
+    assert run_ranks(2, work) == [0, 0], capfd.readouterr().err

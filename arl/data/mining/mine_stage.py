@@ -18,7 +18,7 @@ from arl.data.mining.show import show
 from arl.data.mining.transcripts import Hyps
 from arl.errors import UsageError
 from arl.runtime.console import note, warn
-from arl.runtime.parts import part
+from arl.runtime.ranks import part
 from arl.runtime.stage import default_out
 from arl.text.hallucination import RULES
 

@@ -15,9 +15,9 @@ import socket
 import sys
 import time
 
-from arl.runtime.parts import part
 from arl.runtime.private import check_private
 from arl.runtime.process import age_s
+from arl.runtime.ranks import part
 from arl.runtime.stages import CAN_BE_WARM
 from arl.runtime.warm.identity import identity
 from arl.runtime.warm.messages import Closed, open_socket, receive, send
@@ -34,7 +34,7 @@ FORWARDED = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signa
 def forward(stage: str, arguments: list[str]) -> int | None:
     """Runs `arl` with these arguments in the stage's worker; its exit code, or None when the stage is not warm.
 
-    One of several processes that share the work (parts.py) runs it itself: they would queue for one worker. ArlError
+    One of several processes that share the work (ranks.py) runs it itself: they would queue for one worker. ArlError
     where others can write to the warm folder: a job has this user's environment.
     """
     folder = warm_folder()

@@ -9,14 +9,16 @@ import pytest
 from arl.data.mining.mine_stage import Request, make_sets
 from arl.errors import ArlError, UsageError
 from arl.runtime import fan_out
-from arl.runtime.parts import part
+from arl.runtime.ranks import launched, local_rank, n_local_ranks, n_ranks, part, rank
 from arl.runtime.stage import StageRun
 from arl.shards.paths import joined_shards
 from arl.shards.record import read_record
 from arl.shards.writer import write_shard
+from arl.train.update import joined
 from tests.rewards.reward_runs import rollouts_with_references
 
-SETTERS = ("ARL_PART", "RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID")
+SETTERS = ("ARL_PART", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS",
+           "SLURM_STEP_ID", "SLURM_LOCALID")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +44,25 @@ def test_who_says_which_part(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert part() == wanted
+
+
+def test_an_update_is_shared_by_the_processes_of_torchrun_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod's WORLD_SIZE alone counted: `arl update` waited there for processes that nobody had started."""
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert (rank(), n_ranks(), local_rank(), n_local_ranks(), launched()) == (0, 1, None, 1, (0, 1))
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert (rank(), n_ranks(), local_rank(), n_local_ranks(), launched()) == (3, 8, 1, 2, (3, 8))
+
+
+def test_an_update_of_processes_that_nothing_joins_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them would write the whole policy."""
+    for name, value in {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_ID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert (n_ranks(), launched()) == (1, (1, 4))
+    with pytest.raises(UsageError, match="srun has started 4 processes"), joined("cpu", 1):
+        pass
 
 
 @pytest.mark.parametrize("given", ["2/2", "1", "-1/2", "a/b", ""])
