@@ -235,10 +235,15 @@ def refuse_links_out(folder: Path) -> None:
 
 
 def remove_stale(path: Path) -> None:
-    """Removes what killed writers of `path` left beside it; moves a policy that was moved aside back if it is alone."""
+    """Removes what killed writers of `path` left beside it; moves a policy that was moved aside back if it is alone.
+
+    What a writer on another node has left (`own_mark`) stays: whether it lives is known there only.
+    """
     for left in sorted(path.parent.glob(f".{glob.escape(path.name)}.*-*")):
-        kind, _, pid = left.name.removeprefix(f".{path.name}.").partition("-")
-        if kind not in ("tmp", "old") or not pid.isdigit() or is_alive(int(pid)):
+        kind, _, mark = left.name.removeprefix(f".{path.name}.").partition("-")
+        pid, _, node = mark.partition("@")
+        is_here = node in ("", os.uname().nodename)  # version 0.1 did not name its node
+        if kind not in ("tmp", "old") or not pid.isdigit() or not is_here or is_alive(int(pid)):
             continue
         if kind == "old" and not path.exists():
             os.rename(left, path)

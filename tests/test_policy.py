@@ -11,6 +11,7 @@ from arl.policy import MARKER, Policy, link_tree, remove_stale, weights_digest, 
 
 FIELDS = {"family": "toy", "step": 7, "prompt": [1, 4, 3], "audio_token_id": 4, "eos_token_id": 2, "embedding_dim": 8}
 DEAD = 2**22 + 1  # above the kernel's largest process id
+NODE = os.uname().nodename
 
 
 def write(path: Path, weights: bytes = b"weights", **fields: object) -> Policy:
@@ -160,12 +161,13 @@ def test_an_empty_folder_is_taken(tmp_path):
 
 def test_what_killed_writers_left_is_removed_and_living_ones_stay(tmp_path):
     path = tmp_path / "policy"
-    for pid in (DEAD, os.getppid()):
-        (tmp_path / f".policy.tmp-{pid}").mkdir()
+    living = [f".policy.tmp-{mark}" for mark in (os.getppid(), f"{os.getppid()}@{NODE}", f"{DEAD}@{NODE}2")]
+    for name in (f".policy.tmp-{DEAD}", f".policy.tmp-{DEAD}@{NODE}", *living):
+        (tmp_path / name).mkdir()
     (tmp_path / ".policy.checkpoint").mkdir()  # not ours to remove
     (tmp_path / f".policy2.tmp-{DEAD}").mkdir()
     remove_stale(path)
-    assert names(tmp_path) == sorted([".policy.checkpoint", f".policy.tmp-{os.getppid()}", f".policy2.tmp-{DEAD}"])
+    assert names(tmp_path) == sorted([".policy.checkpoint", *living, f".policy2.tmp-{DEAD}"])
 
 
 def test_a_writer_killed_between_its_two_renames_loses_nothing(tmp_path):

@@ -60,9 +60,15 @@ def refuse_unwritable(out: Path, is_filled: bool = False) -> None:
         raise ArlError(f"{out}: cannot be written, as {place} is read-only or no folder; give another --out")
 
 
+def own_mark() -> str:
+    """Ends the names of what this process has not finished: its number and its node, whose process table alone knows
+    whether it lives."""
+    return f"{os.getpid()}@{os.uname().nodename}"
+
+
 def write_file(path: Path, text: str) -> None:
     """Writes a file of UTF-8 text whole or not at all, in place of one that is there. ArlError where it cannot."""
-    temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
+    temporary = path.parent / f".{path.name}.tmp-{own_mark()}"
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
@@ -75,14 +81,14 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
     """Writes a folder whole or not at all: fill(temporary), fsync, one rename. One that is there is replaced then, and
     where the path is a link, what it leads to."""
     path = path.resolve() if path.is_symlink() else path
-    temporary = path.parent / f".{path.name}.tmp-{os.getpid()}"
+    temporary = path.parent / f".{path.name}.tmp-{own_mark()}"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary.mkdir()
     try:
         fill(temporary)
         sync_tree(temporary)
         if path.exists():
-            old = path.parent / f".{path.name}.old-{os.getpid()}"
+            old = path.parent / f".{path.name}.old-{own_mark()}"
             os.rename(path, old)
             os.rename(temporary, path)
             shutil.rmtree(old)
