@@ -79,9 +79,9 @@ class Engine:
         await self._connection.close()
 
     def is_ready(self) -> bool:
-        """Whether it takes requests now."""
+        """Whether it takes requests now; on another node than the first, whether its part is there."""
         try:
-            self._connection.call("GET", "/ready", timeout_s=5)
+            self._connection.call("GET", "/health" if self.served.node_rank else "/ready", timeout_s=5)
         except (EngineGone, Refused):
             return False
         return True

@@ -1,9 +1,9 @@
 """What arl changes inside SGLang: our architecture, seeds per request, calls that report instead of dying, the CPU.
 
 Everywhere: torch's store is a file, our architecture counts as multimodal, seeds per request, only our processor is
-imported, and calls that would kill the scheduler answer with a failure instead. On CPU: forked children, a device
-module, seeded sampling in torch, attention over the whole batch, no page-locked memory. Imported inside the engine only
-(by plugin.py).
+imported, a flush is one of every replica, and calls that would kill the scheduler answer with a failure instead. On
+CPU: forked children, a device module, seeded sampling in torch, attention over the whole batch, no page-locked memory.
+Imported inside the engine only (by plugin.py).
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from sglang.srt.configs import model_config
 from sglang.srt.constants import GPU_MEMORY_ALL_TYPES
 from sglang.srt.layers import sampler
 from sglang.srt.managers.io_struct import (
+    FlushCacheReqInput,
     ReleaseMemoryOccupationReqOutput,
     ResumeMemoryOccupationReqOutput,
     UpdateWeightFromDiskReqOutput,
@@ -46,6 +47,7 @@ def register_all() -> None:
     _hook("around", f"{_UPDATER}.update_weights_from_disk", safe_disk_update)
     _hook("around", f"{_UPDATER}.release_memory_occupation", safe_release)
     _hook("around", f"{_UPDATER}.resume_memory_occupation", safe_resume)
+    _hook("replace", "sglang.srt.managers.tokenizer_control_mixin.TokenizerControlMixin.flush_cache", flush_replicas)
     if not torch.cuda.is_available():
         _register_cpu()
 
@@ -70,9 +72,10 @@ def _hook(kind: str, target: str, function: Callable) -> None:
 
 def store_in_a_file(original: Callable, *, dist_port: int) -> str:
     """Where the engine's ranks meet. torch's TCP store listens on every interface, whatever address it is given, and
-    asks nobody for a key: ranks of one machine meet in a file of the private temporary folder instead."""
+    asks nobody for a key: ranks of one machine meet in a file of the private temporary folder instead, unless an
+    address was given, as to several nodes."""
     method: str = original(dist_port=dist_port)
-    on_this_machine = method.startswith(("tcp://127.0.0.1:", "tcp://localhost:"))
+    on_this_machine = method.startswith(("tcp://127.0.0.1:", "tcp://localhost:")) and not get_parallel().dist_init_addr
     return f"file://{tempfile.gettempdir()}/ranks-{dist_port}" if on_this_machine else method
 
 
@@ -138,6 +141,16 @@ def filtered_sampling(
         return original(probs, top_ks, top_ps, *rest, **options)
     kept = keep_likely(probs, top_ks, top_ps, min_ps if need_min_p_sampling else None)
     return sampler.multinomial_with_seed(torch.log(kept), sampling_seed, positions).view(-1).to(torch.int32)
+
+
+async def flush_replicas(self: Any, timeout_s: float | None = None) -> Any:
+    """SGLang answers as the first replica does, so one that is still busy would count as flushed."""
+    self.auto_create_handle_loop()
+    answers = await self.flush_cache_communicator(FlushCacheReqInput(timeout_s=timeout_s))
+    answer = next((answer for answer in answers if not answer.success), answers[0])
+    if answer.success and self.mm_processor is not None:
+        self.mm_processor.clear_preprocess_cache()
+    return answer
 
 
 def safe_disk_update(original: Callable, self: Any, request: Any) -> Any:

@@ -115,13 +115,17 @@ def status(state_dir: str | Path | None = None) -> EngineInfo | None:
 
 
 def connect(state_dir: str | Path | None = None) -> EngineInfo:
-    """The running engine, for `Engine(connect())`. ArlError when none runs or it is not ready yet."""
+    """The running engine, for `Engine(connect())`. ArlError when none runs, it is not ready yet, or answers on another
+    node."""
     folder = state_folder(state_dir)
     info = read_info(folder)
     if info is None:
         raise ArlError(f"{folder}: no engine runs here; start one: arl engine start --policy POLICY")
     if info.state != "ready":
         raise ArlError(f"{folder}: the engine is still starting (log: {info.log}); wait for: arl engine start")
+    if info.node_rank:
+        raise ArlError(f"{folder}: node {info.node_rank} of the {info.nnodes} of an engine, which answers on node 0: "
+                       "run the command there")  # fmt: skip
     return info
 
 
@@ -178,6 +182,8 @@ def _spawn(
         base=model.file_version,
         tp=replicas.tp,
         dp=replicas.dp,
+        nnodes=replicas.nnodes,
+        node_rank=replicas.node_rank,
     )
     write_info(folder, info)
     assert process.stdin is not None
@@ -215,7 +221,9 @@ def _wait_ready(folder: Path, info: EngineInfo, timeout_s: float, tell: Callable
 
 
 def _serve(folder: Path, info: EngineInfo, policy: Policy, model: ServedModel) -> EngineInfo:
-    """A running engine may serve another version: bring it to this one, if it is the same model."""
+    """A running engine may serve another version: bring it to this one, if it is the same model. Node 0 does."""
+    if info.node_rank:
+        return info
     if info.audio_token_id != policy.audio_token_id or info.end_ids != policy.end_ids:
         raise ArlError(f"{policy.path}: the engine serves {info.policy} with other token ids; run: arl engine stop")
     model.check_same(json.loads((folder / STRUCTURE_FILE).read_text()))

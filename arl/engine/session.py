@@ -57,7 +57,7 @@ def describe(engine: Path) -> dict[str, Any] | None:
     if info is None:
         return None
     shown = info.public()
-    if info.state == "ready":
+    if info.state == "ready" and not info.node_rank:
         try:
             shown["version"] = Engine(info, timeout_s=10).version()
         except EngineGone:
@@ -126,13 +126,14 @@ def put_to_sleep(device: str) -> None:
         if info is not None and info.state == "ready" and info.uses(device):
             # not the starter's lock: a starter has it and waits for the device
             with Daemon(folder, "release", "the engine").lock():
-                _release(server.connect(folder), device)
+                _release(server.status(folder) or info, device)
 
 
 def _release(info: EngineInfo, device: str) -> None:
-    """The ranks of an update come here one after another: the first finds it awake, for the others it is on its way."""
+    """The ranks of an update come here one after another: the first finds it awake, for the others it is on its way. Of
+    an engine on several nodes a stage on node 0 releases all."""
     deadline, before = time.monotonic() + FREE_S, _free_mb(device)
-    if info.awake:
+    if info.awake and not info.node_rank:
         Engine(info).release()
         while _free_mb(device) <= before + SETTLED_MB:  # the call returns before the driver has unmapped everything
             if time.monotonic() > deadline:

@@ -30,7 +30,8 @@ class EngineInfo:
     `temporary` and `shared_memory` are what the server leaves behind when it is killed; `awake` is False while it has
     given its device memory back. `dp` is the number of its replicas, each on `tp` devices. `lora_rank`: the largest
     rank of adapters that it keeps apart from the weights, 0 where it merges them. `base`: the version of the weights in
-    it, an adapter left out; `adapter`: its name for the adapter that it serves, "" for none."""
+    it, an adapter left out; `adapter`: its name for the adapter that it serves, "" for none. `node_rank`: this node's
+    number among the `nnodes` that share it; it answers on node 0."""
 
     state: str
     pid: int
@@ -53,6 +54,8 @@ class EngineInfo:
     adapter: str = ""
     tp: int = 1
     dp: int = 1
+    nnodes: int = 1
+    node_rank: int = 0
 
     @property
     def end_ids(self) -> list[int]:
@@ -61,8 +64,8 @@ class EngineInfo:
 
     @property
     def devices(self) -> int:
-        """How many devices it is on, those from `device` on."""
-        return self.tp * self.dp
+        """How many devices of this node it is on, those from `device` on."""
+        return self.tp * self.dp // self.nnodes
 
     def uses(self, device: str) -> bool:
         """Whether it is on this GPU: "cuda" or "cuda:N"."""

@@ -8,6 +8,7 @@ from engine_place import Place
 
 from arl.engine import session
 from arl.engine.client import CompletionGroup, Engine
+from arl.engine.connection import Refused
 from arl.engine.flags import Replicas
 from arl.engine.served_model import ServedModel
 from arl.engine.server import start, stop
@@ -46,6 +47,23 @@ def test_a_group_stays_on_one_replica_and_is_what_one_engine_says(
         assert [h.tokens for h in ours.hypotheses] == [h.tokens for h in alone.hypotheses]
         for one, other in zip(ours.hypotheses, alone.hypotheses, strict=True):
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_a_flush_waits_for_every_replica(replicated: Engine, place: Place) -> None:
+    """The idle one answers first; that alone was what the client heard."""
+    long = {"sampling_params": {"max_new_tokens": 150, "ignore_eos": True}, "routed_dp_rank": 1}
+
+    async def flush_while_one_works() -> None:
+        async with replicated:
+            work = asyncio.create_task(replicated._generate(replicated._prompt(PROMPT, place.audio[:1]) | long))
+            while not (await replicated.queue()).running:
+                await asyncio.sleep(0.05)
+            with pytest.raises(Refused, match="Timed out waiting for idle"):
+                replicated._connection.call("POST", "/flush_cache?timeout=0.05")
+            await work
+
+    asyncio.run(flush_while_one_works())
+    replicated.flush_cache()
 
 
 def test_every_replica_releases_takes_the_weights_and_proves_them(replicated: Engine, place: Place) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from arl.engine import session
+from arl.engine.client import Engine
+from arl.engine.connection import Connection
 from arl.engine.served_model import ServedModel
 from arl.engine.state import EngineInfo, remember
 from arl.errors import ArlError
@@ -65,6 +67,26 @@ def test_an_engine_on_another_gpu_goes_on(tmp_path: Path, monkeypatch: pytest.Mo
     for device in ("cuda:0", "cuda:2"):
         session.put_to_sleep(device)
     assert released == ["cuda:2"]
+
+
+def test_an_engine_on_several_nodes_answers_on_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SGLang has a server there that knows /health alone: a start waited for /ready until it gave up."""
+    fields = {name: "x" for name in ("api_key", "policy", "version", "log", "dtype", "temporary")}
+    numbers = dict.fromkeys(("pid", "pgid", "started", "port", "audio_token_id", "eos_token_id"), 1)
+    info = EngineInfo("ready", device="cuda", tp=4, nnodes=2, node_rank=1, **fields, **numbers)  # type: ignore[arg-type]
+    asked: list[str] = []
+
+    def call(self: Connection, method: str, path: str, *_: object, **__: object) -> dict[str, Any]:
+        asked.append(path)
+        return {}
+
+    monkeypatch.setattr(Connection, "call", call)
+    assert info.devices == 2 and Engine(info).is_ready() and asked == ["/health"]
+    monkeypatch.setattr(session.server, "read_info", lambda folder: info)
+    with pytest.raises(ArlError, match="node 1 of the 2 of an engine, which answers on node 0"):
+        session.server.connect(tmp_path)
+    shown = session.describe(tmp_path)
+    assert shown is not None and shown["state"] == "ready" and asked == ["/health"]
 
 
 def test_a_replica_that_does_not_compute_the_policy_is_named(tmp_path: Path) -> None:
