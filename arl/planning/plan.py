@@ -71,17 +71,18 @@ def make_plan(policy: Policy, request: Request) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ArlError(f"{path}: {error}; a policy's llm/ folder has one") from error
     shape = Shape.of(str(policy.llm_dir), config)
-    size = SINGLE if str(config.get("dtype") or config.get("torch_dtype")) == "float32" else HALF
+    dtype = str(config.get("dtype") or config.get("torch_dtype") or "bfloat16").removeprefix("torch.")
+    size = SINGLE if dtype == "float32" else HALF
     prompt = int(request.audio_s * (policy.fields.get("embedding_rate_hz") or 0)) + len(policy.prompt)
     response = request.response or max(1, round(request.audio_s * WORDS_PER_S))
-    update, dtype = plan_update(shape, request, size), "float32" if size == SINGLE else "bfloat16"
+    update = plan_update(shape, request, size)
     return {
         "model": f"{config.get('model_type', 'decoder')}, {shape.words()}, {dtype}",
         "positions": {"prompt": prompt, "response": response},
         "update": update,
         "rollout": plan_rollout(shape, request, size, prompt, response),
         "encode": {"weights": folder_gb(policy)},
-        "operations": operations(shape, request, prompt, response, "--checkpointing" in update["flags"]),
+        "operations": operations(shape, request, prompt, response, update["flags"]),
         "unknown": list(UNKNOWN),
     }
 
@@ -131,18 +132,17 @@ def folder_gb(policy: Policy) -> float:
     return sum(path.stat().st_size for path in policy.frontend_dir.rglob("*.safetensors")) / GB
 
 
-def operations(shape: Shape, request: Request, prompt: int, response: int, checkpointing: bool) -> dict[str, float]:
+def operations(shape: Shape, request: Request, prompt: int, response: int, flags: str) -> dict[str, float]:
     """The share of each part of a step in its multiplications and additions, which sum to 1. Two for each weight of the
-    blocks and position forward, four backward; the prompt once a group."""
+    blocks and position forward, four backward, two of a frozen one, and two more with checkpointing; the prompt once a
+    group."""
     own = shape.layers * shape.parameters_of_a_layer
     prompts, responses = request.batch * prompt, request.batch * request.group * response
     head = shape.vocab * shape.hidden * responses
     once = own * (prompts + responses) + head
-    counted = {
-        "rollout": once,
-        "reference": once,
-        "update": 3 * once + (own * (prompts + responses) if checkpointing else 0),
-    }
+    passes = 2 if "--lora-rank" in flags else 3
+    again = own * (prompts + responses) if "--checkpointing" in flags else 0
+    counted = {"rollout": once, "reference": once, "update": passes * once + again}
     total = sum(counted.values())
     return {name: value / total for name, value in counted.items()}
 

@@ -1,6 +1,7 @@
 """`arl plan`: formulas against what a process takes, and flags that follow the machine."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from arl.cli.main import make_app
 from arl.errors import ArlError
 from arl.planning.memory import Setup, activations, bus_gb, parts_gb
-from arl.planning.plan import Request, plan_rollout, plan_update
+from arl.planning.plan import Request, operations, plan_rollout, plan_update
 from arl.planning.shape import Shape
 from benchmarks.models import QWEN2_05B, QWEN2_7B
 from tests.tiny import make_tiny_policy
@@ -24,6 +25,16 @@ def test_the_flags_follow_the_machine() -> None:
     assert eight["fits"] and eight["flags"].startswith("--tokens") and eight["command"].startswith("torchrun --nproc")
     assert "--lora-rank" in plan_update(QWEN2_7B, Request(gpu_memory_gb=40), 2)["flags"]
     assert not plan_update(QWEN2_7B, Request(gpu_memory_gb=8), 2)["fits"]
+
+
+def test_operations_of_the_update_follow_its_flags() -> None:
+    """Without a head: three passes of all weights, two of a frozen base, one more with checkpointing."""
+    shape = replace(QWEN2_7B, vocab=0)
+    wanted = {"": 3, "--lora-rank 16": 2, "--checkpointing": 4, "--checkpointing --lora-rank 16": 3}
+    for flags, passes in wanted.items():
+        found = operations(shape, Request(), 250, 30, flags)
+        assert found["update"] / found["reference"] == pytest.approx(passes)
+        assert sum(found.values()) == pytest.approx(1.0)
 
 
 def test_what_else_fits_is_said_with_its_cost() -> None:
