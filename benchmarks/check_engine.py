@@ -22,6 +22,7 @@ Figures = dict[str, Any]
 FREED_MB = 500  # that a released engine gives back at least
 SETTLE_S = 2.0  # until the driver has unmapped what was released
 PARITY = {"float32": 1e-3, "bfloat16": 0.1}  # |Δ log-prob| of engine and trainer on sampled tokens, on average
+CAPTURED = "decode CUDA graph end"  # what SGLang logs then
 GROUP, TOKENS, STEPS = 4, 12, 3
 KEPT_MB = 3000  # that a warm worker may keep of a GPU between two jobs: its CUDA context
 
@@ -60,8 +61,9 @@ class Served:
         self.client = server.Engine(server.start(self.policies[0].path, self.folder, device=self.device))
         figures = {"start_s": time.monotonic() - began, **session.prove(self.client, self.policies[0], 0.0)}
         graphs = sum(self.client.info()["internal_states"][0]["memory_usage"]["graph"].values())
-        if self.device != "cpu" and not graphs > 0:
-            raise RuntimeError("no CUDA graph was captured: see engine.log")
+        said = Path(self.client.served.log).read_text(errors="replace")
+        if self.device != "cpu" and CAPTURED not in said:
+            raise RuntimeError(f"no CUDA graph was captured for decoding: {' '.join(said.split())[-200:]}")
         return figures | {"graphs_gb": graphs}
 
     def parity(self) -> Figures:
