@@ -1,4 +1,5 @@
-"""The Makefile's loop with real stages and a real engine, cold and undisturbed, and warm and killed at many moments."""
+"""The Makefile's loop with real stages and a real engine: cold, warm and killed at many moments, by two processes; and
+its stages by hand. One engine serves all runs but the killed one."""
 
 import json
 import os
@@ -6,68 +7,59 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from arl.audio.io import encode_flac
 from arl.engine import server
 from arl.policy import Policy
 from arl.runtime.stages import CAN_BE_WARM
 from arl.runtime.warm import start
 from arl.shards import columns
+from arl.shards.reader import read_shard
 from arl.shards.record import read_record
-from arl.shards.writer import ShardWriter
 from tests.examples.tables import stop_all
-from tests.tiny_asr import make_tiny_asr_policy
+from tests.in_process import command_line
+from tests.loop.runs import STEPS, TEXTS, begun, log_of, make_loop, make_run
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXTS = ["one two", "press three", "goodbye", "the number is four"]
-STEPS = int(os.environ.get("ARL_TEST_STEPS", "3"))  # with ARL_TEST_KILLS, for a longer trial by hand
 KILLS = int(os.environ.get("ARL_TEST_KILLS", "3"))
+SECOND = "step-000002/policy"
+FIRST_ROLLOUTS = tuple(f"step-000001/{name}" for name in ("shards", "next", "rollout", "reward", "reward.done"))
 
 pytestmark = pytest.mark.engine
 
 
-def make_run(folder: Path) -> Path:
-    """A run folder as `make loop` would have it after `arl data` and `arl init`: 2 training shards, 1 test shard."""
-    rng = np.random.default_rng(0)
-    for split, shards in (("train", 2), ("test", 1)):
-        (folder / "data" / split).mkdir(parents=True)
-        for shard in range(shards):
-            with ShardWriter(folder / "data" / split / f"{shard:06d}.tar") as writer:
-                for index, text in enumerate(TEXTS):
-                    wave = (0.1 * rng.standard_normal(4000 + 1600 * index)).astype(np.float32)
-                    meta = {"text": text, "lang": "en", "duration_s": len(wave) / 16000}
-                    members = {"flac": encode_flac(wave, 16000), columns.META: columns.dumps(meta)}
-                    writer.write(f"{split}-{shard}-{index}", members)
-    make_tiny_asr_policy(folder / "policy")
-    (folder / "data" / "data.done").touch()
-    return folder
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The README's sequence up to the rollouts, by its defaults; the engine that `arl rollout` has started goes on."""
+    run = make_run(tmp_path_factory.mktemp("by-hand"))
+    assert arl(run, "encode", "--shards", "data/train", "--policy", "policy", "-o", "emb").returncode == 0
+    try:
+        done = arl(run, "rollout", "--shards", "emb/", "--group", "12", "--max-new-tokens", "8")
+        assert done.returncode == 0 and "no engine in " in done.stderr, done.stderr
+        yield run
+    finally:
+        server.stop(run / ".arl" / "engine")
 
 
-def make_loop(
-    run: Path, warm: str = "rollout reward update sync report", *more: str, target: str = "loop"
-) -> subprocess.Popen:
-    """more: further variables of make."""
-    values = [
-        f"WARM={warm}",
-        f"RUN={run}",
-        f"TEST={run}/data/test",
-        f"STEPS={STEPS}",
-        "GROUP=3",
-        "MAX_NEW_TOKENS=12",
-        "LR=1e-2",
-        "EVAL_EVERY=2",
-        *more,
-    ]
-    command = ["make", target, *values]
-    environment = {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    log = (run / "make.log").open("a")
-    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment, start_new_session=True)
+@pytest.fixture(scope="module")
+def shared(by_hand: Path) -> tuple[str, str]:
+    """Variables of make for a run that uses this engine."""
+    return f"ENGINE={by_hand}/.arl/engine", "KEEP=1"
+
+
+@pytest.fixture(scope="module")
+def calm(shared: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, cold and undisturbed. Of its second policy, which the third step removes, a copy is in kept/."""
+    run = make_run(tmp_path_factory.mktemp("calm"))
+    assert make_loop(run, "", *shared, target=f"{run}/step-000002/update.done").wait() == 0, log_of(run)
+    shutil.copytree(run / SECOND, run / "kept" / SECOND)
+    assert make_loop(run, "", *shared).wait() == 0, log_of(run)
+    return run
 
 
 def stage_processes(make: subprocess.Popen) -> list[int]:
@@ -112,21 +104,21 @@ def disturb(run: Path, kills: int, rng: random.Random) -> list[str]:
             time.sleep(0.02)
         if make.returncode == 0:
             return hit
-        assert hit, (run / "make.log").read_text()[-3000:]
+        assert hit, log_of(run)
 
 
-def test_the_loop_runs_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
+def test_the_loop_runs_and_resumes_to_the_same_bits(calm: Path, tmp_path: Path) -> None:
     """Cold and undisturbed against warm and killed at random moments: stages, workers, the engine."""
-    calm, rough = make_run(tmp_path / "calm"), make_run(tmp_path / "rough")
+    rough = begun(calm, tmp_path / "rough")
     hit: list[str] = []
     try:
-        assert make_loop(calm, warm="").wait() == 0, (calm / "make.log").read_text()[-3000:]
         hit = disturb(rough, KILLS, random.Random(5))
         assert len(hit) >= min(3, KILLS), hit
+        assert server.status(rough / "engine") is None
+        assert not any(start.read_worker(str(rough / "warm"), stage) for stage in CAN_BE_WARM)
     finally:
         print(f"killed: {hit}")
-        for run in (calm, rough):
-            stop_all(run)
+        stop_all(rough)
     final = f"step-{STEPS:06d}/policy"
     assert Policy.open(calm / final).version == Policy.open(rough / final).version
     Policy.open(rough / final).verify()
@@ -137,19 +129,49 @@ def test_the_loop_runs_and_resumes_to_the_same_bits(tmp_path: Path) -> None:
     assert (calm / "eval" / "final" / "summary.json").is_file()
     encoded = read_record(calm / "emb" / "train")
     assert len(encoded) == 2  # once, although two steps used the first shard
-    rollout = read_record(calm / "step-000001" / "rollout")[0]
+    rollout = read_record(calm / "step-000002" / "rollout")[0]
     assert rollout["prefilled_tokens"] < 1.5 * rollout["prompt_tokens"]  # not once per hypothesis
-    assert server.status(calm / "engine") is None
 
 
-def test_dynamic_sampling_takes_shards_until_enough_groups_have_spread(tmp_path: Path) -> None:
+def test_two_processes_end_with_the_policy_of_one(calm: Path, shared: tuple[str, str], tmp_path: Path) -> None:
+    """`make loop GPUS=2`, two steps: torchrun, two processes on a CPU. It begins with the rollouts of the other run's
+    first step, which has the same policy and seed."""
+    run = begun(calm, tmp_path / "run", *FIRST_ROLLOUTS)
+    assert make_loop(run, "", *shared, "GPUS=2", "STEPS=2").wait() == 0, log_of(run)
+    assert [read_record(run / f"step-{step:06d}" / "update")[0]["ranks"] for step in (1, 2)] == [2, 2]
+    assert (run / "eval" / "final" / "summary.json").is_file()
+    assert tokens(run / "step-000002") == tokens(calm / "step-000002")
+    start, one, two = (Policy.open(folder) for folder in (run / "policy", calm / "kept" / SECOND, run / SECOND))
+    assert one.version != two.version and two.step == one.step == 2
+    apart, moved = differences(one, two), differences(start, one)
+    print(f"apart {apart.max():.1e}, but for 1 of 1000 weights {apart.quantile(0.999):.1e}; moved {moved.max():.1e}")
+    # Adam makes whole steps of gradients that are rounding alone, as that of k_proj.bias is
+    assert apart.quantile(0.999) < 1e-3 * moved.max() and apart.max() < moved.max()
+
+
+def tokens(step: Path) -> list[list[int]]:
+    """Those of all hypotheses of a step's rollouts."""
+    samples = [sample for shard in sorted((step / "rollout").glob("*.tar")) for sample in read_shard(shard)]
+    return [hyp["tokens"] for sample in samples for hyp in sample.json(columns.ROLLOUT)["hyps"]]
+
+
+def differences(one: Policy, other: Policy) -> torch.Tensor:
+    """|Δ| of every weight, in one row."""
+    first, second = (load_file(policy.llm_dir / "model.safetensors") for policy in (one, other))
+    assert first.keys() == second.keys()
+    return torch.cat([(first[name] - second[name]).abs().flatten() for name in first])
+
+
+def test_dynamic_sampling_takes_shards_until_enough_groups_have_spread(
+    calm: Path, shared: tuple[str, str], tmp_path: Path
+) -> None:
     """4 utterances a shard: 1 group with spread needs one, 5 need both; a step cut short makes the same batch again."""
-    run = make_run(tmp_path / "run")
+    run = begun(calm, tmp_path / "run")
     first, second = run / "step-000001", run / "step-000002"
 
     def make(step: Path, spread: int) -> None:
-        process = make_loop(run, "", "DYNAMIC=2", f"SPREAD={spread}", target=f"{step}/update.done")
-        assert process.wait() == 0, (run / "make.log").read_text()[-3000:]
+        more = [*shared, "DYNAMIC=2", f"SPREAD={spread}"]
+        assert make_loop(run, "update", *more, target=f"{step}/update.done").wait() == 0, log_of(run)
 
     try:
         make(first, spread=1)
@@ -168,43 +190,36 @@ def test_dynamic_sampling_takes_shards_until_enough_groups_have_spread(tmp_path:
         make(second, spread=5)
         assert Policy.open(second / "policy").version == version
     finally:
-        server.stop(run / "engine")
+        stop_all(run)
 
 
 def arl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "ARL_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    environment.pop("ARL_ENGINE", None)
-    command = [str(Path(sys.executable).with_name("arl")), *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    """An `arl` command line in a folder, cold, with the engine of the folder."""
+    return command_line(folder, *words, ARL_THREADS="1", ARL_WARM="", ARL_ENGINE="")
 
 
-def test_the_stages_by_hand(tmp_path: Path) -> None:
+def test_the_stages_by_hand(by_hand: Path) -> None:
     """The README's sequence with its defaults; a stale engine and stale rollouts are refused."""
-    run = make_run(tmp_path / "run")
-    try:
-        assert arl(run, "encode", "--shards", "data/train", "--policy", "policy", "-o", "emb").returncode == 0
-        done = arl(run, "rollout", "--shards", "emb/", "--group", "12", "--max-new-tokens", "8")
-        assert done.returncode == 0, done.stderr
-        assert arl(run, "reward", "--shards", "rollout/", "--with", "wer").returncode == 0
-        update = ["update", "--shards", "emb/", "--shards", "rollout/", "--shards", "reward/", "--lr", "1e-2"]
-        done = arl(run, *update, "--policy", "policy", "-o", "next")
-        assert done.returncode == 0, done.stderr
+    run = by_hand
+    assert arl(run, "reward", "--shards", "rollout/", "--with", "wer").returncode == 0
+    update = ["update", "--shards", "emb/", "--shards", "rollout/", "--shards", "reward/", "--lr", "1e-2"]
+    done = arl(run, *update, "--policy", "policy", "-o", "next")
+    assert done.returncode == 0, done.stderr
 
-        before = greedy(run, "policy", "eval-0")
-        stale = arl(run, "eval", "--shards", "emb/", "--policy", "next")
-        assert stale.returncode == 1 and "run: arl sync --policy next" in stale.stderr
-        assert arl(run, "sync", "--policy", "next").returncode == 0
-        after = greedy(run, "next", "eval-1")
-        assert after != before
-        check_sets_and_comparison(run, after)
-        stale = arl(run, *update, "--policy", "next", "--reference", "policy", "-o", "later")
-        assert stale.returncode == 1 and "roll out again" in stale.stderr and len(stale.stderr.splitlines()) == 1
+    assert arl(run, "sync", "--policy", "policy").returncode == 0  # other runs may have used the engine
+    before = greedy(run, "policy", "eval-0")
+    stale = arl(run, "eval", "--shards", "emb/", "--policy", "next")
+    assert stale.returncode == 1 and "run: arl sync --policy next" in stale.stderr
+    assert arl(run, "sync", "--policy", "next").returncode == 0
+    after = greedy(run, "next", "eval-1")
+    assert after != before
+    check_sets_and_comparison(run, after)
+    stale = arl(run, *update, "--policy", "next", "--reference", "policy", "-o", "later")
+    assert stale.returncode == 1 and "roll out again" in stale.stderr and len(stale.stderr.splitlines()) == 1
 
-        (run / "next" / "llm" / "model.safetensors").write_bytes(b"half a file")
-        broken = arl(run, "sync", "--policy", "next")
-        assert broken.returncode == 1 and "half-copied" in broken.stderr
-    finally:
-        server.stop(run / ".arl" / "engine")
+    (run / "next" / "llm" / "model.safetensors").write_bytes(b"half a file")
+    broken = arl(run, "sync", "--policy", "next")
+    assert broken.returncode == 1 and "half-copied" in broken.stderr
 
 
 def check_sets_and_comparison(run: Path, hypotheses: list[str]) -> None:

@@ -4,7 +4,7 @@ old_run.tar.xz is a run folder of commit df5c5f0, stopped after the reward stage
 
     make RUN/step-000002/reward.done WARM= STEPS=3 GROUP=3 MAX_NEW_TOKENS=12 LR=1e-2 EVAL_EVERY=2
 
-on what `make_run` of tests/test_loop.py makes, with its first three texts and a smaller policy: a Qwen2 of one layer,
+on what `make_run` of tests/loop/runs.py makes, with its first three texts and a smaller policy: a Qwen2 of one layer,
 32 wide, and a Whisper encoder, 16 wide, with weights rounded to multiples of 1/16 and 1/64 (they compress well). It was
 packed by `tar --format=pax -cJ`, so the times of the stamps are in it, without the engine's folder. Continued by its
 own code it made the policies 000002-f1a8c2391715 and 000003-d75d6b43f081 on a processor with AVX-512.
@@ -21,7 +21,7 @@ from arl.cli.main import make_app
 from arl.policy import Policy
 from arl.shards.record import read_record
 from tests.examples.tables import planned, stop_all
-from tests.loop.test_loop import make_loop
+from tests.loop.runs import log_of, make_loop
 
 ARCHIVE = Path(__file__).with_name("old_run.tar.xz")
 
@@ -85,7 +85,7 @@ def test_it_goes_on(run: Path) -> None:
     rollouts = run / "step-000002/rollout/000001.tar"
     before = rollouts.stat().st_mtime_ns, rollouts.read_bytes()
     try:
-        assert make_loop(run, "", "STEPS=3").wait() == 0, (run / "make.log").read_text()[-3000:]
+        assert make_loop(run, "update", "STEPS=3").wait() == 0, log_of(run)
     finally:
         stop_all(run)
     assert (rollouts.stat().st_mtime_ns, rollouts.read_bytes()) == before
