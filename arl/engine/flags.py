@@ -190,7 +190,7 @@ def server_environment(
         }
         # Half the cores: the HTTP process needs one too, and small products gain little from more.
         environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // (2 * replicas.here))))
-        if replicas.here > 1:
+        if replicas.tp * replicas.dp > 1:
             environment.setdefault("SGLANG_CPU_OMP_THREADS_BIND", replicas.cores)
             environment.setdefault("TORCHDYNAMO_DISABLE", "1")  # a mask of the sharded embedding: 10 s to compile
     else:

@@ -60,6 +60,8 @@ def test_replicas_are_sglangs_flags(model: ServedModel, tmp_path: Path, monkeypa
     monkeypatch.delenv("SGLANG_CPU_OMP_THREADS_BIND", raising=False)
     bound = server_environment(model, "cpu", tmp_path, 0, Replicas(tp=2, dp=1))["SGLANG_CPU_OMP_THREADS_BIND"]
     assert bound == "3,4|5,6"
+    bound = server_environment(model, "cpu", tmp_path, 0, Replicas(2, 1, 2, 1, "a:1"))["SGLANG_CPU_OMP_THREADS_BIND"]
+    assert bound == "3,4,5,6"  # of this node's process; SGLang wants a NUMA node for each of all else
 
 
 @pytest.mark.parametrize(
