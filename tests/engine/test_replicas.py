@@ -51,7 +51,7 @@ def test_a_group_stays_on_one_replica_and_is_what_one_engine_says(
 
 def test_a_flush_waits_for_every_replica(replicated: Engine, place: Place) -> None:
     """The idle one answers first; that alone was what the client heard."""
-    long = {"sampling_params": {"max_new_tokens": 30, "ignore_eos": True}, "routed_dp_rank": 1}
+    long = {"sampling_params": {"max_new_tokens": 100, "ignore_eos": True}, "routed_dp_rank": 1}
 
     async def flush_while_one_works() -> None:
         async with replicated:
