@@ -42,10 +42,10 @@ def init(
     ] = False,
     voice: Annotated[
         list[str] | None,
-        typer.Option("--voice", help="For CosyVoice: NAME=FILE:TRANSCRIPT of a recording; repeat for several."),
+        typer.Option("--voice", help="Of synthesis: NAME=FILE:TRANSCRIPT of a recording; repeat for several."),
     ] = None,
     codec: Annotated[
-        str | None, typer.Option("--codec", help="For an LM of codes (Llasa): the folder of its codec.")
+        str | None, typer.Option("--codec", help="For an LM of codes (Llasa, Orpheus, …): the folder of its codec.")
     ] = None,
     seed: options.Seed = 0,
 ) -> None:

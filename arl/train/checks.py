@@ -30,6 +30,9 @@ def check_supervised(settings: UpdateSettings, policy: Policy) -> None:
     if not is_supervised and (settings.train_projector or settings.ctc):
         raise UsageError(f"--train-projector and --ctc belong to --loss {' and '.join(losses_on('transcripts'))}: "
                          "the frontend is frozen otherwise")  # fmt: skip
+    if is_supervised and policy.fields.get("says_words"):
+        raise UsageError(f"--loss {settings.loss}: responses of {policy.path} have words between the codes, which a "
+                         "recording has not: train it on rollouts")  # fmt: skip
     if settings.ctc and not settings.train_projector:
         raise UsageError("--ctc trains the projector: give --train-projector and feature shards")
     if settings.ctc and policy.fields.get("text") != "characters":

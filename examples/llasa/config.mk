@@ -4,8 +4,9 @@
 #     make loop CONFIG=examples/llasa/config.mk START=Llasa-1B CODEC=xcodec2-hf TRAIN_TEXTS=train.txt TEST_TEXTS=test.txt \
 #       RUN=runs/llasa
 #
-# START and CODEC are folders of transformers. Each text is spoken by whichever voice the model likes, so the evaluation has no
-# similarity. Not run at full size here: the learning rate is a guess.
+# START and CODEC are folders of transformers. Without a voice each text is spoken by whichever the model likes, and the evaluation has
+# no similarity; with one: INIT="--codec xcodec2-hf --voice ann=ann.wav:'what it says. '" EVAL_VOICES=ann.wav EVAL_SKIP=. Not run at
+# full size here: the learning rate is a guess.
 START ?= Llasa-1B
 CODEC ?= xcodec2-hf
 INIT ?= --codec $(CODEC)

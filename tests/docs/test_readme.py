@@ -100,11 +100,19 @@ def test_cosyvoices_configuration_is_the_papers() -> None:
     assert "--voices /nonexistent/run/policy/frontend" in done.stdout
 
 
-def test_llasas_configuration_parses() -> None:
-    command = ["make", "-n", "loop", "RUN=/nonexistent/run", "CONFIG=examples/llasa/config.mk", "STEPS=1"]
+@pytest.mark.parametrize(
+    ("family", "flags"),
+    [
+        ("llasa", "Llasa-1B --codec xcodec2-hf"), ("neutts", "neutts-air --codec neucodec --language en-us"),
+        ("outetts", "OuteTTS-1.0-0.6B --codec dac-speech-hf"),
+        ("orpheus", "orpheus-3b-0.1-ft --codec snac_24khz --voice tara"),
+    ],
+)  # fmt: skip
+def test_the_configuration_of_a_codecs_lm_parses(family: str, flags: str) -> None:
+    command = ["make", "-n", "loop", "RUN=/nonexistent/run", f"CONFIG=examples/{family}/config.mk", "STEPS=1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "arl init --from Llasa-1B --codec xcodec2-hf -o /nonexistent/run/policy" in done.stdout
+    assert f"arl init --from {flags} -o /nonexistent/run/policy" in done.stdout
     assert "--skip similarity" in done.stdout and "--voices" not in done.stdout
 
 

@@ -13,7 +13,7 @@ from arl.train.load import load_llm
 from arl.train.shared_prefix import shared_log_probs
 from tests.docs.test_readme import shown_program
 from tests.in_process import arl
-from tests.models.test_codec_lm import make_llasa, make_xcodec2
+from tests.models.codec_checkpoints import make_llasa, make_xcodec2
 
 pytestmark = pytest.mark.engine
 

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from arl.cli.main import make_app
 from arl.engine.generate import text_of
 from arl.errors import ArlError, UsageError
 from arl.models import DecodeSettings, family_of
@@ -19,61 +17,8 @@ from arl.shards import columns
 from arl.shards.reader import read_shard
 from arl.shards.rows import Prompt
 from arl.shards.writer import write_shard
-
-CODES = 81  # 3^4
-SPECIALS = [
-    "<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|TEXT_UNDERSTANDING_START|>",
-    "<|TEXT_UNDERSTANDING_END|>", "<|SPEECH_GENERATION_START|>", "<|SPEECH_GENERATION_END|>",
-]  # fmt: skip
-CHAT = (
-    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n"
-    "{% if loop.first %}{{ date_string }} {% endif %}{{ m['content'] | trim }}<|eot_id|>{% endfor %}"
-)
-
-
-def make_llasa(folder: Path) -> Path:
-    """A Llama over letters, specials and codes, with the token names of Llasa and a chat template."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.manual_seed(0)
-    letters = [chr(number) for number in range(32, 127)] + ["\n"]
-    codes = [f"<|s_{number}|>" for number in range(CODES)]
-    words = [*letters, *SPECIALS, *codes]
-    fast = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=" "))
-    fast.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    fast.decoder = decoders.Fuse()
-    fast.add_special_tokens(SPECIALS)
-    fast.add_tokens(codes)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=fast, bos_token=SPECIALS[0], eos_token=SPECIALS[1], chat_template=CHAT
-    )
-    tokenizer.save_pretrained(folder)
-    LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(words), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, bos_token_id=len(letters), eos_token_id=len(letters) + 1, tie_word_embeddings=True,
-    )).save_pretrained(folder)  # fmt: skip
-    return folder
-
-
-def make_xcodec2(folder: Path) -> Path:
-    from transformers import Xcodec2Config, Xcodec2Model
-
-    torch.manual_seed(1)
-    semantic = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
-    Xcodec2Model(Xcodec2Config(
-        hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=4,
-        head_dim=16, encoder_hidden_size=4, quantization_dim=96, quantization_levels=[3, 3, 3, 3],
-        semantic_model_config=semantic,
-    )).save_pretrained(folder)  # fmt: skip
-    return folder
-
-
-def arl(*words: object) -> None:
-    result = CliRunner().invoke(make_app(), [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
+from tests.in_process import arl
+from tests.models.codec_checkpoints import CODES, make_llasa, make_xcodec2
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +115,7 @@ def test_what_is_refused_is_one_line(made, tmp_path):
             "its config.json says model_type 'dac'; Llasa's codec is a folder",
         ),
         ((llasa, "--codec", codec, "--llm", "new:64x1"), UsageError, "Llasa is its own LLM"),
-        ((llasa, "--codec", codec, "--voice", "a=b:c"), UsageError, "family llasa has no place for --voice"),
+        ((llasa, "--codec", codec, "--voice", "a=b:c"), UsageError, "there is no file b"),
         ((bare, "--codec", codec), ArlError, "no chat template that renders"),
         (("whisper-tiny.en", "--codec", codec), UsageError, "family whisper-qwen2 has no place for --codec"),
     ):

@@ -1,1 +1,1 @@
-"""Synthesis by a plain causal LM whose vocabulary has a codec's codes, as it is, and a codec of transformers."""
+"""Synthesis by a plain causal LM whose vocabulary has a codec's codes, as it is, and a codec."""

@@ -1,50 +1,51 @@
-"""`arl decode`: codes → waves by the codec's own decoder; clips of one length together, so none is padded."""
+"""`arl decode`: codes → waves by the codec's own decoder; clips of one length together, so none is padded.
+
+Of a response the whole frames are heard (`Frame.whole`); one without any is silence of a frame's length.
+"""
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from arl.models import resident
-from arl.models.codec_lm.encode import VOICE
+from arl.models.codec_lm.codecs import CODECS
+from arl.models.codec_lm.frame import Frame
+from arl.models.codec_lm.voices import NO_VOICE, load_voices
 from arl.policy import Policy
-from arl.runtime.device import quiet_transformers
-from arl.train.load import whole
 
 if TYPE_CHECKING:
     from arl.models.codec_lm.family import CodecLm
 
 
 class CodecSynthesis:
-    """A `Synthesiser` (arl/models/). Codecs draw no random numbers."""
+    """A `Synthesiser` (arl/models/). A voice is in the prompt alone: the codec does not hear it again."""
 
     def __init__(self, family: "CodecLm", policy: Policy, device: Any) -> None:
-        self.family, self.folder = family, policy.frontend_dir
+        self.codec, self.folder, self.device = CODECS[family.codec], policy.frontend_dir, device
         self.sample_rate, self.token_rate_hz = policy.given("sample_rate"), policy.given("token_rate_hz")
-        self.codec = resident.wake(self.folder, self.load, device)
+        places = len(family.levels)
+        self.frame = Frame(family.levels, policy.acoustic[1] // places, self.codec.facts(self.folder).size)
+        self.silence = torch.zeros(round(places * self.sample_rate / self.token_rate_hz))
+        self.names = (NO_VOICE, *load_voices(self.folder))
+        self.model = resident.wake(self.folder, self.codec.load, device)
 
     @property
     def voices(self) -> Collection[str]:
-        return (VOICE,)
+        return self.names
 
     @torch.no_grad()
     def decode(self, codes: Sequence[Sequence[int]], voices: Sequence[str], noises: Sequence[str]) -> list[Tensor]:
-        waves: dict[int, Tensor] = {}
-        for length in sorted({len(row) for row in codes}):
-            chosen = [index for index, row in enumerate(codes) if len(row) == length]
-            rows = torch.tensor([list(codes[index]) for index in chosen], device=self.codec.device)
-            waves |= dict(zip(chosen, self.family.waves(self.codec, rows).float().cpu(), strict=True))
-        return [waves[index] for index in range(len(codes))]
-
-    def load(self, folder: Path) -> Any:
-        """The codec, float32, frozen. ArlError where a tensor is missing."""
-        import transformers
-
-        quiet_transformers()
-        model = whole(getattr(transformers, self.family.codec).from_pretrained, folder, dtype=torch.float32)
-        return model.requires_grad_(False).eval()
+        rows = [self.frame.codes(numbers) for numbers in codes]
+        waves = dict.fromkeys(range(len(rows)), self.silence)
+        for length in sorted({len(row[0]) for row in rows} - {0}):
+            chosen = [index for index, row in enumerate(rows) if len(row[0]) == length]
+            levels = zip(*(rows[index] for index in chosen), strict=True)
+            batch = [torch.tensor(level, device=self.device) for level in levels]
+            made = self.codec.waves(self.model, batch, [noises[index] for index in chosen])
+            waves |= dict(zip(chosen, made.float().cpu(), strict=True))
+        return [waves[index] for index in range(len(rows))]
 
     def sleep(self) -> None:
-        resident.sleep(self.codec, self.folder)
+        resident.sleep(self.model, self.folder)

@@ -55,8 +55,13 @@ def is_probe(value: Any) -> bool:
 
 FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {  # of arl.json's fields, as far as they are there
     **dict.fromkeys(("family", "version"), (lambda value: is_text(value) and value != "", "a name")),
-    **dict.fromkeys(("frontend", "base", "task", "text", "made", "tower", "tower_digest"), (is_text, "a text")),
-    **dict.fromkeys(("step", "audio_token_id", "acoustic_first", "acoustic_codes"), (is_id, "an integer from 0")),
+    **dict.fromkeys(
+        ("frontend", "base", "task", "text", "made", "tower", "tower_digest", "prompt_template", "language"),
+        (is_text, "a text"),
+    ),
+    **dict.fromkeys(
+        ("step", "audio_token_id", "acoustic_first", "acoustic_codes", "longest"), (is_id, "an integer from 0")
+    ),
     "prompt": (are_ids, "a list of token ids"),
     "eos_token_id": (lambda value: is_id(value) or are_ids(value), "a token id or a list of them"),
     **dict.fromkeys(
