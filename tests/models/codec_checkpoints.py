@@ -36,8 +36,12 @@ def make_lm(folder: Path, specials: list[str], codes: Iterable[str], kind: str =
     fast.decoder = decoders.Fuse()
     fast.add_special_tokens(specials)
     fast.add_tokens(codes)
-    names = {"bos_token": specials[0], "eos_token": specials[1], **named}
-    transformers.PreTrainedTokenizerFast(tokenizer_object=fast, **names).save_pretrained(folder)
+    if named:
+        names = {"bos_token": specials[0], "eos_token": specials[1], **named}
+        transformers.PreTrainedTokenizerFast(tokenizer_object=fast, **names).save_pretrained(folder)
+    else:  # much faster where there are many codes
+        folder.mkdir()
+        fast.save(str(folder / "tokenizer.json"))
     config = getattr(transformers, f"{kind}Config")(
         vocab_size=len(words), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, bos_token_id=len(LETTERS), eos_token_id=len(LETTERS) + 1, tie_word_embeddings=True,

@@ -5,21 +5,27 @@ edwko/OuteTTS 0.4.4; Orpheus' notebooks, and `orpheus_tts/decoder.py` of canopya
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from arl.audio.io import load
+from arl.policy import load_tokenizer
 
 SAID = "one two "
 
 
 def ids_of(folder: Path, text: str) -> list[int]:
-    """By transformers' tokenizer, without specials of its own."""
-    from transformers import AutoTokenizer
+    """By the folder's tokenizer, without specials of its own."""
+    return tokenizer_of(folder).encode(text, add_special_tokens=False).ids
 
-    return AutoTokenizer.from_pretrained(folder).encode(text, add_special_tokens=False)
+
+@cache
+def tokenizer_of(folder: Path) -> Tokenizer:
+    return load_tokenizer(folder)
 
 
 @torch.no_grad()
