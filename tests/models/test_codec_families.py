@@ -216,7 +216,12 @@ def test_another_codec_or_voice_is_one_line(place, tmp_path, monkeypatch):
         ("neutts", place / "neucodec", ("--voice", "tara"), "NeuTTS wants NAME=FILE:TRANSCRIPT"),
         ("orpheus", place / "snac", ("--language", "de"), "of the flags, --codec, --voice are for it"),
         ("orpheus", place / "snac", ("--voice", "a", "--voice", "a"), "two have the same name"),
-        ("llasa", deaf, ("--voice", f"a={flac}:one"), "so that it hears nothing"),
+        (
+            "llasa",
+            deaf,
+            ("--voice", f"a={flac}:one"),
+            "no preprocessor_config.json, so that Xcodec2Model hears nothing",
+        ),
     ]
     for name, codec, words, line in cases:
         with pytest.raises(ArlError, match=line) as caught:

@@ -28,7 +28,7 @@ from arl.train.finite import refuse_not_finite
 from arl.train.load import SOURCE_AGAIN, UNREADABLE, first_line, whole
 
 COPIED = "*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"
-WEIGHTS, PICKLED = "model.safetensors", "pytorch_model.bin"
+WEIGHTS, PICKLED, FEATURES = "model.safetensors", "pytorch_model.bin", "preprocessor_config.json"
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,12 @@ class Fsq(OfTransformers):
     def codes(self, model: Any, folder: Path, wave: np.ndarray) -> list[list[int]]:
         from transformers import AutoFeatureExtractor
 
+        if not (folder / FEATURES).is_file():
+            raise ArlError(f"{folder}: no {FEATURES}, so that {self.title} hears nothing")
         try:
             features = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False)
         except UNREADABLE as error:
-            raise ArlError(
-                f"{folder}: no preprocessor_config.json of {self.title}, so that it hears nothing"
-            ) from error
+            raise ArlError(f"{folder / FEATURES}: cannot be read ({first_line(error)})") from error
         heard = features(wave, sampling_rate=features.sampling_rate, return_tensors="pt").to(model.device)
         return model.encode(**heard).audio_codes[0].tolist()
 

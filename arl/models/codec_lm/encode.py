@@ -5,6 +5,7 @@ A sample with a recording gets `.codes.json` too, by the codec: the levels' code
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from arl.audio.clips import LoadedClip, load_shard
 from arl.errors import ArlError
 from arl.models import resident
-from arl.models.codec_lm.codecs import CODECS
+from arl.models.codec_lm.codecs import CODECS, CodecFacts
 from arl.models.codec_lm.frame import Frame
 from arl.models.codec_lm.voices import NO_VOICE, chosen, load_voices
 from arl.policy import Policy, load_tokenizer
@@ -42,17 +43,21 @@ class TextEncoding:
         self.family, self.policy, self.device = family, policy, device
         self.model: Any = None
         self.codec, self.folder = CODECS[family.codec], policy.frontend_dir
-        self.facts = self.codec.facts(self.folder)
-        self.frame = Frame(family.levels, policy.acoustic[1] // len(family.levels), self.facts.size)
         self.tokenizer, self.longest = load_tokenizer(policy.llm_dir), policy.given("longest")
         self.template, self.language = policy.given("prompt_template"), policy.fields.get("language", "")
         self.voices, self.asked = load_voices(self.folder), policy.fields.get("voice")
         chosen(self.voices, self.asked, "")
 
+    @cached_property
+    def facts(self) -> CodecFacts:
+        """Only where there are recordings: it takes a heavy package to read."""
+        return self.codec.facts(self.folder)
+
     def read(self, samples: Iterable[Sample]) -> Texts:
         found = list(samples)
         spoken = [sample for sample in found if any(kind in sample.members for kind in columns.AUDIO)]
-        return Texts(found, {clip.key: clip for clip in load_shard(spoken, self.facts.heard_rate)})
+        clips = load_shard(spoken, self.facts.heard_rate) if spoken else []
+        return Texts(found, {clip.key: clip for clip in clips})
 
     def encode(self, shard: Texts, batch_s: float, budget: FailureBudget) -> Iterator[Row]:
         """batch_s means nothing here: each recording goes alone."""
@@ -92,7 +97,9 @@ class TextEncoding:
             raise ArlError(clip.error)
         if self.model is None:
             self.model = resident.wake(self.folder, self.codec.load, self.device)
-        numbers = self.frame.numbers(self.codec.codes(self.model, self.folder, clip.wave))
+        levels = self.family.levels
+        frame = Frame(levels, self.policy.acoustic[1] // len(levels), self.facts.size)
+        numbers = frame.numbers(self.codec.codes(self.model, self.folder, clip.wave))
         return Codes(numbers, self.policy.given("token_rate_hz")).members()
 
     def sleep(self) -> None:
