@@ -220,7 +220,7 @@ def test_another_codec_or_voice_is_one_line(place, tmp_path, monkeypatch):
             "llasa",
             deaf,
             ("--voice", f"a={flac}:one"),
-            "no preprocessor_config.json, so that Xcodec2Model hears nothing",
+            "no preprocessor_config.json, so that Xcodec2Model",
         ),
     ]
     for name, codec, words, line in cases:
