@@ -133,6 +133,11 @@ class Policy:
         return self.fields.get("base") or self.version
 
     @property
+    def predictor_dir(self) -> Path | None:
+        """Where the frozen model lies that samples the other codes of a frame; None where a frame is one code."""
+        return self.frontend_dir if self.fields.get("predictor") else None
+
+    @property
     def frontend_dir(self) -> Path:
         return self.path / FRONTEND
 

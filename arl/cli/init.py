@@ -42,7 +42,9 @@ def init(
     ] = False,
     voice: Annotated[
         list[str] | None,
-        typer.Option("--voice", help="Of synthesis: NAME=FILE:TRANSCRIPT of a recording; repeat for several."),
+        typer.Option(
+            "--voice", help="Of synthesis: NAME=FILE:TRANSCRIPT of a recording; Qwen3-TTS: NAME=FILE.safetensors."
+        ),
     ] = None,
     codec: Annotated[
         str | None, typer.Option("--codec", help="For an LM of codes (Llasa, Orpheus, …): the folder of its codec.")

@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from arl.engine.connection import Connection, EngineGone, Refused
 from arl.engine.processes import ROOTS
 from arl.engine.queue import Metrics, Queue
 from arl.engine.served_model import STRUCTURE_FILE, ServedModel
+from arl.engine.sglang_models import RESIDUAL
 from arl.engine.state import EngineInfo, last_info, record_awake, record_served
 from arl.engine.update import UNDEFINED, update
 from arl.errors import ArlError
@@ -41,13 +42,15 @@ class GroupFailed(ArlError):
 @dataclass(frozen=True)
 class Completion:
     """One sampled response. `tokens` ends with the stop token when `finish` is "stop" (else "length");
-    `logprobs`, one per token, are of log_softmax(logits / temperature); the counts are the engine's own."""
+    `logprobs`, one per token, are of log_softmax(logits / temperature); the counts are the engine's own. `residual`: of
+    a model whose frames have other codes, those of each token but the last [R - 1][L]."""
 
     tokens: list[int]
     logprobs: list[float]
     finish: Finish
     prompt_tokens: int
     cached_tokens: int
+    residual: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,7 @@ class Engine:
             "top_k": -1,
             "min_p": 0.0,
             "stop_token_ids": self.served.end_ids,
+            "sampling_seed": 0,  # of a greedy response: a frame's other codes are sampled all the same
         }
         if greedy:
             answers = await self._generate({**prompt, "sampling_params": sampling, "return_logprob": True})
@@ -188,7 +192,8 @@ class Engine:
             costs = prefill + answers
         hypotheses = [self._completion(answer) for answer in answers]
         self._metrics.groups += 1
-        prefilled = sum(_prefilled(answer["meta_info"]) for answer in costs)
+        counts = [answer["meta_info"] for answer in costs]
+        prefilled = sum(meta["prompt_tokens"] - meta["cached_tokens"] for meta in counts)
         return CompletionGroup(hypotheses, hypotheses[0].prompt_tokens, prefilled)
 
     async def score(
@@ -240,8 +245,11 @@ class Engine:
         if len(tokens) != len(logprobs) or any(value is None or not math.isfinite(value) for value in logprobs):
             raise self._failed(f"{len(tokens)} tokens came with log-probabilities {logprobs[:3]}")
         self._metrics.generated_tokens += len(tokens)
+        residual = meta.get(RESIDUAL, [])[1:]  # the first came with the prompt, which has none
+        if RESIDUAL in meta and (len(residual) != len(tokens) - 1 or not all(residual)):
+            raise self._failed(f"{len(tokens)} tokens came with the other codes of {len(residual)}")
         finish = meta["finish_reason"]["type"]
-        return Completion(tokens, logprobs, finish, meta["prompt_tokens"], meta["cached_tokens"])
+        return Completion(tokens, logprobs, finish, meta["prompt_tokens"], meta["cached_tokens"], residual)
 
     async def _generate(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         """POST /generate, tried again once unless the request itself is at fault; one answer per prompt."""
@@ -289,7 +297,3 @@ def _repeat(prompt: dict[str, Any], sampling: dict[str, Any], seeds: Sequence[in
 def _reference(clip: dict[str, Any]) -> str:
     """SGLang refuses unknown fields in audio_data but passes strings through to our processor."""
     return "arl:" + json.dumps({**clip, "path": os.path.abspath(clip["path"])})
-
-
-def _prefilled(meta: dict[str, Any]) -> int:
-    return meta["prompt_tokens"] - meta["cached_tokens"]

@@ -13,7 +13,7 @@ from typing import Any
 from arl.engine.platform import ROOTS_FILE, STARTED_BY_ARL
 from arl.engine.processes import ROOTS
 from arl.engine.served_model import ServedModel
-from arl.engine.sglang_models import ADAPTERS, ARCHITECTURE, HEAD_BIAS
+from arl.engine.sglang_models import ADAPTERS, ARCHITECTURE, HEAD_BIAS, RESIDUALS
 from arl.errors import UsageError
 from arl.runtime.console import note
 from arl.runtime.device import ALLOCATOR, OLD_ALLOCATOR, cuda_devices, resolve_device
@@ -62,6 +62,9 @@ class Replicas:
             raise UsageError(f"--tp {self.tp}: the model's {heads} attention heads cannot be divided by it")
         if self.tp > 1 and model.overrides.get(HEAD_BIAS):
             raise UsageError(f"--tp {self.tp}: a model with an output bias is served on one device; use --dp")
+        if model.predictor_dir is not None and (self.tp > 1 or lora_rank):
+            raise UsageError("--tp and --lora-rank: a model whose frames have other codes is served on one device, and "
+                             "with adapters merged; use --dp")  # fmt: skip
         first = int(device.partition(":")[2] or 0)
         if device != "cpu" and first + self.here > (found := cuda_devices()):
             raise UsageError(f"--tp {self.tp} --dp {self.dp}: {self.here} devices from cuda:{first} on, this machine "
@@ -148,6 +151,8 @@ def server_flags(
         if model.dtype == "float32":  # SGLang's own choices (fa3, flashinfer) take half precision only
             flags["--attention-backend"] = "triton"
         switches.append("--enable-memory-saver")
+        if model.predictor_dir is not None:  # its codes go to the host at each step, which a graph does not
+            switches.append("--disable-cuda-graph")
     words = [str(word) for flag in flags.items() for word in flag] + switches
     return words + adapter_flags(model, device, lora_rank) if lora_rank else words
 
@@ -171,6 +176,7 @@ def server_environment(
         STARTED_BY_ARL: "1",
         ARCHITECTURE: model.base_architecture,
         ADAPTERS: "1" if lora_rank else "",
+        RESIDUALS: "1" if model.predictor_dir is not None else "",
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(temporary),  # SGLang leaves its sockets behind; they go with this folder
         ROOTS_FILE: str(temporary / ROOTS),
@@ -178,6 +184,8 @@ def server_environment(
         "TOKENIZERS_PARALLELISM": "false",
         "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "0",
     }
+    if model.predictor_dir is not None:  # a request that has begun cannot be retracted: only what fits whole begins
+        environment |= {"SGLANG_INIT_NEW_TOKEN_RATIO": "1.0", "SGLANG_MIN_NEW_TOKEN_RATIO_FACTOR": "1.0"}
     if replicas.nnodes == 1:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):  # they would listen on the machine's own address
             environment.setdefault(name, "lo")

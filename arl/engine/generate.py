@@ -79,7 +79,11 @@ def rollout_member(
     """The `.rollout.json` of one utterance."""
     hyps = [
         Hypothesis(
-            text_of(one.tokens, tokenizer, policy), one.tokens, [round(value, 7) for value in one.logprobs], one.finish
+            text_of(one.tokens, tokenizer, policy),
+            one.tokens,
+            [round(value, 7) for value in one.logprobs],
+            one.finish,
+            one.residual,
         )
         for one in completions
     ]

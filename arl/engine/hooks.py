@@ -28,7 +28,7 @@ from sglang.srt.runtime_context import get_parallel
 
 from arl.engine.merging import merging
 from arl.engine.sampling import keep_likely, multinomial_with_seed
-from arl.engine.sglang_models import ADAPTERS, ARCHITECTURE, our_name
+from arl.engine.sglang_models import ADAPTERS, ARCHITECTURE, RESIDUALS, our_name
 
 _UPDATER = "sglang.srt.managers.scheduler_components.weight_updater.SchedulerWeightUpdaterManager"
 _SAMPLER = "sglang.srt.layers.sampler"
@@ -48,6 +48,8 @@ def register_all() -> None:
     _hook("around", f"{_UPDATER}.release_memory_occupation", safe_release)
     _hook("around", f"{_UPDATER}.resume_memory_occupation", safe_resume)
     _hook("replace", "sglang.srt.managers.tokenizer_control_mixin.TokenizerControlMixin.flush_cache", flush_replicas)
+    if os.environ.get(RESIDUALS):
+        _hook("after", "sglang.srt.managers.schedule_batch.ScheduleBatch.release_req", never_resumed)
     if not torch.cuda.is_available():
         _register_cpu()
 
@@ -122,6 +124,12 @@ def _seed_of(request: Any) -> int:
         digest = hashlib.sha256(str(request.rid).encode()).digest()
         seed = request.sampling_params.sampling_seed = int.from_bytes(digest[:7], "little")
     return seed
+
+
+def never_resumed(result: bool, *args: Any, **kwargs: Any) -> bool:
+    """A retracted request would be computed again from its ids, which lack its frames' other codes: SGLang is told that
+    it cannot go on, and aborts it. The client asks once more."""
+    return False
 
 
 def filtered_sampling(

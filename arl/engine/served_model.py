@@ -15,7 +15,7 @@ from typing import Any
 
 from arl.engine.architectures import sglang_module
 from arl.engine.longest import longest_exact, rope_of
-from arl.engine.sglang_models import HEAD_BIAS, our_name
+from arl.engine.sglang_models import HEAD_BIAS, PREDICTOR, our_name
 from arl.errors import ArlError
 from arl.policy import Policy
 
@@ -36,17 +36,21 @@ class ServedModel:
     """A causal LM for the engine: its folder and the version to stamp on it. Files are read when first needed.
 
     adapter_dir: of a policy that is an adapter on the weights in its folder, whose names, shapes and dtypes it keeps.
-    base_version: of the weights alone.
+    base_version: of the weights alone. predictor_dir: of a policy whose frames have other codes (predictor.py);
+    predictor: the digest of what samples them.
     """
 
     llm_dir: Path
     version: str
     adapter_dir: Path | None = None
     base_version: str = ""
+    predictor_dir: Path | None = None
+    predictor: str = ""
 
     @classmethod
     def of(cls, policy: Policy) -> "ServedModel":
-        return cls(policy.llm_dir, policy.version, policy.adapter_dir, policy.base_version)
+        predictor = policy.predictor_dir, str(policy.fields.get("predictor", ""))
+        return cls(policy.llm_dir, policy.version, policy.adapter_dir, policy.base_version, *predictor)
 
     @property
     def file_version(self) -> str:
@@ -97,6 +101,8 @@ class ServedModel:
             told["partial_rotary_factor"] = part  # transformers writes it with the rope, SGLang reads it beside it
         if "lm_head.bias" in self.structure["tensors"]:
             told[HEAD_BIAS] = True
+        if self.predictor_dir is not None:
+            told[PREDICTOR] = str(self.predictor_dir.absolute())
         return told
 
     @property
@@ -126,7 +132,8 @@ class ServedModel:
             shapes |= {name: entry["shape"] for name, entry in _header(file).items() if name != "__metadata__"}
         if self.config.get("tie_word_embeddings"):
             shapes.pop("lm_head.weight", None)  # some writers save the tied copy, some do not
-        return {"tensors": shapes, "config": {key: self.config[key] for key in COMPARED if key in self.config}}
+        compared = {key: self.config[key] for key in COMPARED if key in self.config}
+        return {"tensors": shapes, "config": compared | ({"predictor": self.predictor} if self.predictor else {})}
 
     @property
     def linear_layers(self) -> list[str]:

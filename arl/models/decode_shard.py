@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from arl.audio.clips import length_batches
 from arl.audio.io import encode_flac
 from arl.errors import ArlError
 from arl.models import Synthesiser
-from arl.models.codes import codes_of
+from arl.models.codes import codes_of, frames_of
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
 from arl.runtime.console import Progress
@@ -28,6 +28,9 @@ STRETCH = 1.125  # a batch's longest clip over its shortest: bounds the padding,
 MOST_PROBLEMS = 5  # of a malformed row that are named
 
 
+Codes: TypeAlias = list[Any]  # of a hypothesis: a code each, or the tuple of a frame's codes
+
+
 @dataclass(frozen=True)
 class AcousticGroup:
     """One utterance's hypotheses as codes, [G] lists, and its voice. error: why there are none; failed: whether this
@@ -35,7 +38,7 @@ class AcousticGroup:
 
     key: str
     where: str
-    codes: list[list[int]] = field(default_factory=list)
+    codes: list[Codes] = field(default_factory=list)
     voice: str = ""
     error: str = ""
     failed: bool = False
@@ -60,7 +63,9 @@ def group_of(sample: Sample, policy: Policy) -> AcousticGroup:
         return AcousticGroup(sample.key, sample.where, error=prompt.error or "no hypotheses")
     if prompt.voice is None:
         raise ArlError(f"{sample.where}: {PROMPT} names no voice; encode the texts with this policy")
-    codes = [codes_of(hyp.tokens, *policy.acoustic) for hyp in hyps]
+    own = policy.acoustic
+    is_plain = policy.predictor_dir is None
+    codes: list[Codes] = [codes_of(hyp.tokens, *own) if is_plain else frames_of(hyp, *own) for hyp in hyps]
     return AcousticGroup(sample.key, sample.where, codes, prompt.voice)
 
 
@@ -70,7 +75,7 @@ class DistinctClip:
 
     key: str
     voice: str
-    codes: list[int]
+    codes: Codes
     numbers: list[int] = field(default_factory=list)
 
 
@@ -138,7 +143,7 @@ def decode_groups(
 
 def distinct_clips(groups: Sequence[AcousticGroup], voices: Collection[str]) -> dict[str, DistinctClip]:
     """The distinct hypotheses of a shard by a name. ArlError for a voice that the policy does not have."""
-    clips: dict[tuple[str, tuple[int, ...]], DistinctClip] = {}
+    clips: dict[tuple[str, tuple[Any, ...]], DistinctClip] = {}
     for group in groups:
         if group.codes and group.voice not in voices:
             known = ", ".join(voices) or "none"

@@ -10,7 +10,6 @@ from arl.models.checkpoint import Checkpoint
 HYBRID = "its LLM mixes attention with recurrent layers, and a group's prompt cannot be shared in those"
 STREAMING = "a streaming model: it adds audio to the text at every step, so there is no prompt to compute once"
 SYNTHESIS = "a speech synthesis model: it hears nothing"
-SECOND_MODEL = "a second model samples the other codebooks at every step, and the engine runs one"
 ENCODER_DECODER = "an encoder-decoder: its decoder attends to the audio in every layer; the engine serves causal LMs"
 CTC = "a CTC model: it has no LLM to train"
 TRANSDUCER = "a transducer: it has no LLM to train"
@@ -22,7 +21,7 @@ BY_TYPE = {
     "voxtral_realtime": STREAMING, "moonshine_streaming": STREAMING, "kyutai_speech_to_text": STREAMING,
     "nemotron_asr_streaming": STREAMING, "lasr_ctc": CTC, "parakeet_tdt": TRANSDUCER,
     "parakeet_rnnt": TRANSDUCER, "canary": ENCODER_DECODER, "cohere_asr": ENCODER_DECODER, "csm": SYNTHESIS,
-    "qwen3_tts": SECOND_MODEL, "dia": SYNTHESIS, "higgs_audio_v2": SYNTHESIS, "vibevoice": SYNTHESIS,
+    "dia": SYNTHESIS, "higgs_audio_v2": SYNTHESIS, "vibevoice": SYNTHESIS,
     "phi4mm": "Phi-4-multimodal with code of its own; take the revision for transformers (NAME@refs/pr/70)",
 }  # fmt: skip
 PICKLES = {  # a file that a layout without config.json has

@@ -30,6 +30,9 @@ def check_supervised(settings: UpdateSettings, policy: Policy) -> None:
     if not is_supervised and (settings.train_projector or settings.ctc):
         raise UsageError(f"--train-projector and --ctc belong to --loss {' and '.join(losses_on('transcripts'))}: "
                          "the frontend is frozen otherwise")  # fmt: skip
+    if policy.predictor_dir is not None and (is_supervised or settings.ce):
+        raise UsageError(f"--loss {settings.loss}{' --ce' if settings.ce else ''}: {policy.path} has several codes a "
+                         "frame, and arl makes none of a recording: train it on rollouts alone")  # fmt: skip
     if is_supervised and policy.fields.get("says_words"):
         raise UsageError(f"--loss {settings.loss}: responses of {policy.path} have words between the codes, which a "
                          "recording has not: train it on rollouts")  # fmt: skip

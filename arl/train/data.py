@@ -13,10 +13,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
+from arl.engine.predictor import FrameHistory
 from arl.errors import ArlError
 from arl.shards import columns
 from arl.shards.reader import Sample
-from arl.shards.rows import Codes, Meta, Prompt, Reward, Rollout
+from arl.shards.rows import Codes, Hypothesis, Meta, Prompt, Reward, Rollout
 from arl.train.finite import is_finite
 from arl.train.groups import PromptGroup
 
@@ -66,6 +67,7 @@ def named(sample: Sample) -> str:
 def rl_batch(
     samples: Iterable[Sample], version: str, allow_stale: bool, *, correct: bool = False, risk: str = "",
     gather: int = 0, with_clips: bool = True, with_text: bool = False, reference: Reference | None = None,
+    history: FrameHistory | None = None,
 ) -> Batch:  # fmt: skip
     """Groups with advantages. Hypotheses without an advantage (null reward) are left out, and groups without any.
 
@@ -74,7 +76,7 @@ def rl_batch(
     no such weights. gather: dynamic sampling, keep the first so many groups with non-zero reward variance, all groups
     where none has it; 0 keeps all. The metrics on rewards are of all that was read. with_clips: prompts have
     embeddings; with_text: groups get the text of `.json`; reference: and the tokens that it gives, ArlError where no
-    sample of the batch has some.
+    sample of the batch has some; history: of a policy whose frames have other codes.
     """
     tally, groups = RewardTally(), []
     for sample in samples:
@@ -89,7 +91,8 @@ def rl_batch(
         kept = [i for i, (hyp, a) in enumerate(zip(hyps, advantages, strict=True)) if a is not None and hyp.tokens]
         tally.add(rollout, reward, kept, is_stale)
         if kept:
-            group = make_group(sample, rollout, reward, kept, (is_stale or correct) and not risk, risk, with_clips)
+            with_sampled = (is_stale or correct) and not risk
+            group = make_group(sample, rollout, reward, kept, with_sampled, risk, with_clips, history)
             group = replace(group, text=read_text(sample)) if with_text else group
             groups.append(replace(group, reference=reference(sample)) if reference else group)
     if not groups:
@@ -151,7 +154,7 @@ def read_text(sample: Sample) -> str:
 
 def make_group(
     sample: Sample, rollout: Rollout, reward: Reward, kept: Sequence[int], with_sampled: bool, risk: str,
-    with_clips: bool = True,
+    with_clips: bool = True, history: FrameHistory | None = None,
 ) -> PromptGroup:  # fmt: skip
     """The hypotheses at the indices `kept` of one utterance."""
     hyps = [rollout.hyps[i] for i in kept]
@@ -164,7 +167,22 @@ def make_group(
         sampled=[torch.tensor(hyp.logprobs) for hyp in hyps] if with_sampled else [],
         errors=risks(named(sample), reward, kept, risk) if risk else [],
         shards=shards_of(sample),
+        residual=[other_codes(sample, hyp, history) for hyp in hyps] if history else [],
+        history=history,
     )
+
+
+def other_codes(sample: Sample, hyp: Hypothesis, history: FrameHistory) -> torch.Tensor:
+    """The other codes of a hypothesis' frames, int64 [R - 1, L]. ArlError where the rollout has them not."""
+    levels, codes = len(history.tables), hyp.residual
+    if len(codes) != len(hyp.tokens) - 1 or any(len(frame) != levels for frame in codes):
+        raise ArlError(f"{named(sample)}: a rollout without {levels} other codes for each frame: roll out again with "
+                       "this policy")  # fmt: skip
+    found = torch.tensor(codes, dtype=torch.long).reshape(len(codes), levels)
+    if len(codes) and int(found.max()) >= len(history.tables[0]):
+        raise ArlError(f"{named(sample)}: a frame has code {int(found.max())}, of {len(history.tables[0])}: roll out "
+                       "again with this policy")  # fmt: skip
+    return found
 
 
 def risks(where: str, reward: Reward, kept: Sequence[int], kind: str) -> list[float]:

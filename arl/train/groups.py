@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from arl.engine.predictor import FrameHistory
 from arl.errors import ArlError
 
 PADDING = 1.5  # longest row over shortest row of a micro-batch
@@ -25,7 +26,9 @@ class PromptGroup:
     advantages: float per hypothesis (supervised training: 0). sampled: per hypothesis the log-probabilities [R_i] it
     was sampled with, where that is to be corrected for; else empty. errors: per hypothesis what `mwer` minimises; else
     empty. text: what is to be spoken, where a loss reads it; else empty. reference: int64 [R], the transcript's tokens
-    or the recording's codes, where `--ce` adds their cross-entropy. shards: where it was read from.
+    or the recording's codes, where `--ce` adds their cross-entropy. shards: where it was read from. residual: where a
+    frame has other codes than its token, those of each token but the last, per hypothesis int64 [R_i - 1, L], and
+    history, what makes input embeddings of them; else empty and None.
     """
 
     key: str
@@ -38,10 +41,16 @@ class PromptGroup:
     text: str = ""
     shards: str = ""
     reference: Tensor | None = None
+    residual: list[Tensor] = field(default_factory=list)
+    history: FrameHistory | None = None
 
     def __post_init__(self) -> None:
         if not self.responses or any(len(response) == 0 for response in self.responses):
             raise ArlError(f"{self.where}: a group needs responses of at least one token")
+
+    def frames(self, index: int) -> Tensor | None:
+        """What the inputs of a hypothesis have beside their tokens' embeddings [R_i - 1, H]; None: nothing."""
+        return None if self.history is None else self.history(self.residual[index])
 
     @property
     def where(self) -> str:
@@ -98,7 +107,8 @@ def stand_in(groups: Sequence[PromptGroup], width: int) -> PromptGroup:
     """A small group with something of everything that a pass reads, for one whose result is not used. width: H."""
     smallest = min(groups, key=lambda group: group.row_length)
     clips = [torch.zeros(1, width) for _ in smallest.clips]
-    return replace(smallest, clips=clips, responses=smallest.responses[:1], advantages=[0.0], sampled=[], errors=[])
+    return replace(smallest, clips=clips, responses=smallest.responses[:1], advantages=[0.0], sampled=[], errors=[],
+                   residual=smallest.residual[:1])  # fmt: skip
 
 
 def check_tokens(groups: Sequence[PromptGroup], audio_token_id: int, vocabulary: int) -> None:

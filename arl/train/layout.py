@@ -68,6 +68,19 @@ class GroupLayout:
         )
 
 
+def with_frames(rows: Tensor, groups: Sequence[PromptGroup], audio_token_id: int) -> Tensor:
+    """Adds to the embeddings of each group's text [text positions, H] what its frames have beside their tokens."""
+    if all(group.history is None for group in groups):
+        return rows
+    added = []
+    for group in groups:
+        added.append(rows.new_zeros(int((group.prompt != audio_token_id).sum()), rows.shape[1]))
+        for index, response in enumerate(group.responses):
+            frames = group.frames(index)
+            added.append(rows.new_zeros(len(response) - 1, rows.shape[1]) if frames is None else frames.to(rows))
+    return rows + torch.cat(added)
+
+
 def lay_out(model: nn.Module, groups: Sequence[PromptGroup], audio_token_id: int, packed: bool = False) -> RowBatch:
     """Lays each group out as a row padded on the right, or all in one row. ArlError for clips that do not fit.
 
@@ -90,7 +103,7 @@ def lay_out(model: nn.Module, groups: Sequence[PromptGroup], audio_token_id: int
         text_index.append(index[~layout.is_clip])
         clip_index.append(index[layout.is_clip])
         predictors.append(start + layout.predictor)
-    rows = embedding(torch.cat(texts).to(device))  # [text positions, H]
+    rows = with_frames(embedding(torch.cat(texts).to(device)), groups, audio_token_id)  # [text positions, H]
     embeds = rows.new_zeros(n_rows * width, rows.shape[1]).index_copy(0, torch.cat(text_index).to(device), rows)
     clips = [clip.to(rows) for group in groups for clip in group.clips]  # each [T, H]
     if clips:

@@ -112,10 +112,12 @@ def per_row_log_probs(
     """The same numbers by the plain computation: every response in a row of its own behind its own prompt. [N]."""
     scores = []
     for group in groups:
-        for response in group.responses:
+        for index, response in enumerate(group.responses):
             prompt = embed_prompt(model.get_input_embeddings(), group, audio_token_id)  # [P, H]
             target = response.to(prompt.device)  # [R]
-            row = torch.cat([prompt, model.get_input_embeddings()(target[:-1])])[None]  # [1, P + R − 1, H]
+            inputs, frames = model.get_input_embeddings()(target[:-1]), group.frames(index)
+            inputs = inputs if frames is None else inputs + frames.to(inputs)
+            row = torch.cat([prompt, inputs])[None]  # [1, P + R − 1, H]
             logits = model(inputs_embeds=row, use_cache=False).logits[0, len(prompt) - 1 :]  # [R, V]
             if logits.dtype != torch.float64:
                 logits = logits.float()

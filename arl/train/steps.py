@@ -12,13 +12,14 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from arl.engine.predictor import FrameHistory
 from arl.losses.acoustic import Codebook
 from arl.losses.importance import Correction
 from arl.losses.micro_batch import Loss
 from arl.losses.registry import find_loss, make_loss
 from arl.losses.settings import ImportanceKind
 from arl.losses.spec import AcousticInputs
-from arl.policy import load_tokenizer
+from arl.policy import Policy, load_tokenizer
 from arl.runtime.ahead import ahead
 from arl.shards.reader import Sample, read_joined
 from arl.train.data import Batch, Reference, recordings, rl_batch, sft_batch, speech_batch, transcripts
@@ -118,7 +119,13 @@ def read_batch(job: UpdateJob, shards: Sequence[Sequence[Path]], reference: Refe
         with_clips=job.start.has_clips,
         with_text=settings.acoustic is not None,
         reference=reference,
+        history=history_of(job.start),
     )  # fmt: skip
+
+
+def history_of(policy: Policy) -> FrameHistory | None:
+    """Of a policy whose frames have other codes."""
+    return None if policy.predictor_dir is None else FrameHistory.open(policy.predictor_dir)
 
 
 def old_log_probs(

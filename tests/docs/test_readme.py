@@ -106,6 +106,7 @@ def test_cosyvoices_configuration_is_the_papers() -> None:
         ("llasa", "Llasa-1B --codec xcodec2-hf"), ("neutts", "neutts-air --codec neucodec --language en-us"),
         ("outetts", "OuteTTS-1.0-0.6B --codec dac-speech-hf"),
         ("orpheus", "orpheus-3b-0.1-ft --codec snac_24khz --voice tara"),
+        ("qwen3-tts", "Qwen3-TTS-12Hz-0.6B-CustomVoice --language sample"),
     ],
 )  # fmt: skip
 def test_the_configuration_of_a_codecs_lm_parses(family: str, flags: str) -> None:

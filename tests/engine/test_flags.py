@@ -7,7 +7,7 @@ import pytest
 from arl.engine import flags
 from arl.engine.flags import Replicas, server_environment, server_flags
 from arl.engine.served_model import ServedModel
-from arl.errors import UsageError
+from arl.errors import ArlError, UsageError
 from tests.tiny import make_tiny_policy
 
 
@@ -83,3 +83,16 @@ def test_what_cannot_be_is_refused_before_anything_starts(
     Replicas(tp=2).check(model, "cuda:1", lora_rank=8)
     with pytest.raises(UsageError, match="adapters into one replica only"):
         Replicas(dp=2).check(model, "cuda:1", lora_rank=8)
+
+
+def test_frames_of_several_codes_need_whole_requests_one_device_and_no_graphs(llm: Path, tmp_path: Path) -> None:
+    """A retracted request cannot be computed again; the predictor's codes go to the host at each step."""
+    model = ServedModel(llm, "000000-abc", predictor_dir=tmp_path, predictor="p")
+    assert "--disable-cuda-graph" in words(model, "cuda") and model.overrides["arl_predictor"] == str(tmp_path)
+    environment = server_environment(model, "cpu", tmp_path)
+    assert environment["SGLANG_INIT_NEW_TOKEN_RATIO"] == environment["SGLANG_MIN_NEW_TOKEN_RATIO_FACTOR"] == "1.0"
+    for replicas, rank in ((Replicas(tp=2), 0), (flags.ALONE, 4)):
+        with pytest.raises(UsageError, match="on one device, and with adapters merged"):
+            replicas.check(model, "cpu", rank)
+    with pytest.raises(ArlError, match="config.json's predictor is 'q', the engine serves 'p'"):
+        ServedModel(llm, "000000-abc", predictor_dir=tmp_path, predictor="q").check_same(model.structure)

@@ -17,7 +17,6 @@ from arl.models.checkpoint import Checkpoint
         ({"model_type": "qwen2"}, "a text LM: it hears nothing"),
         ({"model_type": "bert"}, "a text encoder"),
         ({"model_type": "csm"}, "a speech synthesis model"),
-        ({"model_type": "qwen3_tts"}, "a second model samples the other codebooks at every step"),
         ({"model_type": "speecht5"}, "a speech synthesis model"),
         ({"model_type": "lasr_ctc"}, "a CTC model"),
         ({"model_type": "parakeet_tdt"}, "a transducer"),

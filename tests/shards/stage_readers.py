@@ -35,7 +35,7 @@ from arl.shards.rows import Meta, Prompt, failed_to_encode
 SHARD = "000000.tar"
 POLICY = "000000-abc"
 ACOUSTIC = (4, 20)  # token of code 0, number of codes
-TTS = SimpleNamespace(acoustic=ACOUSTIC)
+TTS = SimpleNamespace(acoustic=ACOUSTIC, predictor_dir=None)
 CHARACTERS = SimpleNamespace(encode=lambda text, add_special_tokens: SimpleNamespace(ids=[ord(c) % 30 for c in text]))
 
 

@@ -18,7 +18,8 @@ from sglang.srt.managers.schedule_batch import Modality
 
 from arl.engine.architectures import sglang_module
 from arl.engine.merging import merged
-from arl.engine.sglang_models import ARCHITECTURE, HEAD_BIAS, our_name
+from arl.engine.sglang_models import ARCHITECTURE, HEAD_BIAS, RESIDUALS, our_name
+from arl.engine.sglang_models.residual import ResidualCodes
 
 BIAS = "lm_head.bias"  # its name in a checkpoint
 
@@ -104,7 +105,8 @@ def audio_class(architecture: str) -> type:
     if "input_embeds" not in inspect.signature(base.forward).parameters:
         raise ValueError(f"SGLang's {architecture} takes no input embeddings, so that it cannot hear audio")
     lacking = {} if hasattr(base, "get_input_embeddings") else {"get_input_embeddings": _embed_tokens}
-    return type(our_name(architecture), (AudioPrompt, base), {"__module__": __name__, **lacking})
+    mixed = (ResidualCodes, AudioPrompt, base) if os.environ.get(RESIDUALS) else (AudioPrompt, base)
+    return type(our_name(architecture), mixed, {"__module__": __name__, **lacking})
 
 
 EntryClass = [audio_class(os.environ[ARCHITECTURE])]

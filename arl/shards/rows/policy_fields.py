@@ -56,7 +56,8 @@ def is_probe(value: Any) -> bool:
 FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {  # of arl.json's fields, as far as they are there
     **dict.fromkeys(("family", "version"), (lambda value: is_text(value) and value != "", "a name")),
     **dict.fromkeys(
-        ("frontend", "base", "task", "text", "made", "tower", "tower_digest", "prompt_template", "language"),
+        ("frontend", "base", "task", "text", "made", "tower", "tower_digest", "prompt_template", "language",
+         "predictor"),
         (is_text, "a text"),
     ),
     **dict.fromkeys(

@@ -1,7 +1,7 @@
 """The rollout column's row, and that of the wav column where it has no waveform."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from arl.shards.columns import NO_WAVE, ROLLOUT
@@ -17,12 +17,14 @@ class Hypothesis:
 
     text: as decoded, "" for acoustic tokens. tokens: token ids [R], the stop token included when it was sampled.
     logprobs: [R], natural log, at the rollout's temperature. finish: "stop" (it ended itself) or "length" (it was cut).
+    residual: where a frame has other codes than its token, those of each token but the last [R - 1][L]; else empty.
     """
 
     text: str
     tokens: list[int]
     logprobs: list[float]
     finish: Finish
+    residual: list[list[int]] = field(default_factory=list)
 
     @staticmethod
     def problems(value: Any) -> Iterator[str]:
@@ -39,11 +41,23 @@ class Hypothesis:
             yield "'logprobs' is not a list of numbers"
         elif isinstance(tokens, list) and len(tokens) != len(logprobs):
             yield f"{len(tokens)} tokens, but {len(logprobs)} logprobs"
+        yield from residual_problems(value.get("residual", []), tokens)
         if value.get("finish") not in get_args(Finish):
             yield f"'finish' is {shown(value.get('finish'))}, not 'stop' or 'length'"
 
     def to_json(self) -> dict[str, Any]:
-        return {"text": self.text, "tokens": self.tokens, "logprobs": self.logprobs, "finish": self.finish}
+        own = {"text": self.text, "tokens": self.tokens, "logprobs": self.logprobs, "finish": self.finish}
+        return own | ({"residual": self.residual} if self.residual else {})
+
+
+def residual_problems(residual: Any, tokens: Any) -> Iterator[str]:
+    """What is wrong with the other codes of a hypothesis' frames."""
+    if not isinstance(residual, list) or not all(are_ids(codes) and codes for codes in residual):
+        yield "'residual' is not a list of lists of codes"
+    elif len({len(codes) for codes in residual}) > 1:
+        yield "'residual' has frames of different numbers of codes"
+    elif residual and isinstance(tokens, list) and len(residual) != len(tokens) - 1:
+        yield f"{len(tokens)} tokens, but the other codes of {len(residual)}, not of all but the last"
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,10 @@ class Rollout(Row):
 
     @classmethod
     def read(cls, fields: dict[str, Any]) -> Self:
-        hyps = [Hypothesis(hyp["text"], hyp["tokens"], hyp["logprobs"], hyp["finish"]) for hyp in fields["hyps"]]
+        hyps = [
+            Hypothesis(hyp["text"], hyp["tokens"], hyp["logprobs"], hyp["finish"], hyp.get("residual", []))
+            for hyp in fields["hyps"]
+        ]
         return cls(fields["policy"], fields["temperature"], hyps)
 
     def to_json(self) -> dict[str, Any]:
