@@ -180,11 +180,11 @@ def loop(folder: Path) -> Figures:
 def warm(run: Path, device: str) -> Figures:
     """An update on the loop's last step, twice by one resident worker, which lets go of the device after each; on a CPU
     first by a process of its own, with the same result bit for bit. (A GPU adds up in any order.)"""
-    folder, before = run / "warm-check", free_mb(device)
-    made = {"cold_s": made_by(None, run, folder / "cold", device)} if device == "cpu" else {}
+    folder, out, before = run / "warm-check", run / "warm-out", free_mb(device)
+    made = {"cold_s": made_by(None, run, out / "cold", device)} if device == "cpu" else {}
     arl(folder, "warm", "start", "update")
     try:
-        made |= {name: made_by(folder, run, folder / name, device) for name in ("first_s", "second_s")}
+        made |= {name: made_by(folder, run, out / name, device) for name in ("first_s", "second_s")}
         kept = before - free_mb(device)
     finally:
         arl(folder, "warm", "stop", "update")
@@ -207,7 +207,7 @@ def update_words(run: Path, out: Path, device: str) -> list[str]:
     """An update on the last step's shards, from the run's first policy."""
     step = run / f"step-{STEPS:06d}"
     shard = (step / "shards").read_text().split()[0]
-    paths = run / "emb" / "train" / f"{shard}.tar", step / "rollout" / f"{shard}.tar", step / "reward" / f"{shard}.tar"
+    paths = run / "emb" / "train" / f"{shard}.tar", step / "rollout", step / "reward"
     shards = [word for path in paths for word in ("--shards", str(path))]
     flags = ["--loss", "dapo", "--lr", "1e-4", "--allow-stale", "--device", device]
     return ["update", *shards, "--policy", str(run / "policy"), *flags, "-o", str(out)]
