@@ -28,6 +28,9 @@ endif
 DYNAMIC ?= 1
 SPREAD ?= 32
 
+# The policies of the last POLICIES steps are kept, and the first of all: `arl average` takes them.
+POLICIES ?= 1
+
 GENERATE = arl rollout --shards "$$shard" --policy $(P)/policy --group $(GROUP) \
 	    --seed $$(($(SEED) * 1000000 + $(STEP))) --max-new-tokens $(MAX_NEW_TOKENS) -o $(S)/rollout $(ROLLOUT)
 
@@ -65,9 +68,9 @@ $(S)/sync.done: | $(S)/update.done
 	$(Q)ARL_QUIET=1 arl sync --policy $(S)/policy -o $(S)/sync
 	: > $@
 
-# The policy that the step started from is removed, but for the first of all.
+# The policy that the step started from is removed, but for the first of all, or with POLICIES an earlier one.
 $(S)/loop.done: | $(S)/sync.done
 	$(Q)arl report --run $(RUN) --step $(STEP)
 	$(if $(call divides,$(EVAL_EVERY),$(STEP)),$(call EVALUATE,$(S)/policy,$(RUN)/eval/$(call pad,$(STEP)),$(RUN)/eval/000000))
-	$(if $(filter-out 1,$(STEP)),rm -rf $(P)/policy)
+	$(if $(shell (($(STEP) > $(POLICIES))) && echo old),rm -rf $(RUN)/step-$(call pad,$(STEP) - $(POLICIES))/policy)
 	: > $@

@@ -3,11 +3,13 @@
     pooled(sums), change(sums, base_sums)        # sums: [seeds, utterances, 2], numerator and denominator of a metric
 
 A metric is pooled over the seeds of an arm. Its 95 % interval is by bootstrap over utterances and seeds: a draw takes
-utterances and, independently, seeds with replacement. Changes are paired with the base on the same draw. With three
-seeds an interval knows little of how seeds vary: each seed's own value belongs beside it. Left out: correction for
-having several arms.
+utterances and, independently, seeds with replacement. S seeds that are drawn from S have (S − 1)/S of the variance of
+their mean, so what a draw of seeds deviates by is multiplied by √(S/(S − 1)). Changes, against the base or another arm,
+are of the same draw of utterances, and of seeds each its own. With three seeds an interval knows little of how seeds
+vary: each seed's own value belongs beside it. Left out: correction for having several arms.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 from arl.errors import ArlError
 from arl.evaluation.bootstrap import SAMPLES, Interval, interval_of
 from arl.evaluation.metric import ratio
+from arl.evaluation.render import markdown_table
 
 
 def find_runs(runs: Path, names: Iterable[str], target: str) -> dict[str, list[Path]]:
@@ -31,14 +34,20 @@ def find_runs(runs: Path, names: Iterable[str], target: str) -> dict[str, list[P
     return {name: found[name] for name in order}
 
 
-def bootstrap_sums(sums: np.ndarray, seed: int) -> np.ndarray:
-    """[seeds, utterances, 2] → [draws, 2]: sums over drawn seeds of drawn utterances. The utterances of a draw depend
-    only on `seed` and how many there are, so that two arms are paired."""
+def bootstrap_sums(sums: np.ndarray, seed: int, stream: int = 1) -> np.ndarray:
+    """[seeds, utterances, 2] → [draws, 2]: means over drawn seeds of sums over drawn utterances. The utterances of a
+    draw depend only on `seed` and how many there are, so that two arms are paired; the seeds on `stream`, too."""
     n_seeds, n_utterances, _ = sums.shape
     weights = np.random.default_rng(seed).multinomial(n_utterances, np.full(n_utterances, 1 / n_utterances), SAMPLES)
-    picks = np.random.default_rng(seed + 1).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), SAMPLES)
+    picks = np.random.default_rng(seed + stream).multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), SAMPLES)
+    shares = 1 / n_seeds + widening(n_seeds) * (picks - 1) / n_seeds  # of each seed in the mean, sum 1
     per_seed = np.einsum("du,suc->dsc", weights.astype(float), sums.astype(float), optimize=True)
-    return np.einsum("ds,dsc->dc", picks / n_seeds, per_seed)
+    return np.einsum("ds,dsc->dc", shares, per_seed)
+
+
+def widening(n_seeds: int) -> float:
+    """√(S/(S − 1)); 1 for one seed, of whose variation nothing is known."""
+    return math.sqrt(n_seeds / (n_seeds - 1)) if n_seeds > 1 else 1.0
 
 
 def pooled(sums: np.ndarray, seed: int = 0) -> Interval | None:
@@ -47,18 +56,30 @@ def pooled(sums: np.ndarray, seed: int = 0) -> Interval | None:
 
 
 def change(sums: np.ndarray, base: np.ndarray, seed: int = 0) -> Interval | None:
-    """(value − base) / base, paired; None where the base is 0 or not defined."""
+    """(value − base) / base, on the same utterances; None where the base is 0 or not defined. base: [seeds,
+    utterances, 2] of the starting policy, or of another arm."""
     value, start = (float(ratio(each.mean(0).sum(0))) for each in (sums, base))
     if not start > 0:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
-        draws = ratio(bootstrap_sums(sums, seed)) / ratio(bootstrap_sums(base, seed)) - 1
+        draws = ratio(bootstrap_sums(sums, seed)) / ratio(bootstrap_sums(base, seed, stream=2)) - 1
     return interval_of(value / start - 1, draws)
 
 
 def each_seed(sums: np.ndarray) -> list[float]:
     """The metric of each seed by itself."""
     return [float(ratio(one.sum(0))) for one in sums]
+
+
+def against_each_other(arms: Sequence[tuple[str, Sequence[np.ndarray]]], heads: Sequence[str]) -> str:
+    """A Markdown table of each arm against each one before it: relative changes in per cent with their intervals; ""
+    for a single arm. arms: label, and for each of `heads` the sums of a metric."""
+    rows = [
+        [name, other, *(cell(change(own, base), "+.1f") for own, base in zip(sums, before, strict=True))]
+        for place, (name, sums) in enumerate(arms)
+        for other, before in arms[:place]
+    ]
+    return markdown_table(["policy", "against", *heads], rows) if rows else ""
 
 
 def cell(interval: Interval | None, form: str = ".2f", factor: float = 100) -> str:

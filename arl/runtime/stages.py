@@ -73,6 +73,7 @@ COMMANDS = (  # in the order of the help
         "sync", "arl.cli.sync:sync", STAGES, folder="sync", is_in_step=True, uses_engine=True,
         preloads=("arl.engine.sync_stage", "httpx"),
     ),
+    Command("average", "arl.cli.average:average"),
     Command("mine", "arl.cli.mine:mine"),
     Command("train-token-asr", "arl.cli.train_token_asr:train_token_asr"),
     Command("eval", "arl.cli.evaluate:evaluate", uses_engine=True),

@@ -74,12 +74,15 @@ def word_errors(reference: str, hypothesis: str, lang: str) -> Errors:
     return word_errors_batch([reference], [hypothesis], lang)[0]
 
 
-def word_errors_batch(references: Sequence[str], hypotheses: Sequence[str], lang: str) -> list[Errors]:
-    """The errors of each (reference, hypothesis) pair of one language. ValueError when the lengths differ."""
+def word_errors_batch(
+    references: Sequence[str], hypotheses: Sequence[str], lang: str, characters: bool = False
+) -> list[Errors]:
+    """The errors of each (reference, hypothesis) pair of one language. characters: count those in any language.
+    ValueError when the lengths differ."""
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} references for {len(hypotheses)} hypotheses")
     said, heard = [normalise(text, lang) for text in references], [normalise(text, lang) for text in hypotheses]
-    return [alignment.errors for alignment in aligned_batch(said, heard, counts_characters(lang))]
+    return [alignment.errors for alignment in aligned_batch(said, heard, characters or counts_characters(lang))]
 
 
 def error_rate(reference: str, hypothesis: str, lang: str) -> float:

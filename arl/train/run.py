@@ -28,6 +28,7 @@ from arl.train.job import UpdateJob, is_current
 from arl.train.learner import Learner
 from arl.train.lora import LoraSpec, adapted_llm
 from arl.train.schedule import Schedule
+from arl.train.settings import UpdateSettings
 from arl.train.step import Compute
 from arl.train.steps import step_order, steps
 from arl.train.world import ALONE, World
@@ -120,6 +121,8 @@ def make_learner(
     learner = load_learner(resumed or job.start, job, where, world)
     done = resumed.fields["steps_done"] if resumed else 0
     learner.run_steps, learner.trains_on = before + done, kind_of_run(job)
+    if (past := before + n_steps - job.settings.total_steps) > 0 and job.settings.total_steps and world.is_first:
+        warn_of_zero_rate(job.settings, past, n_steps)
     if resumed or not job.settings.fresh_optimizer:
         learner.resume()
     MODEL_CACHE.clear()  # what this job has not popped
@@ -135,6 +138,13 @@ def verify(policy: Policy) -> None:
         policy.verify_part(FRONTEND)
     else:
         policy.verify()
+
+
+def warn_of_zero_rate(settings: UpdateSettings, past: int, n_steps: int) -> None:
+    """Says beforehand that the cosine ends within an update: the last `past` of `n_steps` steps will change nothing."""
+    if settings.schedule == "cosine":
+        warn(f"update: --total-steps {settings.total_steps} is the step of the run at which the cosine ends, so the "
+             f"last {past} of {n_steps} steps have learning rate 0: give a larger one, or --fresh-optimizer")  # fmt: skip
 
 
 def steps_before(job: UpdateJob) -> int:

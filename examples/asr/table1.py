@@ -17,7 +17,7 @@ import numpy as np
 import typer
 
 from arl.errors import ArlError
-from arl.evaluation.arms import cell, change, draw_changes, each_seed, find_runs, place, pooled
+from arl.evaluation.arms import against_each_other, cell, change, draw_changes, each_seed, find_runs, place, pooled
 from arl.evaluation.folder import read_rows
 from arl.evaluation.metric import table
 from arl.evaluation.picture import picture
@@ -100,7 +100,7 @@ def stacked(folders: Sequence[Path], keys: Mapping[str, Sequence[str]]) -> dict[
 
 
 def markdown(arms: Sequence[Arm]) -> str:
-    """A table of word error rates over all sets, then one of everything for each set."""
+    """A table of word error rates over all sets, one of everything for each set, then each arm against each other."""
     base, sets = arms[0], list(arms[0].sums)
     blocks = [
         "WER % with its 95 % interval, the change against the base (relative, paired), and each seed's WER:\n\n"
@@ -113,6 +113,9 @@ def markdown(arms: Sequence[Arm]) -> str:
         body = [[label(arm), *(cell(pooled(arm.of(name, column))) for column in COLUMNS)] for arm in arms]
         title = f"Set `{name}`: {len(wer)} utterances, {int(wer[:, 1].sum())} words."
         blocks.append(f"{title}\n\n{markdown_table(head, body)}")
+    pairs = [(label(arm), [arm.of(name, "wer") for name in sets]) for arm in arms[1:]]
+    if table_of_pairs := against_each_other(pairs, [f"{name} change %" for name in sets]):
+        blocks.append(f"WER of a policy against that of another (relative, the same utterances):\n\n{table_of_pairs}")
     return "\n\n".join(blocks) + "\n"
 
 

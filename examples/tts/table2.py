@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from arl.errors import ArlError
-from arl.evaluation.arms import cell, change, draw_changes, each_seed, find_runs, place, pooled
+from arl.evaluation.arms import against_each_other, cell, change, draw_changes, each_seed, find_runs, place, pooled
 from arl.evaluation.folder import read_rows
 from arl.evaluation.metric import table
 from arl.evaluation.picture import picture
@@ -91,7 +91,8 @@ def stacked(folders: Sequence[Path], keys: Sequence[str]) -> np.ndarray:
 
 
 def markdown(arms: Sequence[Arm]) -> str:
-    """The paper's columns, judge WER and speaker similarity, then everything else that was measured."""
+    """The paper's columns, judge WER and speaker similarity, then everything else that was measured, then each arm
+    against each other."""
     base = arms[0]
     body = []
     for arm in arms:
@@ -108,8 +109,9 @@ def markdown(arms: Sequence[Arm]) -> str:
     ]
     n_texts, n_hyps = base.sums.shape[1], int(base.of("no_wave")[0, :, 1].sum())
     title = f"{n_texts} held-out texts, {n_hyps // n_texts} samples of each at temperature 1; 95 % intervals.\n\n"
-    tables = (markdown_table(head, body), markdown_table(["policy", *(metrics[c].label for c in COLUMNS)], rest))
-    return title + "\n\n".join(tables) + "\n"
+    tables = [markdown_table(head, body), markdown_table(["policy", *(metrics[c].label for c in COLUMNS)], rest)]
+    pairs = against_each_other([(label(arm), [arm.of("wer")]) for arm in arms[1:]], ["change of the judge's WER, %"])
+    return title + "\n\n".join([*tables, *filter(None, [pairs])]) + "\n"
 
 
 def label(arm: Arm) -> str:

@@ -60,6 +60,8 @@ def test_figures_are_pooled_over_seeds_and_paired_with_the_base(tmp_path: Path) 
     assert whole[2].startswith("-66.7 (") and whole[5].startswith("-50.0 (")
     assert cells(text, "R1 / D0")[5].startswith("+50.0 (")
     assert text.index("| R1 / D0 |") < text.index("| R_all / D_all |")
+    pair = next(line for line in text.splitlines() if line.startswith("| R_all / D_all | R1 / D0 | "))
+    assert "-66.7 (" in pair and pair.count("(") == 2
     assert "Set `short`: 8 utterances, 24 words." in text and "Set `long`: 4 utterances, 40 words." in text
 
 
@@ -85,7 +87,29 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     different[..., 0] = np.array([1, 2, 3])[:, None]
     one, other = arms.pooled(same), arms.pooled(different)
     assert one is not None and other is not None and one.value == other.value == pytest.approx(0.4)
-    assert one.high - one.low < 1e-9 and (other.low, other.high) == pytest.approx((0.2, 0.6))
+    deviation = 0.2 * (3 / 2) ** 0.5  # all three draws of the first or the last seed, widened
+    assert one.high - one.low < 1e-9 and (other.low, other.high) == pytest.approx((0.4 - deviation, 0.4 + deviation))
+
+
+def test_the_mean_of_drawn_seeds_has_the_variance_of_a_mean_of_seeds() -> None:
+    rates = np.array([0.2, 0.35, 0.3, 0.5])
+    sums = np.full((4, 1, 2), 1000.0)
+    sums[:, 0, 0] *= rates
+    draws = arms.bootstrap_sums(sums, 0)
+    assert np.std(draws[:, 0] / draws[:, 1]) == pytest.approx(rates.std(ddof=1) / 4**0.5, rel=0.02)
+
+
+def test_arms_are_compared_on_the_same_utterances_and_seeds_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    one = np.full((3, 60, 2), 5.0)
+    one[..., 0] = rng.integers(1, 4, 60)  # the seeds are alike
+    better = one.copy()
+    better[..., 0] *= 0.9
+    same = arms.change(better, one)
+    assert same is not None and (same.low, same.value, same.high) == pytest.approx((-0.1, -0.1, -0.1))
+    spread = one * np.array([0.8, 1.0, 1.2])[:, None, None] ** [1, 0]
+    found = arms.change(spread, spread)  # an arm of other runs that happen to be the same
+    assert found is not None and found.value == 0 and found.low < -0.2 and found.high > 0.2
 
 
 def test_evaluations_of_other_utterances_are_refused(tmp_path: Path) -> None:
@@ -114,7 +138,7 @@ def test_the_table_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
         table1.main(runs, page)
     text = page.read_text()
     assert text.startswith("# Results\n") and text.endswith(f"{table1.END}\n\nmore\n") and "old" not in text
-    assert text.count("| R_all / D_all |") == 3
+    assert text.count("| R_all / D_all |") == 4
 
 
 def test_the_full_table_is_planned(tmp_path: Path) -> None:

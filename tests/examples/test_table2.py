@@ -49,6 +49,7 @@ def test_figures_are_pooled_over_seeds_and_paired_with_the_base(tmp_path: Path) 
     assert whole[1].startswith("5.56 (") and whole[3] == "4.2 8.3 4.2"  # (1 + 2 + 1) / 3 of 24 words
     assert whole[2].startswith("-66.7 (") and whole[4].startswith("70.00 (") and whole[5].startswith("+10.0 (")
     assert text.index("| GRPO, R1 |") < text.index("| GRPO + DiffRO + filter, R1,2 |")
+    assert "| GRPO + DiffRO + filter, R1,2 | GRPO, R1 | -55.6 (" in text
     assert text.startswith("8 held-out texts, 1 samples of each")
 
 

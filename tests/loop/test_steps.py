@@ -85,6 +85,9 @@ def test_a_finished_run_goes_on_and_a_kept_stamp_is_not_made_again(place: Place)
     assert place.asked("update") == ["1", "2", "3", "4"] and place.asked("sync") == ["1", "2", "2", "3", "4"]
     policies = sorted(path.parent.name for path in place.run.glob("step-*/policy"))
     assert policies == ["step-000004"] and (place.run / "policy").is_dir()  # the first and the last are kept
+    place.make("loop", "STEPS=6", "POLICIES=2")
+    policies = sorted(path.parent.name for path in place.run.glob("step-*/policy"))
+    assert policies == ["step-000005", "step-000006"]
 
 
 def test_shards_come_in_turn_from_where_the_step_before_stopped(place: Place) -> None:

@@ -53,6 +53,13 @@ def test_overlong_is_the_soft_punishment_or_leaves_out_what_was_cut():
         answer("overlong --limit 10 --cache 11", group)
 
 
+def test_characters_count_where_they_are_asked_for():
+    group = utterance("thank you", ["thank you", "thank yo", "than you"])
+    assert answer("wer", group).rewards == [1.0, 0.5, 0.5]
+    found = answer("wer --characters", group)
+    assert found.rewards == pytest.approx([1.0, 7 / 8, 7 / 8]) and found.metrics["length"] == [8, 8, 8]
+
+
 def test_keywords_are_the_mean_of_recall_and_precision():
     group = utterance("anna met bob", ["anna met bob", "anna met rob", "a met b", "anna anna met bob"],
                       keywords=["Anna", "Bob"])  # fmt: skip

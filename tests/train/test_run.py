@@ -111,4 +111,6 @@ def test_a_state_that_does_not_say_what_it_trained_on_counts_from_the_reference(
 def test_a_rate_of_zero_is_said(start, sft, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("ARL_QUIET", "1")
     supervise(sft, start, tmp_path / "out", total_steps=2)
-    assert "the learning rate of the last step was 0" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--total-steps 2 is the step" in told and "the last 2 of 4 steps have learning rate 0" in told
+    assert "the learning rate of the last step was 0" in told
