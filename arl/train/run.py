@@ -143,8 +143,10 @@ def verify(policy: Policy) -> None:
 def warn_of_zero_rate(settings: UpdateSettings, past: int, n_steps: int) -> None:
     """Says beforehand that the cosine ends within an update: the last `past` of `n_steps` steps will change nothing."""
     if settings.schedule == "cosine":
-        warn(f"update: --total-steps {settings.total_steps} is the step of the run at which the cosine ends, so the "
-             f"last {past} of {n_steps} steps have learning rate 0: give a larger one, or --fresh-optimizer")  # fmt: skip
+        warn(
+            f"update: --total-steps {settings.total_steps} is the step of the run at which the cosine ends, so the "
+            f"{past} of {n_steps} steps have learning rate 0: give a larger one, or --fresh-optimizer"
+        )
 
 
 def steps_before(job: UpdateJob) -> int:
