@@ -25,6 +25,7 @@ def rollout(
         float, typer.Option("--temperature", min=0.0, help="Sampling temperature; 0 is greedy.")
     ] = 1.0,
     top_p: Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Nucleus sampling; 1 is off.")] = 1.0,
+    top_k: Annotated[int, typer.Option("--top-k", min=0, help="Sample of the K likeliest tokens; 0 is off.")] = 0,
     max_new_tokens: Annotated[
         int, typer.Option("--max-new-tokens", min=1, help="Longest hypothesis, in tokens.")
     ] = 256,
@@ -44,5 +45,5 @@ def rollout(
     """
     from arl.engine.rollout_stage import Sampling, roll_out
 
-    sampling = Sampling(group, temperature, top_p, max_new_tokens, seed)
+    sampling = Sampling(group, temperature, top_p, max_new_tokens, seed, top_k)
     roll_out(shards, out, sampling, policy=policy, engine=engine, tee=tee, force=force, max_failed=max_failed)

@@ -166,9 +166,10 @@ class Engine:
         temperature: float = 1.0,
         top_p: float = 1.0,
         max_new_tokens: int = 128,
+        top_k: int = 0,
         greedy: bool = False,
     ) -> CompletionGroup:
-        """Sample one response per seed to the same prompt (`greedy`: one response, no seeds).
+        """Sample one response per seed to the same prompt (`greedy`: one response, no seeds). top_k: 0 is off.
 
         `input_ids` has one `audio_token_id` per entry of `audio`: {"path", "offset" (bytes), "dtype", "shape":
         [T, H]}. Call it for as many utterances at once as there are. GroupFailed: refused, or failed twice.
@@ -178,7 +179,7 @@ class Engine:
             "max_new_tokens": max_new_tokens,
             "temperature": 0.0 if greedy else temperature,
             "top_p": 1.0 if greedy else top_p,
-            "top_k": -1,
+            "top_k": -1 if greedy else top_k or -1,
             "min_p": 0.0,
             "stop_token_ids": self.served.end_ids,
             "sampling_seed": 0,  # of a greedy response: a frame's other codes are sampled all the same

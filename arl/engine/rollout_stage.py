@@ -31,18 +31,20 @@ from arl.shards.writer import write_all
 @dataclass(frozen=True)
 class Sampling:
     """group: hypotheses per utterance, G. temperature: 0 is greedy, one hypothesis. top_p: 1 is off.
-    max_new_tokens: the longest hypothesis, in tokens."""
+    max_new_tokens: the longest hypothesis, in tokens. top_k: of the likeliest tokens; 0 is off."""
 
     group: int = 12
     temperature: float = 1.0
     top_p: float = 1.0
     max_new_tokens: int = 256
     seed: int = 0
+    top_k: int = 0
 
     @property
     def options(self) -> dict[str, Any]:
         """What the engine is told with each request."""
-        return {"temperature": self.temperature, "top_p": self.top_p, "max_new_tokens": self.max_new_tokens}
+        always = {"temperature": self.temperature, "top_p": self.top_p, "max_new_tokens": self.max_new_tokens}
+        return always | ({"top_k": self.top_k} if self.top_k else {})
 
     @property
     def arguments(self) -> dict[str, Any]:

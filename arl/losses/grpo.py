@@ -27,7 +27,7 @@ from arl.losses.spec import CLIP, LossSpec
 
 @dataclass(frozen=True)
 class Grpo:
-    """clip_low, clip_high: ε of eq. 2. beta: weight of the KL in the loss; 0 needs no reference. kl: k1, k2 or k3.
+    """clip_low, clip_high: ε of eq. 3. beta: weight of the KL in the loss; 0 needs no reference. kl: k1, k2 or k3.
     kl_ratio: the KL is multiplied by r. clip_dual: where A < 0 the first term is at least clip_dual·A; 0 is off."""
 
     clip_low: float = CLIP

@@ -17,7 +17,7 @@ from arl.losses.settings import LossSettings
 
 TrainsOn = Literal["rollouts", "acoustic rollouts", "transcripts"]
 NO_IMPORTANCE = "has no use for importance weights"
-CLIP = 0.2  # ε of eq. 2 of arXiv 2509.18569
+CLIP = 0.2  # ε of eq. 3 of arXiv 2509.18569
 
 
 @dataclass(frozen=True)

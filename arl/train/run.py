@@ -145,7 +145,7 @@ def warn_of_zero_rate(settings: UpdateSettings, past: int, n_steps: int) -> None
     if settings.schedule == "cosine":
         warn(
             f"update: --total-steps {settings.total_steps} is the step of the run at which the cosine ends, so the "
-            f"{past} of {n_steps} steps have learning rate 0: give a larger one, or --fresh-optimizer"
+            f"last {past} of {n_steps} steps have learning rate 0: give a larger one, or --fresh-optimizer"
         )
 
 

@@ -74,7 +74,8 @@ def test_what_is_printed_in_a_pipe(folders: Path) -> None:
     assert any(line.startswith("  ngram_loop") for line in lines)
     assert not any(line.startswith("  script") for line in lines)  # it has not fired
     assert all(line == line.rstrip() for line in lines)
-    assert lines[-3].startswith("short, against eval/a: WER 33.33 % → 66.67 %, relative +100.0 % (95 % paired: ")
+    start = "short, against eval/a: WER 33.33 % → 66.67 %, relative +100.0 % (95 % paired, over utterances: "
+    assert lines[-3].startswith(start)
     assert lines[-1].startswith("all sets, against eval/a: ") and lines[-1].endswith(", not significant)")
     assert " … +∞ %, p = 0.75" in lines[-1]  # some draws have no error of A
     assert summary("eval/c")["compared_with"]["relative"] == 1.0

@@ -90,8 +90,10 @@ def test_seeds_repeat_in_any_company(engine: Engine, place: Place) -> None:
 
 
 def test_greedy_takes_the_most_likely_token(engine: Engine, place: Place) -> None:
-    (group,) = generate(engine, {"audio": [place.audio[2]], "greedy": True, "max_new_tokens": 20})
+    request = {"audio": [place.audio[2]], "max_new_tokens": 20}
+    group, of_one = generate(engine, request | {"greedy": True}, request | {"seeds": [5, 6], "top_k": 1})
     (chosen,) = group.hypotheses
+    assert [hyp.tokens for hyp in of_one.hypotheses] == [chosen.tokens] * 2
     for end in range(len(chosen.tokens)):
         logprob = hugging_face_logprobs(place.policy / "llm", PROMPT, [place.audio[2]], chosen.tokens[: end + 1])[-1]
         for rival in range(0, 40, 7):

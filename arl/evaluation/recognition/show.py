@@ -82,7 +82,7 @@ def change_line(change: Summary, new: float | None) -> str:
     significant = "" if change["p"] < SIGNIFICANT else ", not significant"
     return (
         f"WER {WER.number(change['wer'])} % → {WER.number(new)} %, relative {relative} % "
-        f"(95 % paired: {low} … {high} %, p = {change['p']:.2g}{significant})"
+        f"(95 % paired, over utterances: {low} … {high} %, p = {change['p']:.2g}{significant})"
     )
 
 
