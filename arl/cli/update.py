@@ -19,6 +19,7 @@ import typer
 
 from arl.cli import options
 from arl.losses.settings import (
+    AcousticSettings,
     Base,
     ErrorUnit,
     GumbelNoise,
@@ -29,7 +30,7 @@ from arl.losses.settings import (
     MwerForm,
     Risk,
 )
-from arl.train.settings import Autocast, ScheduleKind
+from arl.train.settings import Autocast, ScheduleKind, UpdateSettings
 
 OF_RL, OF_SFT, OF_OPTIMIZER = "Reinforcement learning", "Supervised training", "Optimizer"
 OF_SPEECH, OF_COMPUTE, OF_LORA = "DiffRO, of speech synthesis", "Computation", "Adapter"
@@ -226,10 +227,8 @@ def update(
 
     Example: arl update --shards emb/ --shards rollout/ --shards reward/ --policy policy -o next
     """
-    from arl.losses.settings import AcousticSettings
     from arl.models import family_of
     from arl.models.token_asr.head import TokenAsrHead
-    from arl.train.settings import UpdateSettings
     from arl.train.update import update_policy
 
     update_policy(
