@@ -10,6 +10,7 @@ stop token has a gradient. R is that of diffro.py, its exact KL is logged and no
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from arl.losses import diffro
@@ -52,7 +53,9 @@ class Combined(AcousticLoss):
     def __call__(self, micro: MicroBatch) -> tuple[Tensor, dict[str, float]]:
         loss, metrics = self.base(micro)
         objective, more = self.diffro.mean_reward(micro)
-        return loss - self.weight * objective, metrics | more | mean_kl(micro)[1]
+        with torch.no_grad():
+            logged = mean_kl(micro)[1]
+        return loss - self.weight * objective, metrics | more | logged
 
 
 def make(settings: LossSettings, acoustic: AcousticInputs) -> Combined:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from arl.losses.acoustic import AcousticBatch, AcousticHypothesis, Codebook
+from arl.losses.acoustic import AcousticBatch, AcousticHypothesis, Codebook, CodeLogits, pieces, recomputed
 from arl.losses.batch import Lengths, Totals
 from arl.losses.gumbel import conditioned, draw, straight_through
 from arl.losses.heads import WeightedHead
@@ -66,7 +66,7 @@ class Diffro(AcousticLoss):
         acoustic = acoustic_of(micro)
         metrics = {"diffro_share": len(acoustic.chosen) / micro.totals.hypotheses, **micro.means(stop=acoustic.stop)}
         if not acoustic.chosen:
-            return 0.0 * acoustic.log_probs.sum(), metrics
+            return 0.0 * acoustic.policy.hidden.sum(), metrics
         total, by_head = self.rewards(acoustic)
         weights = torch.tensor([acoustic.weights[index] for index in acoustic.chosen], dtype=torch.float64).to(total)
         logged = {"reward": total, **(by_head if len(by_head) > 1 else {})}
@@ -75,14 +75,29 @@ class Diffro(AcousticLoss):
 
     def rewards(self, acoustic: AcousticBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """(R, and each head's) of the chosen hypotheses, [their number]."""
-        hypotheses = [acoustic.hypotheses[index] for index in acoustic.chosen]
-        counts, texts = [hypothesis.codes for hypothesis in hypotheses], [hypothesis.text for hypothesis in hypotheses]
-        of_chosen = acoustic.chosen_tokens
-        onehots = self.onehots(acoustic.log_probs[of_chosen], acoustic.codes[of_chosen], hypotheses)
-        padded = nn.utils.rnn.pad_sequence(list(onehots.split(counts)), True)
-        lengths = torch.tensor(counts, device=padded.device)
-        by_head = {head.name: head.rewards(padded, lengths, texts) for head in self.heads}
+        chosen = [acoustic.hypotheses[index] for index in acoustic.chosen]
+        counts, texts = [hypothesis.codes for hypothesis in chosen], [hypothesis.text for hypothesis in chosen]
+        cut = pieces(counts, self.codebook.size)
+        sizes = [sum(counts[piece]) for piece in cut]
+        logits, codes = acoustic.policy.at(acoustic.chosen_tokens), acoustic.codes[acoustic.chosen_tokens]
+        tables = [head.table() for head in self.heads]
+        read = [
+            recomputed(self.read, here, of_here, chosen[piece], tables)
+            for here, of_here, piece in zip(logits.split(sizes), codes.split(sizes), cut, strict=True)
+        ]
+        lengths, by_head = torch.tensor(counts, device=codes.device), {}
+        for head, rows in zip(self.heads, zip(*read, strict=True), strict=True):
+            padded = nn.utils.rnn.pad_sequence(list(torch.cat(rows).split(counts)), True)
+            by_head[head.name] = head.rewards(padded, lengths, texts)
         return torch.stack([head.weight * by_head[head.name] for head in self.heads]).sum(0), by_head
+
+    def read(
+        self, logits: CodeLogits, codes: Tensor, hypotheses: Sequence[AcousticHypothesis],
+        tables: Sequence[Tensor | None],
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """What each head reads of some hypotheses: ỹ times its table [m, W], or ỹ [m, C] where it has none."""
+        onehots = self.onehots(logits.log_probs(), codes, hypotheses)
+        return tuple(onehots if table is None else onehots @ table for table in tables)
 
     def onehots(self, log_probs: Tensor, codes: Tensor, hypotheses: Sequence[AcousticHypothesis]) -> Tensor:
         """ỹ [m, C] of some hypotheses' acoustic tokens."""

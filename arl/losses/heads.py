@@ -25,7 +25,9 @@ class Head(Protocol):
     """A class without arguments; if it is a torch module it is moved to the device, frozen and set to evaluation.
 
     It may have `fits(n_codes, text) -> bool`: whether a hypothesis of so many codes can have a reward at all. Those
-    that cannot, and those without codes, are left out.
+    that cannot, and those without codes, are left out. One whose first layer is a matrix may have `code_table()`, the
+    matrix [C, W], and `rewards_of_rows(rows, lengths, texts)`, which takes one-hots times it, [B, T, W]: then no more
+    than a hypothesis' one-hots are in memory at once, and `rewards` is not called.
     """
 
     def rewards(self, onehots: "Tensor", lengths: "Tensor", texts: Sequence[str]) -> "Tensor":
@@ -45,9 +47,16 @@ class WeightedHead:
         own = getattr(self.head, "fits", None)
         return n_codes > 0 and (own is None or own(n_codes, text))
 
-    def rewards(self, onehots: "Tensor", lengths: "Tensor", texts: Sequence[str]) -> "Tensor":
-        """As the head's. ArlError where it breaks its contract."""
-        values = self.head.rewards(onehots, lengths, texts)
+    def table(self) -> "Tensor | None":
+        """The matrix [C, W] that takes the one-hots' place in `rewards`, None where the head wants one-hots."""
+        own = getattr(self.head, "code_table", None)
+        return None if own is None else own()
+
+    def rewards(self, read: "Tensor", lengths: "Tensor", texts: Sequence[str]) -> "Tensor":
+        """As the head's; read: one-hots [B, T, C], or one-hots times the table [B, T, W]. ArlError where it breaks its
+        contract."""
+        own: Any = self.head
+        values = (own.rewards if self.table() is None else own.rewards_of_rows)(read, lengths, texts)
         if values.shape != lengths.shape:
             raise ArlError(f"{self.name}: rewards of shape {list(values.shape)} for {len(lengths)} hypotheses")
         if not bool(values.isfinite().all()):

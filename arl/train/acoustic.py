@@ -63,9 +63,9 @@ def make_acoustic_batch(
     assert scores.codes is not None and scores.stop is not None
     target = torch.cat([response for group in groups for response in group.responses])
     return AcousticBatch(
-        log_probs=scores.codes,
+        policy=scores.codes,
         reference=reference.codes if reference is not None else None,
-        codes=(target[codebook.is_code(target)] - codebook.first).to(scores.codes.device),
+        codes=(target[codebook.is_code(target)] - codebook.first).to(scores.codes.hidden.device),
         stop=scores.stop,
         hypotheses=[hypothesis for group in groups for hypothesis in plans[group.key].hypotheses],
         weights=[weight for group in groups for weight in plans[group.key].weights],

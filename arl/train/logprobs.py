@@ -15,20 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from arl.errors import ArlError
-from arl.losses.acoustic import Codebook
+from arl.losses.acoustic import Codebook, CodeLogits
 
 
 @dataclass
 class TokenScores:
     """Per response token, flat [N]: log_probs (differentiable) and entropies in nats (not).
 
-    Where a codebook is given, codes: for the M acoustic tokens among them, log-probabilities over the codebook alone
-    [M, C] (differentiable), and stop: the probability of any stop token at each response token [N] (not).
+    Where a codebook is given, codes: for the M acoustic tokens among them, the logits over the codebook alone
+    (differentiable), and stop: the probability of any stop token at each response token [N] (not).
     """
 
     log_probs: Tensor
     entropies: Tensor
-    codes: Tensor | None = None
+    codes: CodeLogits | None = None
     stop: Tensor | None = None
 
 
@@ -137,20 +137,26 @@ def response_scores(
     with torch.autocast(hidden.device.type, enabled=False):
         scores = TokenScores(*ChunkedLogProb.apply(hidden, weight, bias, target, temperature, chunk, rule))
         if codebook is not None:
-            scores.codes = codebook_log_probs(hidden, weight, bias, target, temperature, codebook, rule)
+            scores.codes = code_logits(hidden, weight, bias, target, temperature, codebook, rule)
             scores.stop = stop_probability(hidden, weight, bias, target, temperature, codebook, scores.log_probs, rule)
     return scores
 
 
-def codebook_log_probs(
+def code_logits(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, temperature: float, codebook: Codebook,
     rule: LogitRule = PLAIN,
-) -> Tensor:  # fmt: skip
-    """log-softmax over the codebook's slice of the logits at those of the positions [N] that hold a code, [M, C]."""
+) -> CodeLogits:  # fmt: skip
+    """The codebook's slice of the logits at those of the positions [N] that hold a code. Without gradients it has rows
+    of its own of the head, whose weights may then leave."""
     codes = slice(codebook.first, codebook.first + codebook.size)
-    own_bias = None if bias is None else bias[codes]
-    at = hidden[codebook.is_code(target)]  # [M, H]
-    return scaled_logits(at, weight[codes], own_bias, temperature, working_dtype(weight.dtype), rule).log_softmax(-1)
+    rows, own_bias = weight[codes], None if bias is None else bias[codes]
+    if not torch.is_grad_enabled():
+        rows, own_bias = rows.clone(), None if own_bias is None else own_bias.clone()
+
+    def logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return scaled_logits(hidden, weight, bias, temperature, working_dtype(weight.dtype), rule)
+
+    return CodeLogits(hidden[codebook.is_code(target)], rows, own_bias, logits)
 
 
 @torch.no_grad()

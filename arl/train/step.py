@@ -90,7 +90,7 @@ class Compute:
         """The reference's scores of each micro-batch; if it has to leave the device, all at once before the first. That
         of a policy with an adapter is the policy's own base, which stays."""
         set_compiled(reference, self.compiled)
-        scores: Iterable[TokenScores] = (self._reference(reference, here, codebook) for here in cut)
+        scores: Iterable[TokenScores] = with_one_head(self._reference(reference, here, codebook) for here in cut)
         if self.offload and self.world is ALONE and not adapter_layers(reference):  # spread ones come by themselves
             with visiting(reference, device):
                 scores = list(scores)
@@ -105,6 +105,16 @@ class Compute:
     @torch.no_grad()
     def _frozen(self, model: nn.Module, groups: Sequence[PromptGroup], codebook: Codebook | None = None) -> TokenScores:
         return self.scores(model, groups, codebook)
+
+
+def with_one_head(scores: Iterable[TokenScores]) -> Iterator[TokenScores]:
+    """The same scores of a frozen model, all with the first one's copy of the head's rows of the codebook."""
+    first = None
+    for each in scores:
+        if each.codes is not None:
+            first = first or each.codes
+            each.codes = each.codes._replace(weight=first.weight, bias=first.bias)
+        yield each
 
 
 @dataclass

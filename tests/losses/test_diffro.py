@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from arl.losses.acoustic import AcousticBatch, AcousticHypothesis, Codebook
+from arl.losses.acoustic import AcousticBatch, AcousticHypothesis, Codebook, CodeLogits
 from arl.losses.batch import Totals
 from arl.losses.combined import Combined
 from arl.losses.dapo import Dapo
@@ -51,6 +51,11 @@ def heads(head: Any) -> list[WeightedHead]:
     return [WeightedHead("head", head)]
 
 
+def there(logits: Tensor) -> CodeLogits:
+    """Logits [M, C] that are there already."""
+    return CodeLogits(logits, logits, None, lambda hidden, weight, bias: hidden)
+
+
 def make_micro_batch(loss: Any, logits: Tensor, codes: Tensor, with_reference: bool = True) -> MicroBatch:
     """One micro-batch of two groups whose responses are acoustic tokens and a stop token each; logits [M, C]."""
     flat = [n for group in HYPS for n in group]
@@ -72,7 +77,8 @@ def make_micro_batch(loss: Any, logits: Tensor, codes: Tensor, with_reference: b
         metric_weights=loss.metric_weights(lengths, totals).to(logits),
         lengths=lengths, totals=totals,
         acoustic=AcousticBatch(
-            log_probs, reference if with_reference else None, codes, torch.full((totals.tokens,), 0.25).double(),
+            there(logits), there(reference) if with_reference else None, codes,
+            torch.full((totals.tokens,), 0.25).double(),
             spoken, loss.hypothesis_weights(spoken),
         ),
     )  # fmt: skip
@@ -180,7 +186,7 @@ def test_the_gradient_is_that_of_the_objective_with_its_noise_fixed(kind, gumbel
 
     at_hard = F.one_hot(hard, C).double().requires_grad_()
     (slope,) = torch.autograd.grad(rewards(at_hard).mean(), at_hard)
-    reference = micro.acoustic.reference
+    reference = micro.acoustic.reference.log_probs()
 
     def objective(x: Tensor) -> float:
         log_probs = x.log_softmax(-1)

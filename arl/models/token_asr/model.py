@@ -78,8 +78,15 @@ class TokenAsr(nn.Module):
 
     def rewards(self, onehots: Tensor, lengths: Tensor, texts: Sequence[str]) -> Tensor:
         """log P(text | codes) / letters of the text, [B]: a `Head` of arl/losses/heads.py."""
-        sizes = torch.tensor([len(labels(text)) for text in texts], device=onehots.device)
-        return self.text_log_probs(onehots, lengths, texts) / sizes
+        return self.text_log_probs(onehots, lengths, texts) / letters_of(texts, onehots)
+
+    def code_table(self) -> Tensor:
+        """[C, W]: with it DiffRO needs no more than a hypothesis' one-hots at once."""
+        return self.table.weight
+
+    def rewards_of_rows(self, rows: Tensor, lengths: Tensor, texts: Sequence[str]) -> Tensor:
+        """As `rewards`, from one-hots times the table [B, T, W]."""
+        return -ctc_losses(self.read_rows(rows, lengths), lengths, texts) / letters_of(texts, rows)
 
     def fits(self, n_codes: int, text: str) -> bool:
         """Whether so many codes can be read as the text at all."""
@@ -110,6 +117,11 @@ def fewest_codes(text: str) -> int:
     wanted = labels(text)
     steps = len(wanted) + sum(a == b for a, b in zip(wanted, wanted[1:], strict=False))
     return -(-steps // RATE)
+
+
+def letters_of(texts: Sequence[str], like: Tensor) -> Tensor:
+    """How many letters each text has, int64 [B], on the device of `like`."""
+    return torch.tensor([len(labels(text)) for text in texts], device=like.device)
 
 
 def ctc_losses(log_probs: Tensor, lengths: Tensor, texts: Sequence[str]) -> Tensor:
