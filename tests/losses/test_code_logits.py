@@ -80,7 +80,7 @@ def test_pieces_are_all_of_them_at_once(gumbel, monkeypatch):
     monkeypatch.setattr(acoustic, "PIECE", 7 * codes)
     assert acoustic.pieces(counts, codes) == [slice(0, 2), slice(2, 4), slice(4, 5), slice(5, 6)]
     heads = [WeightedHead("asr", make_head(codes, torch.float64)), WeightedHead("flat", Flat(), 0.5)]
-    loss = Diffro(heads, Codebook(3, codes, 2), tau=0.9, gumbel=gumbel)
+    loss = Diffro(heads, Codebook(3, codes, (2,)), tau=0.9, gumbel=gumbel)
     found = []
     for way in ("whole", "pieces"):
         batch = make_batch(counts, codes, torch.float64)
@@ -121,7 +121,7 @@ def test_memory_is_that_of_a_piece_for_6561_codes(monkeypatch):
     counts, codes = [8] * 40, 6561
     monkeypatch.setattr(acoustic, "PIECE", 8 * codes)
     heads = [WeightedHead("asr", make_head(codes, torch.float32, width=8))]
-    loss, one, whole = Diffro(heads, Codebook(3, codes, 2)), 8 * codes * 4, 39 * 8 * codes * 4  # bytes
+    loss, one, whole = Diffro(heads, Codebook(3, codes, (2,))), 8 * codes * 4, 39 * 8 * codes * 4  # bytes
     peaks = []
     for way in ("whole", "pieces"):
         batch = make_batch(counts, codes, torch.float32)
