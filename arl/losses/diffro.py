@@ -87,8 +87,8 @@ class Diffro(AcousticLoss):
         ]
         lengths, by_head = torch.tensor(counts, device=codes.device), {}
         for head, rows in zip(self.heads, zip(*read, strict=True), strict=True):
-            padded = nn.utils.rnn.pad_sequence(list(torch.cat(rows).split(counts)), True)
-            by_head[head.name] = head.rewards(padded, lengths, texts)
+            by_hypothesis = [own for here, piece in zip(rows, cut, strict=True) for own in here.split(counts[piece])]
+            by_head[head.name] = head.rewards(nn.utils.rnn.pad_sequence(by_hypothesis, True), lengths, texts)
         return torch.stack([head.weight * by_head[head.name] for head in self.heads]).sum(0), by_head
 
     def read(

@@ -26,8 +26,8 @@ class Head(Protocol):
 
     It may have `fits(n_codes, text) -> bool`: whether a hypothesis of so many codes can have a reward at all. Those
     that cannot, and those without codes, are left out. One whose first layer is a matrix may have `code_table()`, the
-    matrix [C, W], and `rewards_of_rows(rows, lengths, texts)`, which takes one-hots times it, [B, T, W]: then no more
-    than a hypothesis' one-hots are in memory at once, and `rewards` is not called.
+    matrix [C, W], and `rewards_of_rows(rows, lengths, texts)`, which takes one-hots times it, [B, T, W]: then only
+    some hypotheses' one-hots are in memory at once, and `rewards` is not called.
     """
 
     def rewards(self, onehots: "Tensor", lengths: "Tensor", texts: Sequence[str]) -> "Tensor":

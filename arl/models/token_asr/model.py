@@ -81,7 +81,7 @@ class TokenAsr(nn.Module):
         return self.text_log_probs(onehots, lengths, texts) / letters_of(texts, onehots)
 
     def code_table(self) -> Tensor:
-        """[C, W]: with it DiffRO needs no more than a hypothesis' one-hots at once."""
+        """[C, W]: with it DiffRO makes one-hots of some hypotheses at a time."""
         return self.table.weight
 
     def rewards_of_rows(self, rows: Tensor, lengths: Tensor, texts: Sequence[str]) -> Tensor:
