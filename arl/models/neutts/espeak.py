@@ -18,16 +18,15 @@ def backend(language: str) -> Any:
     """phonemizer's espeak. ArlError where it is not installed, UsageError for a language that espeak does not know."""
     try:
         import espeakng_loader
-        from phonemizer.backend import EspeakBackend
-        from phonemizer.backend.espeak.wrapper import EspeakWrapper
+        from phonemizer.backend.espeak import espeak, wrapper
     except ImportError as error:
         raise ArlError(
             f"NeuTTS reads phonemes, and {error.name} is not installed: pip install 'arl[neutts]'"
         ) from error
-    EspeakWrapper.set_library(espeakng_loader.get_library_path())
-    EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
+    wrapper.EspeakWrapper.set_library(espeakng_loader.get_library_path())
+    wrapper.EspeakWrapper.set_data_path(espeakng_loader.get_data_path())
     try:
-        return EspeakBackend(
+        return espeak.EspeakBackend(
             language=language, preserve_punctuation=True, with_stress=True, words_mismatch="ignore",
             language_switch="remove-flags",
         )  # fmt: skip
