@@ -199,6 +199,29 @@ def test_a_policy_of_ours_hears_as_it_recognises(tmp_path, monkeypatch):
     assert found.rewards == pytest.approx([1 - error_rate(heard[0], text, "zh") for text in heard] + [None])
     with pytest.raises(ArlError, match="no such policy folder"):
         answers(f"asr --by policy --model {tmp_path}/nothing", what)
+    assert_an_adapter_is_merged(policy)
+
+
+def assert_an_adapter_is_merged(policy) -> None:
+    """A policy's weights with an adapter are base + 3·B A."""
+    import torch
+    from safetensors.torch import save_file
+
+    from arl.adapter import CONFIG, WEIGHTS
+    from arl.models.recogniser import greedy_llm
+    from arl.policy import Policy
+
+    name = "model.layers.0.self_attn.q_proj"
+    base = greedy_llm(policy).get_parameter(f"{name}.weight")
+    a, b = torch.randn(2, base.shape[1]), torch.randn(base.shape[0], 2)
+    (policy.path / "adapter").mkdir()
+    factors = {"lora_A": a, "lora_B": b}
+    save_file(
+        {f"base_model.model.{name}.{side}.weight": x for side, x in factors.items()}, policy.path / "adapter" / WEIGHTS
+    )
+    (policy.path / "adapter" / CONFIG).write_text(json.dumps({"r": 2, "lora_alpha": 6, "target_modules": ["q_proj"]}))
+    adapted = greedy_llm(Policy(policy.path, {**policy.fields, "base": policy.version}))
+    torch.testing.assert_close(adapted.get_parameter(f"{name}.weight"), base + 3 * b @ a)
 
 
 # ---- similarity, emotion --------------------------------------------------------------------------------------------
