@@ -50,13 +50,14 @@ class TranscriptionServer:
         return cls(*settings)
 
     def transcribe(self, clips: Sequence[bytes], lang: str = "") -> list[str | None]:
-        """The text of each audio file; None, with its reason on stderr once, for a request that failed. lang: a code
-        of ISO 639-1, or ""."""
+        """The text of each audio file; None, with the first of each kind of reason on stderr, for a request that
+        failed. lang: a code of ISO 639-1, or ""."""
         with ThreadPoolExecutor(self.jobs) as pool:
             answers = list(pool.map(lambda clip: self.ask(clip, lang), clips))
         for _, problem in answers:
-            if problem and problem not in self.said:
-                self.said.add(problem)
+            kind = problem.partition(":")[0]
+            if problem and kind not in self.said:
+                self.said.add(kind)
                 print(f"asr: {self.url}: {problem}; null for its hypotheses", file=sys.stderr)
         return [text for text, _ in answers]
 
