@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
 from arl.audio.io import SAMPLE_RATE, resample
 from arl.audio.judge import refuse_damaged
@@ -26,7 +27,6 @@ def audio_model(kind: str, source: str, device: str) -> tuple[Any, Callable[[np.
     """(the model, what makes its inputs [1, …] of samples float32 [n] at 16 kHz). kind: a class of transformers.
     ArlError where the checkpoint holds no such model, or is damaged."""
     import transformers
-    from safetensors import SafetensorError
 
     quiet_transformers()
     try:

@@ -4,6 +4,7 @@ label_probabilities("superb/wav2vec2-base-superb-er", samples)        # {"neu": 
 """
 
 import numpy as np
+import torch
 
 from arl.audio.checkpoint import audio_model
 from arl.errors import ArlError
@@ -14,8 +15,6 @@ SHORTEST_S = 0.1  # of a clip; less has no label
 def label_probabilities(source: str, samples: np.ndarray, device: str = "cpu") -> dict[str, float]:
     """Of each label of a checkpoint, for float32 [n] at 16 kHz: the softmax of its scores, or where several labels may
     hold at once each one's sigmoid. ArlError as `audio_model`."""
-    import torch
-
     model, inputs = audio_model("AutoModelForAudioClassification", source, device)
     with torch.no_grad():
         scores = model(**inputs(samples)).logits[0].double()

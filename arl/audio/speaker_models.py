@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torchaudio.compliance import kaldi
 
 from arl.audio.checkpoint import audio_model
 from arl.audio.io import SAMPLE_RATE
@@ -34,8 +36,6 @@ def embedding_by(model: str, samples: np.ndarray, device: str = "cpu") -> np.nda
 
 def by_checkpoint(source: str, samples: np.ndarray, device: str) -> np.ndarray:
     """The x-vector of a checkpoint, float32 [D]."""
-    import torch
-
     model, inputs = audio_model("AutoModelForAudioXVector", source, device)
     with torch.no_grad():
         return model(**inputs(samples)).embeddings[0].float().cpu().numpy()
@@ -52,9 +52,6 @@ def by_onnx(file: Path, samples: np.ndarray) -> np.ndarray:
 
 def centred_banks(samples: np.ndarray) -> np.ndarray:
     """float32 [n] at 16 kHz → Kaldi's log filter banks less their mean over time, float32 [T, 80]."""
-    import torch
-    from torchaudio.compliance import kaldi
-
     banks = kaldi.fbank(torch.from_numpy(samples)[None], num_mel_bins=BANKS, dither=0.0, sample_frequency=SAMPLE_RATE)
     return (banks - banks.mean(0, keepdim=True)).numpy()
 

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
+
 from arl.errors import UsageError
 
 PATH = "/audio/transcriptions"
@@ -32,8 +34,6 @@ class TranscriptionServer:
             raise UsageError(f"--url {url!r}: the server's address, such as http://localhost:8000/v1")
         if jobs < 1 or not timeout_s > 0:
             raise UsageError(f"--requests {jobs} --timeout {timeout_s:g}: both above 0")
-        import httpx
-
         self.url = url.rstrip("/").removesuffix(PATH) + PATH
         self.model, self.jobs = model, jobs
         secret = os.environ.get(key) if key else None
@@ -63,8 +63,6 @@ class TranscriptionServer:
 
     def ask(self, clip: bytes, lang: str) -> tuple[str | None, str]:
         """(the text, ""), or (None, what went wrong)."""
-        import httpx
-
         fields = {"model": self.model, "language": lang, "response_format": "json", "temperature": "0"}
         given = {name: value for name, value in fields.items() if value}
         try:

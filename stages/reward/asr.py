@@ -118,7 +118,6 @@ def asr(
     requests: int = 16,
 ):
     from arl.text.normalise import normalise, open_brackets
-    from arl.text.pinyin import syllables
     from arl.text.wer import aligned, counts_characters
 
     hyps, ref, lang = utterance.hyps, utterance.ref, utterance.lang
@@ -131,6 +130,8 @@ def asr(
         said, heard = normalise(ref, lang), heard_in_waves(hyps, by, lang, model, setting)
         texts = [None if text is None else normalise(open_brackets(text, ref), lang) for text in heard]
     if unit == "pinyin":
+        from arl.text.pinyin import syllables
+
         said, texts = syllables(said), [None if text is None else syllables(text) for text in texts]
     errors = [None if text is None else aligned(said, text, characters).errors for text in texts]
     metrics = {
