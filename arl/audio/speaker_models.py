@@ -70,7 +70,8 @@ def speaker_session(file: Path) -> tuple[Any, str]:
     except Exception as error:  # onnxruntime's own classes have no common one but this
         raise ArlError(f"{file}: no ONNX model ({' '.join(str(error).split())[:120]}): fetch it again") from error
     inputs = session.get_inputs()
-    if len(inputs) != 1 or len(inputs[0].shape) != 3 or inputs[0].shape[2] in {1, 40, 64}:
+    banks = [one.name for one in inputs if len(one.shape) == 3 and one.shape[2] in (BANKS, None)]
+    if len(inputs) != 1 or not banks:
         shapes = ", ".join(f"{one.name} {one.shape}" for one in inputs)
-        raise ArlError(f"{file}: takes {shapes}; a speaker model takes filter banks [B, T, {BANKS}] alone")
-    return session, inputs[0].name
+        raise ArlError(f"{file}: takes {shapes or 'nothing'}; a speaker model takes filter banks [B, T, {BANKS}] alone")
+    return session, banks[0]
