@@ -70,7 +70,11 @@ def speaker_session(file: Path) -> tuple[Any, str]:
     except Exception as error:  # onnxruntime's own classes have no common one but this
         raise ArlError(f"{file}: no ONNX model ({' '.join(str(error).split())[:120]}): fetch it again") from error
     inputs = session.get_inputs()
-    banks = [one.name for one in inputs if len(one.shape) == 3 and one.shape[2] in (BANKS, None)]
+    banks = [
+        one.name
+        for one in inputs
+        if len(one.shape) == 3 and (one.shape[2] == BANKS or not isinstance(one.shape[2], int))
+    ]
     if len(inputs) != 1 or not banks:
         shapes = ", ".join(f"{one.name} {one.shape}" for one in inputs)
         raise ArlError(f"{file}: takes {shapes or 'nothing'}; a speaker model takes filter banks [B, T, {BANKS}] alone")
