@@ -74,7 +74,7 @@ def _load(folder: Path | None, device: str) -> Judge:
     return Judge(model.to(device).eval().requires_grad_(False), features, tokenizer)
 
 
-def refuse_damaged(model: Any, report: Mapping[str, Any], folder: Path) -> None:
+def refuse_damaged(model: Any, report: Mapping[str, Any], folder: Path | str) -> None:
     """ArlError for a tensor that transformers has made up at random, and for values that are not finite."""
     damaged = [name for name, tensor in model.named_parameters() if not torch.isfinite(tensor).all()]
     for problem, names in (("is missing", report["missing_keys"]), ("has NaN or infinite values", damaged)):

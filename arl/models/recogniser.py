@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from arl.adapter import load_adapter
 from arl.engine.generate import text_of
-from arl.errors import UsageError
+from arl.errors import ArlError, UsageError
 from arl.models import family_of
 from arl.policy import Policy, load_tokenizer
 from arl.runtime.budget import FailureBudget
@@ -91,10 +91,13 @@ def greedy_llm(policy: Policy) -> Any:
     from transformers import GenerationConfig
 
     model = causal_lm(policy.llm_dir, "auto", attn_implementation="sdpa").eval().requires_grad_(False)
-    adapter = load_adapter(policy.adapter_dir) if policy.adapter_dir is not None else None
-    for name in adapter.factors if adapter is not None else ():
-        parameter = model.get_parameter(name)
-        parameter.copy_(adapter.merged(name, parameter))
+    if policy.adapter_dir is not None:
+        adapter = load_adapter(policy.adapter_dir)
+        if adapter is None:
+            raise ArlError(f"{policy.path}: no adapter in {policy.adapter_dir}")
+        for name in adapter.factors:
+            parameter = model.get_parameter(name)
+            parameter.copy_(adapter.merged(name, parameter))
     model.generation_config = GenerationConfig(
         do_sample=False, max_new_tokens=LONGEST, eos_token_id=policy.end_ids, pad_token_id=policy.end_ids[0]
     )

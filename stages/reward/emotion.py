@@ -45,7 +45,7 @@ def emotion(utterance, model: str = "", label: str = "", field: str = "", device
         None if wave is None or len(wave) < SHORTEST_S * SAMPLE_RATE else label_probabilities(model, wave, device)
         for wave in waves
     ]
-    first = [None if one is None else int(max(one, key=one.get) == name) for one in heard]
+    first = [None if one is None else int(max(one, key=one.__getitem__) == name) for one in heard]
     return [None if one is None else one[name] for one in heard], {"is_first": first}
 
 
