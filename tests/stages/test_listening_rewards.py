@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from arl.audio.io import encode_flac
+from arl.audio.io import encode_flac, load
 from arl.errors import ArlError, UsageError
 from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 from arl.shards.place import AudioSlice
@@ -243,7 +243,7 @@ def test_similarity_by_a_speaker_model_in_onnx(tmp_path, capsys):
 
     write_speaker_model(tmp_path / "campplus.onnx")
     listener = Listener(tmp_path, "none")
-    own, *others = (listener.speaker(wave) for wave in WAVES)
+    own, *others = (listener.speaker(load(encode_flac(wave))) for wave in WAVES)
     what = speech(tmp_path, *WAVES, np.zeros(16000, np.float32), WAVES[0][:3200], b"no audio")
     what = replace(what, audio=what.hyps[0].wav)
     found = answers(f"similarity --model {tmp_path}/campplus.onnx", what).rewards
