@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import transformers
 from safetensors import SafetensorError
 
 from arl.audio.io import SAMPLE_RATE, resample
@@ -26,8 +27,6 @@ IDLE = "objective.", "masked_spec_embed"  # of tensors that only training uses, 
 def audio_model(kind: str, source: str, device: str) -> tuple[Any, Callable[[np.ndarray], Mapping[str, Any]]]:
     """(the model, what makes its inputs [1, …] of samples float32 [n] at 16 kHz). kind: a class of transformers.
     ArlError where the checkpoint holds no such model, or is damaged."""
-    import transformers
-
     quiet_transformers()
     try:
         model, report = getattr(transformers, kind).from_pretrained(

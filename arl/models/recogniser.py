@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from arl.adapter import load_adapter
 from arl.engine.generate import text_of
@@ -88,8 +89,6 @@ class Recogniser:
 
 def greedy_llm(policy: Policy) -> Any:
     """The policy's LLM, its adapter merged, which generates greedily and by no rule of its checkpoint's."""
-    from transformers import GenerationConfig
-
     model = causal_lm(policy.llm_dir, "auto", attn_implementation="sdpa").eval().requires_grad_(False)
     if policy.adapter_dir is not None:
         adapter = load_adapter(policy.adapter_dir)

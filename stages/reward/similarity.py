@@ -16,10 +16,13 @@ from arl import reward
 
 def embedded(samples, model, device):
     """The embedding of samples, None where they are too short or silent."""
-    from arl.audio.speaker import embedding
-    from arl.audio.speaker_models import embedding_by
+    if model:
+        from arl.audio.speaker_models import embedding_by
 
-    return embedding_by(model, samples, device) if model else embedding(samples, device)
+        return embedding_by(model, samples, device)
+    from arl.audio.speaker import embedding
+
+    return embedding(samples, device)
 
 
 @functools.lru_cache(maxsize=10_000)
