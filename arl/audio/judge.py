@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from arl.audio.io import SAMPLE_RATE
 from arl.audio.whisper import NO_TIMESTAMPS, whisper_tiny_en
@@ -55,7 +56,6 @@ class Judge:
 
 @functools.cache
 def _load(folder: Path | None, device: str) -> Judge:
-    from safetensors import SafetensorError
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
 
     quiet_transformers()

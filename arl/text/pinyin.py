@@ -10,15 +10,15 @@ import re
 
 from arl.errors import ArlError
 
+try:
+    from pypinyin import lazy_pinyin
+except ImportError as error:
+    raise ArlError("pinyin needs pypinyin: install arl with the extra zh") from error
+
 HAN = r"[\u3400-\u9fff\U00020000-\U0003ffff]"
 BETWEEN = re.compile(rf"(?<={HAN})\s+(?={HAN})")
 
 
 def syllables(normalised: str) -> str:
-    """A normalised text, its characters replaced by syllables with spaces between; what is not Chinese stays. ArlError
-    without pypinyin."""
-    try:
-        from pypinyin import lazy_pinyin
-    except ImportError as error:
-        raise ArlError("pinyin needs pypinyin: install arl with the extra zh") from error
+    """A normalised text, its characters replaced by syllables with spaces between; what is not Chinese stays."""
     return " ".join(" ".join(lazy_pinyin(BETWEEN.sub("", normalised))).split())
