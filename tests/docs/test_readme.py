@@ -100,6 +100,16 @@ def test_cosyvoices_configuration_is_the_papers() -> None:
     assert "--voices /nonexistent/run/policy/frontend" in done.stdout
 
 
+def test_cosyvoice3s_configuration_is_cosyvoice2s() -> None:
+    command = ["make", "-n", "loop", "RUN=/nonexistent/run", "CONFIG=examples/cosyvoice3/config.mk", "STEPS=1"]
+    words = [*command, "INIT=--voice ann=ann.wav:'You help.<|endofprompt|>hello'"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    voice = "--voice ann=ann.wav:'You help.<|endofprompt|>hello'"
+    assert f"arl init --from Fun-CosyVoice3-0.5B {voice} -o /nonexistent/run/policy" in done.stdout
+    assert "--group 8" in done.stdout and "--beta 0.1" in done.stdout and "arl decode" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("family", "flags"),
     [

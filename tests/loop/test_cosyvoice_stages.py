@@ -1,6 +1,6 @@
-"""CosyVoice2 through every stage with the real engine, from the folder as it is downloaded to a trained llm.pt.
+"""CosyVoice2 and 3 through every stage with the real engine, from the folder as it is downloaded to a trained llm.pt.
 
-Tiny and random. The head's bias, which decides when a response ends, counts in engine and trainer alike.
+Tiny and random. Version 2's head has a bias that decides when a response ends: it counts in engine and trainer alike.
 """
 
 import io
@@ -33,39 +33,33 @@ class Calm:
 """
 
 
-def one_step(at: Path, engine: Path) -> None:
-    """policy, texts, emb, rollout, wav, reward, next and back, in `at`."""
-    (at / "texts.txt").write_text("\n".join(TEXTS))
-    (at / "steady.py").write_text(shown_program("steady"))
+def to_rewards(at: Path, engine: Path, checkpoint: Path, texts: list[str], *rewards: object) -> tuple[object, ...]:
+    """policy, texts, emb, rollout, wav and reward in `at`; the words that join what an update reads."""
+    (at / "texts.txt").write_text("\n".join(texts))
     emb, rollout, wav, reward = (("--shards", at / name) for name in ("emb", "rollout", "wav", "reward"))
-    arl("init", "--from", at / "CosyVoice2", "-o", at / "policy")
+    arl("init", "--from", checkpoint, "-o", at / "policy")
     arl("data", "--texts", at / "texts.txt", "-o", at / "texts")
     arl("encode", "--shards", at / "texts", "--policy", at / "policy", "--voice", "ann", "-o", at / "emb")
     arl("sync", "--policy", at / "policy", "--engine", engine)
     arl("rollout", *emb, "--group", GROUP, "--max-new-tokens", LONGEST, "--engine", engine, "-o", at / "rollout")
     arl("decode", *emb, *rollout, "--policy", at / "policy", "--nfe", 1, "--cfg", 0, "-o", at / "wav")
-    arl("reward", *rollout, *wav, "--with", "duration", "--with", at / "steady.py", "-o", at / "reward")
-    arl("update", *emb, *rollout, *reward, "--policy", at / "policy", "--lr", "1e-2", "-o", at / "next")
+    arl("reward", *rollout, *wav, "--with", "duration", *rewards, "-o", at / "reward")
+    return *emb, *rollout, *reward, "--policy", at / "policy"
+
+
+def train(at: Path, engine: Path, joined: tuple[object, ...]) -> None:
+    """next, combined and back, in `at`."""
+    arl("update", *joined, "--lr", "1e-2", "-o", at / "next")
     arl("sync", "--policy", at / "next", "--engine", engine)
     (at / "calm.py").write_text(HEAD)
-    texts, diffro = (
-        ("--shards", at / "texts"),
-        ("--loss", "combined", "--head", f"{at / 'calm.py'}:Calm", "--no-filter"),
-    )
-    arl("update", *emb, *rollout, *reward, *texts, "--policy", at / "policy", *diffro, "-o", at / "combined")
+    diffro = "--loss", "combined", "--head", f"{at / 'calm.py'}:Calm", "--no-filter"
+    arl("update", *joined, "--shards", at / "texts", *diffro, "-o", at / "combined")
     arl("export", "--policy", at / "next", "-o", at / "back")
 
 
-def test_from_the_folder_to_a_trained_one(tmp_path: Path, engine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable, value in {"ARL_DEVICE": "cpu", "ARL_THREADS": "1", "ARL_QUIET": "1"}.items():
-        monkeypatch.setenv(variable, value)
-    make_cosyvoice(tmp_path / "CosyVoice2")
-    one_step(tmp_path, engine)
-    policy, trained = Policy.open(tmp_path / "policy"), Policy.open(tmp_path / "next")
-    assert trained.step == 1 and trained.version != policy.version
-    assert Policy.open(tmp_path / "combined").version not in (policy.version, trained.version)
-
-    samples = list(read_joined([tmp_path / name / "000000.tar" for name in ("emb", "rollout", "wav", "reward")]))
+def check_hypotheses(at: Path, policy: Policy) -> None:
+    """The engine's log-probabilities are the trainer's; responses are codes and an end, and each has its wave."""
+    samples = list(read_joined([at / name / "000000.tar" for name in ("emb", "rollout", "wav", "reward")]))
     batch = rl_batch(samples, policy.version, allow_stale=False, correct=True, with_clips=True)
     with torch.no_grad():
         model = load_llm(policy.llm_dir, torch.device("cpu"))
@@ -82,8 +76,35 @@ def test_from_the_folder_to_a_trained_one(tmp_path: Path, engine: Path, monkeypa
             codes = sum(token < CODES for token in hyp["tokens"])
             assert (wave.samplerate, wave.frames) == (24000, 960 * max(1, codes))
 
-    shutil.copyfile(tmp_path / "back" / "llm.pt", tmp_path / "CosyVoice2" / "llm.pt")
-    arl("init", "--from", tmp_path / "CosyVoice2", "-o", tmp_path / "again")
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in {"ARL_DEVICE": "cpu", "ARL_THREADS": "1", "ARL_QUIET": "1"}.items():
+        monkeypatch.setenv(variable, value)
+
+
+def test_from_the_folder_to_a_trained_one(tmp_path: Path, engine: Path, quiet: None) -> None:
+    checkpoint = make_cosyvoice(tmp_path / "CosyVoice2")
+    (tmp_path / "steady.py").write_text(shown_program("steady"))
+    train(tmp_path, engine, to_rewards(tmp_path, engine, checkpoint, TEXTS, "--with", tmp_path / "steady.py"))
+    policy, trained = Policy.open(tmp_path / "policy"), Policy.open(tmp_path / "next")
+    assert trained.step == 1 and trained.version != policy.version
+    assert Policy.open(tmp_path / "combined").version not in (policy.version, trained.version)
+    check_hypotheses(tmp_path, policy)
+
+    shutil.copyfile(tmp_path / "back" / "llm.pt", checkpoint / "llm.pt")
+    arl("init", "--from", checkpoint, "-o", tmp_path / "again")
     again = load_llm(tmp_path / "again" / "llm", torch.device("cpu")).state_dict()
     exported = load_llm(trained.llm_dir, torch.device("cpu")).state_dict()
     assert again.keys() == exported.keys() and all(again[name].equal(exported[name]) for name in again)
+
+
+def test_version_3_is_trained_too(tmp_path: Path, engine: Path, quiet: None) -> None:
+    checkpoint, texts = make_cosyvoice(tmp_path / "CosyVoice3", 3), [f"<|endofprompt|>{text}" for text in TEXTS]
+    joined = to_rewards(tmp_path, engine, checkpoint, texts)
+    policy = Policy.open(tmp_path / "policy")
+    check_hypotheses(tmp_path, policy)
+    arl("update", *joined, "--lr", "0", "-o", tmp_path / "next")
+    arl("export", "--policy", tmp_path / "next", "-o", tmp_path / "back")
+    ours, theirs = (torch.load(folder / "llm.pt", weights_only=True) for folder in (tmp_path / "back", checkpoint))
+    assert list(ours) == list(theirs) and all(ours[name].equal(theirs[name]) for name in theirs)

@@ -1,5 +1,6 @@
 """CosyVoice2 and 3, tiny and random, in the layout of what is downloaded: folder → policy → prompts → llm.pt again."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from arl.cli.main import make_app
 from arl.errors import ArlError, UsageError
+from arl.models.cosyvoice.layout import VERSION_3
 from arl.policy import Policy, load_tokenizer
 from arl.shards import columns
 from arl.shards.reader import read_shard
@@ -178,6 +180,19 @@ def test_version_3_wants_the_end_of_the_prompt(folders, tmp_path):
     samples = encoded(tmp_path, policy, "--max-failed", 2)
     assert [key for key, sample in samples.items() if Prompt.of(sample).error is None] == ["c"]
     assert "wants <|endofprompt|> in front of the text" in Prompt.of(samples["a"]).error
+
+
+def test_the_special_tokens_of_version_3_are_upstreams(folders):
+    """280 names in upstream's order (cosyvoice/tokenizer/tokenizer.py), by a digest; a phone is one token."""
+    names = "\n".join(VERSION_3.specials)
+    assert (
+        hashlib.sha256(names.encode()).hexdigest() == "4d5267643001673d742c7033834779c1e24f936caaf7a9ce850807222ee94b91"
+    )
+    second, third = (load_tokenizer(policy_of(folders[version], version).frontend_dir) for version in ROWS)
+    first = 256 + 2 + 1  # behind the bytes, two merges and <|endoftext|>
+    ids = [first + VERSION_3.specials.index(name) for name in ("[j]", "[ǐ]", "<|endofsystem|>", "[AH0]")]
+    assert third.encode("[j][ǐ]<|endofsystem|>[AH0]", add_special_tokens=False).ids == ids
+    assert len(second.encode("[j]", add_special_tokens=False).ids) == 3
 
 
 def test_a_voice_of_ready_tensors(folders, tmp_path):

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from arl.errors import ArlError
 from arl.models import DecodeSettings
+from arl.models.cosyvoice.decode import CosySynthesis, noise_of
+from arl.models.cosyvoice.hift import Hift
 from arl.models.cosyvoice.recipe import read_recipe
 from arl.models.cosyvoice2.conformer import EncoderSizes, shifted
-from arl.models.cosyvoice2.decode import CosySynthesis, load, noise_of, parts_of, voice_waves
+from arl.models.cosyvoice2.decode import DECODING
 from arl.models.cosyvoice2.estimator import EstimatorSizes
 from arl.models.cosyvoice2.flow import Flow
-from arl.models.cosyvoice2.hift import Hift
 from arl.policy import Policy
-from tests.models.cosyvoice_checkpoints import RECIPE, make_cosyvoice
+from tests.models.cosyvoice_checkpoints import make_cosyvoice, recipe
 
 HIFT: dict[str, Any] = {
     "in_channels": 80, "base_channels": 32, "nb_harmonics": 8, "sampling_rate": 24000, "nsf_alpha": 0.1,
@@ -78,11 +79,11 @@ def test_the_tensors_are_those_of_the_real_files(part, number, tmp_path):
         "attention_heads": (2, 8), "linear_units": (48, 2048), "num_blocks": (1, 6), "n_blocks": (1, 4),
         "num_mid_blocks": (2, 12), "num_heads": (2, 8), "attention_head_dim": (8, 64),
     }  # fmt: skip
-    text = RECIPE.format(llm="Qwen2LM", flow_width=512, channels=256, hift=512)
+    text = recipe(2, flow_width=512, channels=256, hift=512)
     for name, (tiny, size) in real.items():
         text = text.replace(f" {name}: {tiny}", f" {name}: {size}")
     (tmp_path / "cosyvoice2.yaml").write_text(text)
-    tensors = parts_of(tmp_path / "cosyvoice2.yaml")[number].state_dict()
+    tensors = DECODING.parts(tmp_path / "cosyvoice2.yaml")[number].state_dict()
     rows = sorted(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
     assert len(rows) == {"flow": 1121, "hift": 328}[part]
     assert hashlib.sha256("\n".join(rows).encode()).hexdigest() == GOLDEN[f"{part}_tensors"]
@@ -116,7 +117,7 @@ def test_a_score_by_distance_finds_its_key():
 
 
 def test_a_batch_is_what_its_clips_are_alone(policy):
-    synthesis = CosySynthesis(policy, torch.device("cpu"), DecodeSettings(nfe=2))
+    synthesis = CosySynthesis(policy, DECODING, torch.device("cpu"), DecodeSettings(nfe=2))
     codes, voices, noises = [[5, 6, 7], [1] * 9, [8, 9, 10]], ["ann", "bob", "bob"], ["x", "y", "y"]
     together = synthesis.decode(codes, voices, noises)
     assert [len(wave) for wave in together] == [3 * 960, 9 * 960, 3 * 960]
@@ -129,14 +130,14 @@ def test_a_batch_is_what_its_clips_are_alone(policy):
 
 def test_the_settings_change_the_wave(policy):
     waves = [
-        CosySynthesis(policy, torch.device("cpu"), settings).decode([[5, 6, 7]], ["ann"], ["x"])[0]
+        CosySynthesis(policy, DECODING, torch.device("cpu"), settings).decode([[5, 6, 7]], ["ann"], ["x"])[0]
         for settings in (DecodeSettings(nfe=2), DecodeSettings(nfe=3), DecodeSettings(nfe=2, cfg=0.0))
     ]
     assert all((waves[0] - other).abs().max() > 1e-3 for other in waves[1:])
 
 
 def test_voices_are_heard(policy):
-    waves = voice_waves(policy.frontend_dir)
+    waves = DECODING.voice_waves(policy.frontend_dir)
     assert {name: len(wave) for name, wave in waves.items()} == {"ann": 12 * 320}  # bob has no recording
 
 
@@ -148,9 +149,9 @@ def test_weights_that_do_not_fit_are_one_line(policy, tmp_path):
     tensors = load_file(file)
     save_file({name: tensor for name, tensor in tensors.items() if name != "encoder_proj.bias"}, file)
     with pytest.raises(ArlError, match="flow.safetensors: tensor encoder_proj.bias is missing"):
-        load(tmp_path / "frontend")
-    recipe = tmp_path / "frontend" / "cosyvoice2.yaml"
-    recipe.write_text(recipe.read_text().replace("channels: [16]", "channels: [16, 16]"))
+        DECODING.load(tmp_path / "frontend")
+    yaml = tmp_path / "frontend" / "cosyvoice2.yaml"
+    yaml.write_text(yaml.read_text().replace("channels: [16]", "channels: [16, 16]"))
     with pytest.raises(ArlError, match="cosyvoice2.yaml: no sizes of CosyVoice2's flow and hift"):
-        load(tmp_path / "frontend")
-    assert read_recipe(recipe)["flow"]["encoder"]["static_chunk_size"] == 25
+        DECODING.load(tmp_path / "frontend")
+    assert read_recipe(yaml)["flow"]["encoder"]["static_chunk_size"] == 25

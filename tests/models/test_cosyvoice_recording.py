@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from arl.audio.io import encode_flac
 from arl.cli.main import make_app
 from arl.errors import ArlError
+from arl.models.cosyvoice.layout import VERSION_3
 from arl.models.cosyvoice.voices import load_voices
 from arl.policy import Policy
 from arl.shards import columns
@@ -82,9 +83,11 @@ def test_the_features_are_upstreams():
     theirs = WhisperFeatureExtractor(feature_size=128)(clip, sampling_rate=16_000, return_tensors="pt")
     assert (whisper_mel(torch.from_numpy(clip)) - theirs["input_features"][0]).abs().max() <= 1e-3
     tone = torch.sin(torch.arange(24_000) * 2 * torch.pi * 1000 / 24_000)
-    mel = flow_mel(tone)
+    mel = flow_mel(tone, 8000.0)
     assert mel.shape == (50, 80) and mel[10].argmax() == mel[40].argmax() == 26  # 15 mels of 45.25 / 81 each
     assert mel.min() >= np.log(1e-5) - 1e-6
+    higher = flow_mel(tone, VERSION_3.mel_top_hz)
+    assert higher[10].argmax() == 23  # 15 mels of 51.14 / 81 each, up to 12 kHz
 
 
 def test_without_the_onnx_files_it_is_one_line(made, tmp_path):

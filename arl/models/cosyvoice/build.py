@@ -4,7 +4,7 @@
                tokenizer.json              of texts
                speakers.*                  the voices
                speech_tokenizer_v2.onnx    where the folder has it: recordings become codes
-               cosyvoice2.yaml, and of version 2 flow.safetensors, hift.safetensors
+               cosyvoice2.yaml, flow.safetensors, hift.safetensors
 
 llm.pt says nothing that is left out, so that `arl export` writes it again, bit for bit.
 """
@@ -41,9 +41,9 @@ OF_QWEN2 = (  # of CosyVoice-BlankEN's config.json
 
 def build(
     family: str, layout: Layout, checkpoint: Checkpoint, out: Path, options: InitOptions,
-    write_decoder: Callable[[Source, Path], None] | None = None,
+    write_decoder: Callable[[Source, Path], None],
 ) -> Policy:  # fmt: skip
-    """Writes the policy. write_decoder: (source, frontend) → the decoder's files, of a version that has one.
+    """Writes the policy. write_decoder: (source, frontend) → the decoder's files.
 
     UsageError for an option that means nothing here; ArlError for what is no such folder.
     """
@@ -77,8 +77,7 @@ def build(
         save_voices(voices, frontend)
         if (source.folder / layout.tokenizer_onnx).is_file():
             shutil.copyfile(source.folder / layout.tokenizer_onnx, frontend / layout.tokenizer_onnx)
-        if write_decoder:
-            write_decoder(source, frontend)
+        write_decoder(source, frontend)
         shutil.copyfile(source.folder / layout.recipe, frontend / layout.recipe)
         made["frontend"] = part_digest(frontend)[:12]
         made["probe"] = make_probe(causal_lm(folder / "llm", "auto"), made["audio_token_id"])
@@ -196,4 +195,5 @@ def voice_of(text: str, source: Source, tokenizer: Any) -> Voice:
         raise UsageError(f"--voice {text}: there is no file {file}")
     if file.endswith(".safetensors"):
         return from_tensors(name, ids, Path(file))
-    return Listener(source.folder, source.layout.tokenizer_onnx).voice(name, ids, Path(file))
+    listener = Listener(source.folder, source.layout.tokenizer_onnx)
+    return listener.voice(name, ids, Path(file), source.layout.mel_top_hz)

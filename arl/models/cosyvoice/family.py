@@ -1,30 +1,44 @@
 """The families of CosyVoice: what the commands ask of both versions."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from arl.models import Encoder, Family, InitOptions, Part
+from arl.models import DecodeSettings, Encoder, Family, InitOptions, Part, Synthesiser
 from arl.models.checkpoint import Checkpoint
 from arl.models.cosyvoice.layout import Layout
 from arl.policy import Policy
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+
+    from arl.models.cosyvoice.decode import Decoding
 
 
 class CosyVoice(Family):
     """layout: of the version."""
 
     takes_voices = True
-    parts: tuple[Part, ...] = ("checkpoints",)
+    parts: tuple[Part, ...] = ("checkpoints", "decoder", "voices")
     layout: Layout
+
+    @property
+    def files(self) -> Mapping[Part, str]:  # type: ignore[override]
+        return {"voices": self.layout.recipe}
+
+    @property
+    def decoding(self) -> "Decoding":
+        """Of the version; its module imports torch."""
+        raise NotImplementedError
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         return checkpoint.folder is not None and (checkpoint.folder / self.layout.recipe).is_file()
 
     def build(self, checkpoint: Checkpoint, out: Path, options: InitOptions) -> Policy:
-        return self.computing.build.build(self.name, self.layout, checkpoint, out, options)
+        make = self.computing.build.build
+        return make(self.name, self.layout, checkpoint, out, options, self.decoding.write)
 
     def export(self, policy: Policy, out: Path) -> None:
         self.computing.export.export(policy, out)
@@ -32,9 +46,15 @@ class CosyVoice(Family):
     def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:
         return self.computing.encode.TextEncoding(policy, self.layout)
 
+    def synthesiser(self, policy: Policy, device: "torch.device", settings: DecodeSettings) -> Synthesiser:
+        return self.computing.decode.CosySynthesis(policy, self.decoding, device, settings)
+
+    def voice_waves(self, frontend: Path) -> "Mapping[str, np.ndarray]":
+        return self.decoding.voice_waves(frontend)
+
     @property
     def computing(self) -> Any:
         """The modules that import torch, by their names."""
-        from arl.models.cosyvoice import build, encode, export
+        from arl.models.cosyvoice import build, decode, encode, export
 
-        return SimpleNamespace(build=build, encode=encode, export=export)
+        return SimpleNamespace(build=build, decode=decode, encode=encode, export=export)

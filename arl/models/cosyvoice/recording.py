@@ -57,12 +57,13 @@ class Listener:
         found = self.speaker_model.run(None, {features: (banks - banks.mean(0, keepdim=True))[None].numpy()})[0]
         return np.asarray(found, dtype=np.float32).flatten()
 
-    def voice(self, name: str, text: Sequence[int], file: Path) -> Voice:
-        """A voice of a recording, its mel and codes cut to the shorter of them. ArlError naming the file."""
+    def voice(self, name: str, text: Sequence[int], file: Path, mel_top_hz: float) -> Voice:
+        """A voice of a recording, its mel and codes cut to the shorter of them. mel_top_hz: highest frequency of the
+        flow's mel. ArlError naming the file."""
         wave = load(file, FLOW_RATE)
         heard = np.ascontiguousarray(resample(wave, FLOW_RATE, RATE), dtype=np.float32)
         try:
-            codes, mel = self.codes(heard), flow_mel(torch.from_numpy(wave)).numpy()
+            codes, mel = self.codes(heard), flow_mel(torch.from_numpy(wave), mel_top_hz).numpy()
         except ArlError as error:
             raise ArlError(f"{file}: {error}") from error
         n = min(len(codes), len(mel) // MELS_PER_CODE)
@@ -90,12 +91,12 @@ def whisper_mel(wave: Tensor) -> Tensor:
     return (torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0
 
 
-def flow_mel(wave: Tensor) -> Tensor:
-    """float32 [n] at 24 kHz → log-mel [n // 480, 80] of HiFi-GAN's kind."""
+def flow_mel(wave: Tensor, top_hz: float) -> Tensor:
+    """float32 [n] at 24 kHz → log-mel [n // 480, 80] of HiFi-GAN's kind, up to a frequency."""
     padded = F.pad(wave[None], (720, 720), "reflect")[0]
     spectrum = torch.stft(padded, 1920, 480, window=torch.hann_window(1920), center=False, return_complex=True)
     magnitude = (spectrum.abs().square() + 1e-9).sqrt()
-    return (mel_filters(N_MELS, 1920, FLOW_RATE, 8000.0) @ magnitude).clamp(min=1e-5).log().T
+    return (mel_filters(N_MELS, 1920, FLOW_RATE, top_hz) @ magnitude).clamp(min=1e-5).log().T
 
 
 def mel_filters(n_mels: int, n_fft: int, rate: int, highest_hz: float) -> Tensor:

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-UP = 2  # hidden states per code
+from arl.models.cosyvoice.flow import UP, LookAhead, inside
+
 UP_LAYERS = 4
 
 
@@ -31,14 +32,14 @@ class Encoder(nn.Module):
     def __init__(self, sizes: EncoderSizes) -> None:
         super().__init__()
         self.embed, self.up_embed = Embed(sizes.width), Embed(sizes.width)
-        self.pre_lookahead_layer = LookAhead(sizes.width, sizes.ahead)
+        self.pre_lookahead_layer = LookAhead(sizes.width, sizes.width, sizes.ahead)
         self.encoders = nn.ModuleList(Layer(sizes) for _ in range(sizes.layers))
         self.up_layer = Repeat(sizes.width)
         self.up_encoders = nn.ModuleList(Layer(sizes) for _ in range(UP_LAYERS))
         self.after_norm = nn.LayerNorm(sizes.width, eps=1e-5)
 
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, n, W], of which lengths int64 [B] count → (states [B, 2 n, W], whether each counts, bool [B, 2 n])."""
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """x [B, n, W], of which lengths int64 [B] count → states [B, 2 n, W]."""
         valid = inside(lengths, x.shape[1])
         x = self.pre_lookahead_layer(self.embed(x) * valid[..., None])
         for layer in self.encoders:
@@ -46,12 +47,7 @@ class Encoder(nn.Module):
         x, valid = self.up_embed(self.up_layer(x)), inside(UP * lengths, UP * x.shape[1])
         for layer in self.up_encoders:
             x = layer(x, valid)
-        return self.after_norm(x), valid
-
-
-def inside(lengths: Tensor, longest: int) -> Tensor:
-    """Bool [B, longest], True below each length."""
-    return torch.arange(longest, device=lengths.device) < lengths[:, None]
+        return self.after_norm(x)
 
 
 class Embed(nn.Module):
@@ -63,19 +59,6 @@ class Embed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.out(x) * math.sqrt(x.shape[-1])
-
-
-class LookAhead(nn.Module):
-    """[B, n, W] → same: a convolution over what follows, one over what precedes, added."""
-
-    def __init__(self, width: int, ahead: int) -> None:
-        super().__init__()
-        self.ahead = ahead
-        self.conv1, self.conv2 = nn.Conv1d(width, width, ahead + 1), nn.Conv1d(width, width, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        inner = F.leaky_relu(self.conv1(F.pad(x.transpose(1, 2), (0, self.ahead))))
-        return x + self.conv2(F.pad(inner, (2, 0))).transpose(1, 2)
 
 
 class Repeat(nn.Module):

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-N_MELS = 80
-INPUT = 4 * N_MELS  # path, mean, speaker, prompt
+from arl.models.cosyvoice.flow import INPUT, N_MELS
 
 
 @dataclass(frozen=True)
