@@ -25,10 +25,6 @@ class CosyVoice(Family):
     layout: Layout
 
     @property
-    def files(self) -> Mapping[Part, str]:  # type: ignore[override]
-        return {"voices": self.layout.recipe}
-
-    @property
     def decoding(self) -> "Decoding":
         """Of the version; its module imports torch."""
         raise NotImplementedError
