@@ -136,6 +136,10 @@ class Family(Protocol):
     parts: Collection[Part] = ()
     files: Mapping[Part, str] = {}
 
+    def owns(self, part: Part, folder: Path) -> bool:
+        """Whether a frontend's folder, which may stand alone, is of this family and has the part."""
+        return (folder / self.files[part]).is_file()
+
     def recognises(self, checkpoint: Checkpoint) -> bool:
         """Whether it makes policies of this checkpoint, by its configuration and layout alone."""
         return False
@@ -213,12 +217,12 @@ def family_of(policy: Policy, part: Part | None = None) -> Family:
 def family_of_frontend(folder: Path, part: Part) -> Family | None:
     """The family whose `part` lies in a frontend's folder, which may stand alone; None where nobody's does."""
     owners = (family for family in families().values() if part in family.files)
-    return next((family for family in owners if (folder / family.files[part]).is_file()), None)
+    return next((family for family in owners if family.owns(part, folder)), None)
 
 
 def files_of(part: Part) -> str:
     """The files of `family_of_frontend`, for an error: "codec.safetensors or …"."""
-    return " or ".join(family.files[part] for family in families().values() if part in family.files)
+    return " or ".join(dict.fromkeys(family.files[part] for family in families().values() if part in family.files))
 
 
 def recognised(checkpoint: Checkpoint) -> Family:

@@ -22,12 +22,16 @@ class CosyVoice(Family):
 
     takes_voices = True
     parts: tuple[Part, ...] = ("checkpoints", "decoder", "voices")
+    files = {"voices": "speakers.json"}
     layout: Layout
 
     @property
     def decoding(self) -> "Decoding":
         """Of the version; its module imports torch."""
         raise NotImplementedError
+
+    def owns(self, part: Part, folder: Path) -> bool:
+        return super().owns(part, folder) and (folder / self.layout.recipe).is_file()
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
         return checkpoint.folder is not None and (checkpoint.folder / self.layout.recipe).is_file()

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 class CosyVoice2(CosyVoice):
     name, takes, layout = "cosyvoice2", "CosyVoice2", VERSION_2
-    files = {"voices": VERSION_2.recipe}
 
     @property
     def decoding(self) -> "Decoding":

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 class CosyVoice3(CosyVoice):
     name, takes, layout = "cosyvoice3", "CosyVoice3", VERSION_3
-    files = {"voices": VERSION_3.recipe}
 
     @property
     def decoding(self) -> "Decoding":
