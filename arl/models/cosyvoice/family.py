@@ -1,6 +1,7 @@
 """The families of CosyVoice: what the commands ask of both versions."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ class CosyVoice(Family):
     @property
     def decoding(self) -> "Decoding":
         """Of the version; its module imports torch."""
-        raise NotImplementedError
+        found: Decoding = import_module(f"arl.models.{self.name}.decode").DECODING
+        return found
 
     def owns(self, part: Part, folder: Path) -> bool:
         return super().owns(part, folder) and (folder / self.layout.recipe).is_file()
