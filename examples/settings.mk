@@ -42,6 +42,7 @@ LAUNCH ?= $(if $(filter-out 1,$(NODES)),$(SPREAD_OUT) -m ,$(if $(filter-out 1,$(
 WARM ?= rollout reward $(if $(LAUNCH),,update) sync report
 WARM_IN ?= $(RUN)/warm
 export ARL_WARM := $(if $(WARM),$(WARM_IN))# set to nothing: cold
+PAGE ?= $(RUN)/report.html# what a loop ends with, by arl report --html; set to nothing: none
 KEEP ?=# set: the engine and the resident stages go on when a loop is done
 
 FOLDERS := RUN DATA EMB ENGINE WARM_IN

@@ -5,7 +5,7 @@
 SwiftF0 (MIT; its wheel of 0.1 MB has the model; the extra `tts`) gives F0 every 16 ms. It is normalised to octaves
 above the clip's own median, log2(F0 / median): equal intervals give equal values for high and low
 voices, a rise counts as a fall of the same interval, and the values are of the size of a normalised edit distance
-(read speech 0.15 to 0.35; an octave is 12 semitones). Left out: smoothing, and the contour itself.
+(read speech 0.15 to 0.35; an octave is 12 semitones). Left out: smoothing.
 """
 
 import functools
@@ -26,6 +26,14 @@ def voiced_hz(samples: np.ndarray) -> np.ndarray:
     """float32 [n] at 16 kHz → F0 of the voiced frames in Hz, float64, in order. ArlError when SwiftF0 is missing."""
     found = _detector().detect(samples, SAMPLE_RATE, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
     return found.pitch_hz[found.confidence >= VOICED]
+
+
+def contour(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [n] at 16 kHz → (seconds, F0 in Hz), float64 [frames] each; NaN where a frame is not voiced. ArlError
+    when SwiftF0 is missing."""
+    found = _detector().detect(samples, SAMPLE_RATE, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
+    hz = np.where(found.confidence >= VOICED, found.pitch_hz, np.nan)
+    return np.asarray(found.timestamps, dtype=np.float64), hz.astype(np.float64)
 
 
 def pitch_std(samples: np.ndarray) -> float | None:

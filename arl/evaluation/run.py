@@ -6,7 +6,9 @@ Left out: what is measured and counted, which each kind of evaluation states (`a
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from arl.errors import UsageError
 from arl.evaluation.compare import compare, paired
@@ -17,8 +19,10 @@ from arl.evaluation.metric import Row
 from arl.evaluation.options import EvalOptions
 from arl.evaluation.render import Block, Summary, groups, print_blocks, terminal_width
 from arl.evaluation.summary import summarise
-from arl.runtime.stage import default_out
+from arl.runtime.stage import Phases, default_out, peak_memory_mb
 from arl.shards.durable import refuse_same_place, refuse_unwritable
+from arl.shards.paths import STDIN
+from arl.shards.record import StageRecord, append_record
 
 
 def evaluate(options: EvalOptions) -> None:
@@ -48,16 +52,31 @@ def evaluate_sets(options: EvalOptions) -> None:
     out = options.out or default_out("eval", options.sources)
     refuse_same_place(out, options.read, WRITTEN)
     refuse_unwritable(out, is_filled=True)
-    measured = kind.measure(options, out)
+    phases = Phases()
+    with phases.phase("run"):
+        measured = kind.measure(options, out)
     summary = {**measured.of, **summarise(kind, measured.rows, options.seed), **measured.cost}
     if baseline is not None:
         comparison = compare(kind, measured.rows, baseline, options.seed)
         summary["compared_with"] = {"path": str(options.compare[0]), **comparison}
     write(out, measured.rows, summary, kind.report(summary, measured.rows))
+    append_record(out, record_of(options, out, phases, summary))
     if options.as_json:
         print(json.dumps(summary))
     else:
         print_blocks(kind.summary_blocks(summary, terminal_width()))
+
+
+def record_of(options: EvalOptions, out: Path, phases: Phases, summary: Summary) -> StageRecord:
+    """The line of `stage.jsonl` beside the summary. "sets": name → the shards it was measured on, relative to `out`."""
+    sets = {
+        name: [os.path.relpath(Path(source).resolve(), out.resolve()) for source in sources if source != STDIN]
+        for name, sources in options.sets.items()
+    }
+    return StageRecord(
+        "eval", "summary", summary["utterances"], phases.rounded(), peak_memory_mb(), summary.get("policy"),
+        figures={"sets": sets},
+    )  # fmt: skip
 
 
 def compare_folders(options: EvalOptions) -> None:

@@ -67,9 +67,7 @@ def read_steps(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 def read_step(folder: Path) -> dict[str, Any] | None:
     """The row of one step: step, policy, metrics, seconds of each stage. None when its update is not done."""
-    records = {stage: (read_record(folder / name) or [{}])[-1] for stage, name in STEP_FOLDERS.items()}
-    if not records["update"]:  # the loop keeps a copy of it there, as it removes old policies
-        records["update"] = (read_record(folder / "policy") or [{}])[-1]
+    records = {stage: (lines or [{}])[-1] for stage, lines in step_records(folder).items()}
     update, rollout = records["update"], records["rollout"]
     if not update:
         return None
@@ -88,6 +86,14 @@ def read_step(folder: Path) -> dict[str, Any] | None:
     if watched := watched_means(read_record(folder / "reward")):
         row["watched"] = watched
     return row
+
+
+def step_records(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The records of a step by stage, [] for a stage that has none."""
+    records = {stage: read_record(folder / name) for stage, name in STEP_FOLDERS.items()}
+    if not records["update"]:  # the loop keeps a copy of it there, as it removes old policies
+        records["update"] = read_record(folder / "policy")
+    return records
 
 
 def groups_with_variance(run: Path, step: int) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from arl.errors import ArlError, reason_of
+from arl.shards.provenance import provenance
 from arl.shards.writer import write_all
 
 RECORD = "stage.jsonl"
@@ -52,9 +53,10 @@ def append_record(folder: Path, record: StageRecord) -> None:
     """Adds the line to the folder's `stage.jsonl` in one write under a lock, so that several processes may do so at
     once: on a network file system, too, as far as it has locks.
 
-    Behind a line that a full disk has cut it starts a new one.
+    The command line and the versions of packages come along. Behind a line that a full disk has cut it starts a new
+    one.
     """
-    line = json.dumps(record.to_json(), ensure_ascii=False, sort_keys=True) + "\n"
+    line = json.dumps(record.to_json() | provenance(), ensure_ascii=False, sort_keys=True) + "\n"
     try:
         _append(folder / RECORD, line.encode())
     except OSError as error:

@@ -34,7 +34,8 @@ FORWARDED = {signal.SIGINT: signal.SIGINT, signal.SIGTERM: signal.SIGTERM, signa
 def forward(stage: str, arguments: list[str]) -> int | None:
     """Runs `arl` with these arguments in the stage's worker; its exit code, or None when the stage is not warm.
 
-    One of several processes that share the work (ranks.py) runs it itself: they would queue for one worker. ArlError
+    One of several processes that share the work (ranks.py) runs it itself: they would queue for one worker; so does one
+    that only ends with the loop (--watch). ArlError
     where others can write to the warm folder: a job has this user's environment.
     """
     folder = warm_folder()
@@ -42,7 +43,7 @@ def forward(stage: str, arguments: list[str]) -> int | None:
         return None
     if part()[1] > 1:
         return None
-    if {"-h", "--help"} & set(arguments) or not _has_streams():
+    if {"-h", "--help", "--watch"} & set(arguments) or not _has_streams():
         return None
     check_private(folder)
     for _ in range(3):  # another client may be replacing the worker too
