@@ -40,14 +40,16 @@ def report(
     shards: Annotated[
         list[str] | None,
         typer.Option(
-            "--shards", rich_help_panel=PAGE,
+            "--shards",
+            rich_help_panel=PAGE,
             help="Of --html: the clips that were recognised, where the evaluation's record does not lead to them.",
         ),
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Of --html: write it anew as the loop goes on, until it is done.",
-                     rich_help_panel=PAGE),
+        typer.Option(
+            "--watch", help="Of --html: write it anew as the loop goes on, until it is done.", rich_help_panel=PAGE
+        ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:

@@ -1,7 +1,7 @@
 """A run's first and newest evaluation, A and B, and how B differs from A.
 
-    found = compared(Path("runs/demo"))         # None where the run has not been evaluated twice
-    found.result["relative_low"]
+found = compared(Path("runs/demo"))         # None where the run has not been evaluated twice
+found.result["relative_low"]
 """
 
 import json

@@ -59,7 +59,9 @@ def error_rates(steps: Steps, held_out: HeldOut) -> Chart:
     series = [Series("held-out", list(known), *ends, style="points")] if known else []
     spread = [_errors(step) for step in steps]
     series += _intervals("training samples", steps, spread)
-    note = "Held-out: of greedy answers, or of what the judge hears in speech. Training samples are what RL learns from."
+    note = (
+        "Held-out: of greedy answers, or of what the judge hears in speech. Training samples are what RL learns from."
+    )
     return Chart("wer", "Word error rate", "%", note, series)
 
 
