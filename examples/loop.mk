@@ -72,5 +72,6 @@ $(S)/sync.done: | $(S)/update.done
 $(S)/loop.done: | $(S)/sync.done
 	$(Q)arl report --run $(RUN) --step $(STEP)
 	$(if $(call divides,$(EVAL_EVERY),$(STEP)),$(call EVALUATE,$(S)/policy,$(RUN)/eval/$(call pad,$(STEP)),$(RUN)/eval/000000))
+	$(if $(TRACK),arl report --run $(RUN) --step $(STEP) --track $(TRACK) || true)
 	$(if $(shell (($(STEP) > $(POLICIES))) && echo old),rm -rf $(RUN)/step-$(call pad,$(STEP) - $(POLICIES))/policy)
 	: > $@

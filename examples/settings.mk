@@ -43,6 +43,7 @@ WARM ?= rollout reward $(if $(LAUNCH),,update) sync report
 WARM_IN ?= $(RUN)/warm
 export ARL_WARM := $(if $(WARM),$(WARM_IN))# set to nothing: cold
 PAGE ?= $(RUN)/report.html# what a loop ends with, by arl report --html; set to nothing: none
+TRACK ?=# tensorboard, wandb or trackio: each step and evaluation goes there too, by arl report --track
 KEEP ?=# set: the engine and the resident stages go on when a loop is done
 
 FOLDERS := RUN DATA EMB ENGINE WARM_IN

@@ -5,6 +5,7 @@
     arl report --run runs/demo --step 3 --groups   # how many of its groups have non-zero reward variance
     arl report --run runs/demo --plot curve.png    # reward, WER of the samples, KL and held-out WER by step
     arl report --html runs/demo -o report.html     # a page to see and hear the run; --watch follows a running loop
+    arl report --track tensorboard runs/demo       # its numbers, for a tracker of experiments
 
 A line with a warning follows where speech loses what the reward does not see (`alarms` has the rules). Left
 out: anything that is not in the records, the evaluations and the shards.
@@ -51,6 +52,10 @@ def report(
             "--watch", help="Of --html: write it anew as the loop goes on, until it is done.", rich_help_panel=PAGE
         ),
     ] = False,
+    track: Annotated[
+        str | None,
+        typer.Option("--track", help="Log the numbers to tensorboard, wandb or trackio (its own extra) instead."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Print a line per step: reward, WER of the samples, KL, length, seconds by stage; and warnings of a gamed reward.
@@ -63,9 +68,16 @@ def report(
         raise UsageError("arl report: name one run: arl report --run runs/demo")
     folder = place or run
     assert folder is not None
+    if not html and (out or shards or watch):
+        raise UsageError("arl report: --out, --shards and --watch are of --html")
+    if track is not None:
+        if html or groups or plot or as_json:
+            raise UsageError("arl report: --track logs numbers only; leave --html, --groups, --plot and --json out")
+        from arl.evaluation.track import track as log
+
+        log(folder, track, step)
+        return
     if not html:
-        if out or shards or watch:
-            raise UsageError("arl report: --out, --shards and --watch are of --html")
         show(folder, step, groups, plot, as_json)
         return
     if step is not None or groups or plot or as_json:

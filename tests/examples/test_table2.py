@@ -127,3 +127,5 @@ def test_the_quick_table_runs(tmp_path: Path) -> None:
     run = t2 / "runs/filter-R12/0"
     assert Policy.open(run / "step-000002/policy").version != Policy.open(start).version
     assert (run / "eval/final/samples/000.flac").is_file()
+    page = (run / "report.html").read_text()
+    assert page.count("data:audio/flac") >= 2 and page.count("data:image/png") >= 2  # before and after
