@@ -22,7 +22,7 @@ from arl.shards.record import StageRecord, append_record
 from arl.shards.rows import Reward
 from arl.shards.writer import write_shard
 
-TEXTS = ["one two three", "press the number", "good morning", "again </script><b>bold</b>"]
+TEXTS = ["please hold the line", "press the number", "good morning", "again </script><b>bold</b>"]
 STEPS = 8
 
 
@@ -72,8 +72,8 @@ def recognition_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ])  # fmt: skip
     add_steps(run, ["wer"])
     answers_of = {
-        "000000": ["what", "dress the", "good morning", "again script b bold b"],
-        "final": ["one two three", "press the", "good morning", "again script b bold"],
+        "000000": ["what", "dress the", "good morning", "again bold bold"],
+        "final": ["please hold the line", "press the", "good morning", "again bold"],
     }
     for name, answers in answers_of.items():
         transcripts = run / f"{name}.tsv"
@@ -90,8 +90,8 @@ def synthesis_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_steps(run, ["asr", "duration"])
     write_shard(run / "data" / "test" / "0.tar",
                 [(key, {META: dumps({"text": text, "lang": "en"})}) for key, text in keyed(TEXTS)])  # fmt: skip
-    for name, hz, answers in (("000000", 120.0, ["one", "press", "good morning", "again"]),
-                              ("final", 180.0, ["one two three", "press the number", "good", "again"])):  # fmt: skip
+    for name, hz, answers in (("000000", 120.0, ["please", "press", "good morning", "again bold"]),
+                              ("final", 180.0, ["please hold the line", "press the number", "good", "again bold"])):  # fmt: skip
         folder = run / "eval" / name
         hyp = {"text": "", "tokens": [1, 2], "logprobs": [-1.0, -1.0], "finish": "stop"}
         rollout = dumps({"policy": "000000-abc", "temperature": 1.0, "hyps": [hyp]})
