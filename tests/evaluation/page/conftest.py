@@ -90,8 +90,11 @@ def synthesis_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_steps(run, ["asr", "duration"])
     write_shard(run / "data" / "test" / "0.tar",
                 [(key, {META: dumps({"text": text, "lang": "en"})}) for key, text in keyed(TEXTS)])  # fmt: skip
-    for name, hz, answers in (("000000", 120.0, ["please", "press", "good morning", "again bold"]),
-                              ("final", 180.0, ["please hold the line", "press the number", "good", "again bold"])):  # fmt: skip
+    answers_of = {
+        "000000": ["please", "press", "good morning", "again bold"],
+        "final": ["please hold the line", "press the number", "good", "again bold"],
+    }
+    for (name, answers), hz in zip(answers_of.items(), (120.0, 180.0), strict=True):
         folder = run / "eval" / name
         hyp = {"text": "", "tokens": [1, 2], "logprobs": [-1.0, -1.0], "finish": "stop"}
         rollout = dumps({"policy": "000000-abc", "temperature": 1.0, "hyps": [hyp]})
