@@ -8,7 +8,7 @@ series is left out. Left out: colours, which follow the reader's theme.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ HeldOut = Mapping[int, Mapping[str, Any]]  # step → summary of an evaluation
 Numbers = list[float | None]
 ENDS = 4  # steps at each end of the run that the distribution compares
 BINS = 24
+MOST = 400  # points of a curve
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,7 @@ class Chart:
     note: str
     series: list[Series]
     axis: str = "step"
-    marks: list[tuple[int, str]] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    marks: list[tuple[int, str]] = field(default_factory=list)
 
 
 def error_rates(steps: Steps, held_out: HeldOut) -> Chart:
@@ -165,13 +163,21 @@ ALARMED = ("reward", "watched")  # the charts on which alarms are marked
 
 def charts(steps: Steps, held_out: HeldOut, alarms: Iterable[tuple[int, str]] = ()) -> list[Chart]:
     """All charts that have a series. alarms: (step, warning) of those that fired."""
-    marks = list(alarms)
+    marks = list(alarms)[-MOST:]
     found = [draw(steps, held_out) for draw in CHARTS]
     return [
-        Chart(one.name, one.title, one.unit, one.note, one.series, one.axis, marks if one.name in ALARMED else [])
+        replace(one, series=[*map(thinned, one.series)], marks=marks if one.name in ALARMED else [])
         for one in found
         if one.series
     ]
+
+
+def thinned(series: Series) -> Series:
+    """At most `MOST` points and the last one, at even distances: a page of 10,000 steps opens too."""
+    every = math.ceil(len(series.x) / MOST)
+    kept = sorted({*range(0, len(series.x), every), len(series.x) - 1}) if series.x else []
+    x, y, low, high = ([one[at] for at in kept] if one else [] for one in (series.x, series.y, series.low, series.high))
+    return Series(series.name, x, y, low, high, series.style)
 
 
 def _field(name: str, steps: Steps, field: str) -> list[Series]:

@@ -14,6 +14,7 @@ from arl.evaluation.page.compared import Compared
 from arl.evaluation.page.history import Step
 from arl.evaluation.recognition.kind import RECOGNITION
 from arl.evaluation.render import Summary
+from arl.text.wer import counts_characters
 
 LEADING = {  # (in words, whether more is better)
     "wer": ("Word errors", False),
@@ -72,8 +73,6 @@ def _is_leading(metric: Metric, found: Compared) -> bool:
 
 def _counts_characters(found: Compared) -> bool:
     """Whether every utterance is of a language whose errors are counted in characters."""
-    from arl.text.wer import counts_characters
-
     return found.kind is RECOGNITION and all(counts_characters(row["lang"]) for row in found.new)
 
 

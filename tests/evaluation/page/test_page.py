@@ -15,7 +15,7 @@ from arl.cli.main import make_app
 from arl.errors import ArlError
 from arl.evaluation.page import build
 from arl.evaluation.page.compared import compared, newest
-from arl.evaluation.page.curves import charts
+from arl.evaluation.page.curves import Series, charts, thinned
 from arl.evaluation.page.examples import examples
 from arl.evaluation.page.history import history, mean_interval
 from arl.evaluation.page.making import making
@@ -85,6 +85,14 @@ def test_curves_have_intervals_over_groups_and_alarms(recognition_run: Path, syn
     assert sum(filter(None, first.y)) == pytest.approx(100) and first.name == "steps 1 to 4"
     names = [series.name for series in charts(history(synthesis_run), {})[0].series]
     assert names == ["total", "asr", "duration"]
+
+
+def test_a_long_curve_is_thinned_to_its_ends() -> None:
+    values = [float(n) for n in range(10_001)]
+    long = thinned(Series("kl", values, values, values, []))
+    assert len(long.x) <= 402 and (long.x[0], long.x[-1]) == (0, 10_000) and long.y == long.low == long.x
+    short = Series("kl", [1.0, 2.0], [3.0, None], [], [], "bars")
+    assert thinned(short) == short
 
 
 def test_examples_are_ranked_by_change_with_their_audio(recognition_run: Path, tmp_path: Path) -> None:
