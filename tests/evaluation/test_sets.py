@@ -77,11 +77,7 @@ def test_a_folder_gives_back_the_rows(tmp_path: Path):
     write(tmp_path / "eval", rows, {"wer": 0.5})
     (back,) = read_rows(tmp_path / "eval", RECOGNITION)
     assert back == {**rows[0], "alignment": [list(step) for step in rows[0]["alignment"]]}
-    assert sorted(path.name for path in (tmp_path / "eval").iterdir()) == [
-        "stage.jsonl",
-        "summary.json",
-        "utterances.jsonl",
-    ]
+    assert sorted(path.name for path in (tmp_path / "eval").iterdir()) == ["summary.json", "utterances.jsonl"]
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path):

@@ -30,6 +30,7 @@ class WeightsAndBiases:
 
     def close(self) -> None:
         self.run.finish()
+        wandb.teardown()  # waits until its service has written all, and ends it
 
 
 def _own_id(path: Path) -> str:

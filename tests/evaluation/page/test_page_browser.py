@@ -13,6 +13,7 @@ import pytest
 
 from arl.evaluation.page.build import write_page
 
+pytestmark = pytest.mark.slow
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 

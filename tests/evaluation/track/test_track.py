@@ -60,6 +60,7 @@ def test_tensorboard(run: Path) -> None:
     assert values["train/reward"] == {1: 0.5, 2: 1.0} and values["eval/wer"] == {0: 0.5, 2: 0.25}
 
 
+@pytest.mark.slow
 def test_wandb_offline(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
