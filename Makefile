@@ -98,7 +98,7 @@ STOP = $(if $(KEEP),,arl engine stop $(if $(WARM),&& arl warm stop))
 loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resumable; ends with the held-out WER and a page
 	$(Q)$(if $(PAGE),ARL_QUIET=1 arl report --html $(RUN) -o "$(PAGE)" || true)
 	$(STOP)
-	$(if $(PAGE),[[ ! -s "$(PAGE)" ]] || echo "curves, examples and audio: $(PAGE)")
+	$(if $(PAGE),[[ ! -s "$(PAGE)" ]] || echo "the page of this run: $(PAGE)")
 
 .PHONY: control
 control: $(RUN)/eval/000000/summary.json ## the same number of supervised steps on the same clips instead, in RUN/control

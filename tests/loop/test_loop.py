@@ -125,7 +125,7 @@ def test_the_loop_runs_and_resumes_to_the_same_bits(calm: Path, tmp_path: Path) 
     assert log.count("step    ") >= STEPS and "WER" in log
     assert (calm / "eval" / "final" / "summary.json").is_file()
     page = (calm / "report.html").read_text()
-    assert f"examples and audio: {calm}/report.html" in log and "data:audio/flac" in page
+    assert f"the page of this run: {calm}/report.html" in log and "data:audio/flac" in page
     assert "arl update --shards" in page and "arl eval --shards" in page
     encoded = read_record(calm / "emb" / "train")
     assert len(encoded) == 2  # once, although two steps used the first shard
