@@ -7,6 +7,7 @@ import functools
 import platform
 import shlex
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 PACKAGES = ("arl", "torch", "transformers", "sglang", "numpy", "peft")
@@ -20,8 +21,6 @@ def provenance() -> dict[str, Any]:
 @functools.cache
 def versions() -> dict[str, str]:
     """Name → version of Python and of those of `PACKAGES` that are installed. Imports none of them."""
-    from importlib.metadata import PackageNotFoundError, version
-
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from arl.errors import ArlError
 from arl.evaluation.alarms import warning
 from arl.evaluation.kind import Kind
@@ -94,9 +96,7 @@ def plotly_script() -> str:
     return path.read_text(encoding="utf-8").replace("</script", "<\\/script")
 
 
-def _environment() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=lambda name: name is not None and name.endswith(".html"),

@@ -53,8 +53,8 @@ class Chart:
 
 def error_rates(steps: Steps, held_out: HeldOut) -> Chart:
     known = {step: summary for step, summary in held_out.items() if summary.get("wer") is not None}
-    ends = [[100 * one[name] for one in known.values()] for name in ("wer", "wer_low", "wer_high")]
-    series = [Series("held-out", list(known), *ends, style="points")] if known else []
+    y, low, high = ([100 * one[name] for one in known.values()] for name in ("wer", "wer_low", "wer_high"))
+    series = [Series("held-out", list(known), y, low, high, "points")] if known else []
     spread = [_errors(step) for step in steps]
     series += _intervals("training samples", steps, spread)
     note = (
@@ -196,6 +196,8 @@ def _line(name: str, steps: Steps, values: Sequence[float | None], style: str = 
 def _intervals(name: str, steps: Steps, found: Sequence[Interval | None]) -> list[Series]:
     if all(one is None for one in found):
         return []
-    y, low, high = ([one and getattr(one, part) for one in found] for part in ("value", "low", "high"))
+    y: Numbers = [one.value if one else None for one in found]
+    low: Numbers = [one.low if one else None for one in found]
+    high: Numbers = [one.high if one else None for one in found]
     has_width = any(one is not None and one.high > one.low for one in found)
     return [Series(name, [step.number for step in steps], y, low if has_width else [], high if has_width else [])]

@@ -99,13 +99,13 @@ def examples(found: Compared, shards: Sequence[str]) -> Examples:
         players = _Players([("the clip", recordings(found, wanted, shards))], has_pictures=False)
     else:
         players = _Players([("before", waves(found.a, wanted)), ("after", waves(found.b, wanted))], has_pictures=True)
-    shown = [[_example(one, players) for one in some] for some in (better, worse, others)]
     changes = [one.change for one in all_heard]
     counts = {
         "better": sum(change < 0 for change in changes), "worse": sum(change > 0 for change in changes),
         "same": sum(change == 0 for change in changes),
     }  # fmt: skip
-    return Examples(*shown, counts)
+    shown = [[_example(one, players) for one in some] for some in (better, worse, others)]
+    return Examples(shown[0], shown[1], shown[2], counts)
 
 
 def _recognised(a: Row, b: Row) -> Heard:

@@ -9,6 +9,7 @@ Left out: axes; the page says that it shows 0 to 8 kHz on the mel scale.
 import io
 
 import numpy as np
+from PIL import Image
 
 from arl.audio.io import SAMPLE_RATE
 from arl.audio.pitch import contour
@@ -46,8 +47,6 @@ def levels(samples: np.ndarray) -> np.ndarray:
 
 def png(samples: np.ndarray) -> bytes:
     """The picture of `levels`, with a palette of 256 colours."""
-    from PIL import Image
-
     image = Image.fromarray(np.ascontiguousarray(levels(samples)), "P")
     anchors = np.array(COLOURS, dtype=np.float64)
     places = np.linspace(0, len(anchors) - 1, 256)
