@@ -18,6 +18,8 @@ import typer
 
 from arl.cli import options
 from arl.errors import UsageError
+from arl.evaluation.run_report import report as show
+from arl.evaluation.track import track as log
 
 PAGE = "The page"
 
@@ -62,8 +64,6 @@ def report(
 
     Example: arl report --run runs/demo
     """
-    from arl.evaluation.run_report import report as show
-
     if (place is None) == (run is None):
         raise UsageError("arl report: name one run: arl report --run runs/demo")
     folder = place or run
@@ -73,8 +73,6 @@ def report(
     if track is not None:
         if html or groups or plot or as_json:
             raise UsageError("arl report: --track logs numbers only; leave --html, --groups, --plot and --json out")
-        from arl.evaluation.track import track as log
-
         log(folder, track, step)
         return
     if not html:
