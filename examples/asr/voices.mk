@@ -1,0 +1,20 @@
+# Recognition of speakers that were in no training: acted speech of 29 characters, test and development each with speakers
+# and texts of their own. Everything is chosen with ON=dev; ON=test is read once for a figure that is printed.
+#     make loop CONFIG=examples/asr/voices.mk RUN=runs/voices ON=dev
+START ?= examples/asr/voices-start
+ON ?= test
+TRAIN ?= $(DATA)/parts/rl
+TEST ?= $(DATA)/voices/$(ON)
+
+# The test's characters are at most 0.91 near (cosine of mean speaker embeddings) to any of training.
+VOICES = arl data --amazon-queen --by speaker --max-s 10 --shuffle --seed 5 -o $(1) \
+  --split test=jim+naomi+oracle+zombie+klunk,dev=chief+ian+henry+witch,train=rest
+# Two parts of the training speakers' speech, without a common text: the start's, and that of reinforcement learning.
+PARTS = arl data --shards $(1)/voices/train --split rl=0.3,sft=0.7 --shuffle --seed 5 -o $(1)/parts
+
+include examples/asr/config.mk
+
+define MAKE_DATA
+$(call VOICES,$(DATA)/voices)
+$(Q)$(call PARTS,$(DATA))
+endef
