@@ -139,7 +139,7 @@ def is_refused(value: Any) -> bool:
 OTHERS = re.compile(
     r"joined shards need the same keys|rolled out by policy|mix temperatures|no group has a reward|names no voice"
     r"|no member|no \.\S+; join|no text to speak|no sample of the batch|hypotheses but \d+ advantages|no \.json"
-    r"|\.json, only|is also in |but the policy speaks"
+    r"|\.json, only|is also in |but the policy speaks|no transcript: join"
 )
 N_READERS = 3  # of the stages, drawn anew for each shard
 
