@@ -1,7 +1,8 @@
 # Recognition of speakers that were in no training: acted speech of 29 characters, test and development each with speakers
 # and texts of their own. Everything is chosen with ON=dev; ON=test is read once for a figure that is printed.
+#     make voices-start CONFIG=examples/asr/voices.mk
 #     make loop CONFIG=examples/asr/voices.mk RUN=runs/voices ON=dev
-START ?= examples/asr/voices-start
+START ?= runs/voices-start/start
 ON ?= test
 TRAIN ?= $(DATA)/parts/rl
 TEST ?= $(DATA)/voices/$(ON)
@@ -13,6 +14,7 @@ VOICES = arl data --amazon-queen --by speaker --max-s 10 --shuffle --seed 5 -o $
 PARTS = arl data --shards $(1)/voices/train --split rl=0.3,sft=0.7 --shuffle --seed 5 -o $(1)/parts
 
 include examples/asr/config.mk
+include examples/asr/voices-start.mk
 
 define MAKE_DATA
 $(call VOICES,$(DATA)/voices)
