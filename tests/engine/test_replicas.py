@@ -24,7 +24,7 @@ SHORT = {"seeds": range(3), "max_new_tokens": 3}
 @pytest.fixture(scope="module")
 def replicated(place: Place) -> Any:
     folder = place.folder / "replicated"
-    info = start(place.policy, folder, device="cpu", replicas=Replicas(tp=2, dp=2))
+    info = start(place.policy, folder, device="cpu", replicas=Replicas(tp=2, dp=2), timeout_s=600)  # five processes
     yield Engine(info)
     stop(folder)
 

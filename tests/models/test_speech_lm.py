@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from arl.audio.io import encode_flac
 from arl.cli.encode import encode
 from arl.cli.update import update
+from arl.engine.client import Completion
 from arl.engine.generate import rollout_member
 from arl.errors import ArlError, UsageError
 from arl.models import InitOptions, families, recognised
@@ -259,7 +260,7 @@ def test_what_is_no_transcript_is_stripped_for_scoring_and_kept_for_training(cas
     policy = cases("qwen3-asr").policy
     words = load_tokenizer(policy.llm_dir)
     tokens = words.encode("language English<asr_text>so it is", add_special_tokens=False).ids
-    hypothesis = SimpleNamespace(tokens=[*tokens, END], logprobs=[-1.0] * (len(tokens) + 1), finish="stop")
+    hypothesis = Completion([*tokens, END], [-1.0] * (len(tokens) + 1), "stop", 1, 0)
     members = rollout_member([hypothesis], words, policy, 1.0)
     (row,) = json.loads(members[columns.ROLLOUT])["hyps"]
     assert row["text"] == "so it is" and row["tokens"] == [*tokens, END]

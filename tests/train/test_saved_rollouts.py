@@ -154,6 +154,7 @@ def test_every_metric_is_explained(run, tmp_path):
     data = [str(run / name) for name in ("emb", "rollout", "reward", "data")]
     mwer = made(run, tmp_path / "mwer", loss="mwer", ce=0.1, shards=data)
     of_every_stage = {"stage", "shard", "made", "policy", "arguments", "seconds", "samples", "peak_memory_mb", "steps"}
+    of_every_stage |= {"command", "versions"}
     of_the_step = {"lease_waited_s", "self_check", "reward_wer"}
     assert (set(grpo) | set(mwer)) - of_every_stage - of_the_step <= explained
 
