@@ -13,7 +13,6 @@ import pytest
 
 from arl.audio.io import encode_flac, load
 from arl.errors import ArlError, UsageError
-from arl.rewards.programs import checker
 from arl.rewards.programs.utterance import RewardHypothesis, Utterance
 from arl.shards.place import AudioSlice
 from arl.text.normalise import normalise
@@ -293,7 +292,7 @@ def test_similarity_by_an_x_vector_of_transformers(tmp_path, sizes):
         answers(f"similarity --model {tmp_path}", what)
 
 
-def test_emotion_is_the_probability_of_a_label(tmp_path, sizes, capsys, monkeypatch):
+def test_emotion_is_the_probability_of_a_label(tmp_path, sizes, capsys):
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2ForSequenceClassification
 
@@ -325,7 +324,5 @@ def test_emotion_is_the_probability_of_a_label(tmp_path, sizes, capsys, monkeypa
     assert "u: no field 'mood', not one of Happy, sad, calm; excluded" in capsys.readouterr().err
     with pytest.raises(ArlError, match="no label 'angry'; it has Happy, sad, calm"):
         answers(f"{spec} --label angry", what)
-    monkeypatch.setattr(checker, "_CASES", [case for case in checker._CASES if len(case[3]) == 3][:1])
-    checker.check_program(f"{spec} --label happy")
     with pytest.raises(UsageError, match="emotion needs --model, a checkpoint, and --label NAME or --field NAME"):
         answers(spec, what)

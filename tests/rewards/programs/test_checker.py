@@ -8,7 +8,7 @@ from arl.rewards.programs.checker import check_program
 from arl.rewards.programs.shipped import shipped_rewards
 
 LISTENS = ("asr", "mos")
-NEEDS_A_MODEL = {"emotion"}  # tests/stages/test_listening_rewards.py checks it with one
+NEEDS_A_MODEL = {"emotion"}  # tests/stages/test_listening_rewards.py has one; its last bits differ between processes
 BODY = """
 import random
 from arl import reward
