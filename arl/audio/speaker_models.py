@@ -8,7 +8,6 @@ compute them, and gives one vector. Left out: files that take waveforms; onnxrun
 """
 
 import functools
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,8 @@ from torchaudio.compliance import kaldi
 
 from arl.audio.checkpoint import audio_model
 from arl.audio.io import SAMPLE_RATE
+from arl.audio.onnx_session import opened
 from arl.errors import ArlError
-
-HAS_ONNX = find_spec("onnxruntime") is not None
-if HAS_ONNX:
-    import onnxruntime
 
 SHORTEST_S = 0.4  # of a clip; less says nothing about a speaker
 BANKS = 80
@@ -64,14 +60,11 @@ def centred_banks(samples: np.ndarray) -> np.ndarray:
 @functools.cache
 def speaker_session(file: Path) -> tuple[Any, str]:
     """(an ONNX file opened, the name of its input). ArlError where it is no speaker model, or without onnxruntime."""
-    if not file.is_file():
-        raise ArlError(f"{file}: missing; --model is a .onnx file or a checkpoint of transformers")
-    if not HAS_ONNX:
-        raise ArlError("a speaker model in ONNX needs onnxruntime: install arl with the extra tts")
-    try:
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes have no common one but this
-        raise ArlError(f"{file}: no ONNX model ({' '.join(str(error).split())[:120]}): fetch it again") from error
+    session = opened(
+        file,
+        "--model is a .onnx file or a checkpoint of transformers",
+        "a speaker model in ONNX needs onnxruntime: install arl with the extra tts",
+    )
     inputs = session.get_inputs()
     banks = [
         one.name

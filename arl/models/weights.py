@@ -7,10 +7,13 @@ Left out: whole checkpoints of transformers (`arl.train.load`).
 """
 
 import json
+import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -53,3 +56,17 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], file: Path, config: P
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ArlError(f"{file}: does not fit {config}, so not the weights of these sizes: {reason}") from error
+
+
+def read_pt(path: Path) -> Mapping[str, Any]:
+    """The mapping in a `.pt` file, tensors mapped from the disk. ArlError where it is damaged, or would run code."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise ArlError(f"{path}: a pickle with more in it than tensors, which could run code when it is read: take the "
+                       "file from its source again, or save the tensors alone") from error  # fmt: skip
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ArlError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]}): fetch it again") from error
+    if not isinstance(found, dict):
+        raise ArlError(f"{path}: no mapping of names to tensors")
+    return found

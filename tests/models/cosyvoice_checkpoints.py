@@ -61,6 +61,15 @@ hifigan: !new:cosyvoice.hifigan.hifigan.HiFiGan
         !ref <chunk_size>
     ]
 """
+CFM = """\
+    decoder: !new:cosyvoice.flow.flow_matching.CausalConditionalCFM
+        in_channels: 240
+        cfm_params: !new:omegaconf.DictConfig
+            content:
+                sigma_min: 1e-06
+                t_scheduler: 'cosine'
+                inference_cfg_rate: 0.7
+"""  # both versions'
 FLOWS = {
     2: """\
 flow: !new:cosyvoice.flow.flow.CausalMaskedDiffWithXvec
@@ -78,13 +87,9 @@ flow: !new:cosyvoice.flow.flow.CausalMaskedDiffWithXvec
         num_blocks: 1
         input_size: {flow_width}
         static_chunk_size: !ref <chunk_size>
-    decoder: !new:cosyvoice.flow.flow_matching.CausalConditionalCFM
-        in_channels: 240
-        cfm_params: !new:omegaconf.DictConfig
-            content:
-                sigma_min: 1e-06
-                t_scheduler: 'cosine'
-                inference_cfg_rate: 0.7
+"""
+    + CFM
+    + """\
         estimator: !new:cosyvoice.flow.decoder.CausalConditionalDecoder
             in_channels: 320
             out_channels: 80
@@ -108,13 +113,9 @@ flow: !new:cosyvoice.flow.flow.CausalMaskedDiffWithDiT
         in_channels: 80
         channels: {flow_width}
         pre_lookahead_len: 3
-    decoder: !new:cosyvoice.flow.flow_matching.CausalConditionalCFM
-        in_channels: 240
-        cfm_params: !new:omegaconf.DictConfig
-            content:
-                sigma_min: 1e-06
-                t_scheduler: 'cosine'
-                inference_cfg_rate: 0.7
+"""
+    + CFM
+    + """\
         estimator: !new:cosyvoice.flow.DiT.dit.DiT
             dim: {channels}
             depth: 2

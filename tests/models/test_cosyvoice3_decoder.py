@@ -17,7 +17,7 @@ from arl.models.cosyvoice3.flow import Flow
 from arl.models.cosyvoice3.hift import Hift
 from arl.policy import Policy
 from tests.models.cosyvoice_checkpoints import make_cosyvoice, recipe
-from tests.models.test_cosyvoice_decoder import HIFT, fill, numbers
+from tests.models.test_cosyvoice_decoder import HIFT, as_its_clips_alone, fill, numbers
 
 # By upstream's own modules (FunAudioLLM/CosyVoice, March 2026, with x-transformers 2.11.24) with the weights of `fill`.
 GOLDEN = json.loads((Path(__file__).parent / "cosyvoice3_golden.json").read_text())
@@ -78,14 +78,8 @@ def test_the_vocoder_gives_upstreams_numbers():
 
 
 def test_a_batch_is_what_its_clips_are_alone(policy):
-    synthesis = CosySynthesis(policy, DECODING, CPU, DecodeSettings(nfe=2))
-    codes, voices, noises = [[5, 6, 7], [3] * 9, [8, 9, 10]], ["ann", "bob", "bob"], ["x", "y", "y"]
-    together = synthesis.decode(codes, voices, noises)
-    assert [len(wave) for wave in together] == [3 * 960, 9 * 960, 3 * 960]
-    for index, wave in enumerate(together):
-        (alone,) = synthesis.decode([codes[index]], [voices[index]], [noises[index]])
-        assert (wave - alone).abs().max() <= 1e-5
-    assert all(wave.isfinite().all() and wave.std() > 1e-3 for wave in together)
+    codes = [[5, 6, 7], [3] * 9, [8, 9, 10]]
+    together = as_its_clips_alone(CosySynthesis(policy, DECODING, CPU, DecodeSettings(nfe=2)), codes)
     for settings in (DecodeSettings(nfe=3), DecodeSettings(nfe=2, cfg=0.0), DecodeSettings(nfe=2, dtype="bfloat16")):
         (other,) = CosySynthesis(policy, DECODING, CPU, settings).decode([codes[0]], ["ann"], ["x"])
         assert other.isfinite().all() and (other - together[0]).abs().max() > 1e-3

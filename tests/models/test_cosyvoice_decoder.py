@@ -116,15 +116,21 @@ def test_a_score_by_distance_finds_its_key():
     assert shifted(scores)[0, 0].tolist() == expected
 
 
-def test_a_batch_is_what_its_clips_are_alone(policy):
-    synthesis = CosySynthesis(policy, DECODING, torch.device("cpu"), DecodeSettings(nfe=2))
-    codes, voices, noises = [[5, 6, 7], [1] * 9, [8, 9, 10]], ["ann", "bob", "bob"], ["x", "y", "y"]
+def as_its_clips_alone(synthesis: CosySynthesis, codes: list[list[int]]) -> list[Tensor]:
+    """The waves of a batch of 3, 9 and 3 codes, which are those of its clips one by one."""
+    voices, noises = ["ann", "bob", "bob"], ["x", "y", "y"]
     together = synthesis.decode(codes, voices, noises)
     assert [len(wave) for wave in together] == [3 * 960, 9 * 960, 3 * 960]
     for index, wave in enumerate(together):
         (alone,) = synthesis.decode([codes[index]], [voices[index]], [noises[index]])
         assert (wave - alone).abs().max() <= 1e-5
     assert all(wave.isfinite().all() and wave.std() > 1e-3 for wave in together)
+    return together
+
+
+def test_a_batch_is_what_its_clips_are_alone(policy):
+    synthesis = CosySynthesis(policy, DECODING, torch.device("cpu"), DecodeSettings(nfe=2))
+    as_its_clips_alone(synthesis, [[5, 6, 7], [1] * 9, [8, 9, 10]])
     assert noise_of("x", 3).equal(noise_of("x", 9)[:3])
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from arl.errors import ArlError
 from arl.models.checkpoint import CONFIG, Checkpoint
-from arl.models.cosyvoice.source import read_pt
+from arl.models.weights import read_pt
 from arl.runtime.device import quiet_transformers
 from arl.train.acoustic import seed_of
 from arl.train.finite import refuse_not_finite

@@ -26,8 +26,9 @@ from arl.models.checkpoint import Checkpoint
 from arl.models.cosyvoice import tokenizer as words
 from arl.models.cosyvoice.layout import BIAS, DECODER, HEAD_OF_TEXT, MARKS, PLAIN, PREFIX, SPEECH, TEXT, Layout
 from arl.models.cosyvoice.recording import Listener
-from arl.models.cosyvoice.source import BLANK, LLM, SPEAKERS, Source, apart, read_pt
+from arl.models.cosyvoice.source import BLANK, LLM, SPEAKERS, Source, apart
 from arl.models.cosyvoice.voices import Voice, from_info, from_tensors, save_voices
+from arl.models.weights import read_pt
 from arl.policy import Policy, part_digest, write_policy
 from arl.train.load import causal_lm
 from arl.train.probe import make_probe

@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 import torchaudio
 from torch import Tensor
-from torchaudio.compliance import kaldi
 
 from arl.audio.io import load, resample
+from arl.audio.onnx_session import opened
+from arl.audio.speaker_models import centred_banks
 from arl.errors import ArlError
 from arl.models.cosyvoice.source import CAMPPLUS
 from arl.models.cosyvoice.voices import MELS_PER_CODE, N_MELS, Voice, checked
@@ -52,9 +53,8 @@ class Listener:
 
     def speaker(self, wave: np.ndarray) -> np.ndarray:
         """The speaker vector float32 [S] of a recording float32 [n] at 16 kHz."""
-        banks = kaldi.fbank(torch.from_numpy(wave)[None], num_mel_bins=N_MELS, dither=0.0, sample_frequency=RATE)
         (features,) = (one.name for one in self.speaker_model.get_inputs())
-        found = self.speaker_model.run(None, {features: (banks - banks.mean(0, keepdim=True))[None].numpy()})[0]
+        found = self.speaker_model.run(None, {features: centred_banks(wave)[None]})[0]
         return np.asarray(found, dtype=np.float32).flatten()
 
     def voice(self, name: str, text: Sequence[int], file: Path, mel_top_hz: float) -> Voice:
@@ -72,16 +72,11 @@ class Listener:
 
 def session(path: Path) -> Any:
     """An ONNX file opened. ArlError where it is missing or damaged, or onnxruntime is not installed."""
-    if not path.is_file():
-        raise ArlError(f"{path}: missing; recordings need it: take it from the checkpoint, or give a voice as tensors")
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ArlError("recordings need onnxruntime: pip install onnxruntime") from error
-    try:
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes have no common one but this
-        raise ArlError(f"{path}: no ONNX model ({' '.join(str(error).split())[:120]}): fetch it again") from error
+    return opened(
+        path,
+        "recordings need it: take it from the checkpoint, or give a voice as tensors",
+        "recordings need onnxruntime: pip install onnxruntime",
+    )
 
 
 def whisper_mel(wave: Tensor) -> Tensor:

@@ -5,20 +5,18 @@
 A `.pt` file is a pickle: it is read by torch's own reader of tensors (`weights_only`), which runs nothing of it.
 """
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from arl.errors import ArlError
 from arl.models.cosyvoice.layout import Layout
 from arl.models.cosyvoice.recipe import CLASS, read_recipe
+from arl.models.weights import read_pt
 
 LLM, FLOW, HIFT, SPEAKERS, CAMPPLUS = "llm.pt", "flow.pt", "hift.pt", "spk2info.pt", "campplus.onnx"
 BLANK = "CosyVoice-BlankEN"
@@ -71,20 +69,6 @@ class Source:
             if not isinstance(tensor, Tensor):
                 raise ArlError(f"{self.folder / name}: {key} is no tensor: export the model's weights alone")
         return dict(found)
-
-
-def read_pt(path: Path) -> Mapping[str, Any]:
-    """The mapping in a `.pt` file, tensors mapped from the disk. ArlError where it is damaged, or would run code."""
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise ArlError(f"{path}: a pickle with more in it than tensors, which could run code when it is read: take the "
-                       "file from its source again, or save the tensors alone") from error  # fmt: skip
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ArlError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]}): fetch it again") from error
-    if not isinstance(found, dict):
-        raise ArlError(f"{path}: no mapping of names to tensors")
-    return found
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
