@@ -1,9 +1,9 @@
-"""What the READMEs show is what the command line takes, and the shown reward programs run."""
+"""What the pages show is what the command line takes, and the shown reward programs run."""
 
 import re
 import shlex
-import shutil
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,22 +13,12 @@ from arl.cli.main import make_app
 from arl.cli.update import OF_RL, OF_SPEECH
 from arl.losses import NAMES
 from arl.rewards.programs.checker import check_program
+from arl.shards import columns
+from arl.shards.rows import ROWS, Hypothesis
+from tests.docs.pages import EVERY_PAGE, ROOT, shell_lines, shown_program
 
-ROOT = Path(__file__).resolve().parents[2]
-LOSSES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "arl" / "losses").glob("*.md"))
-PAGES = ["README.md", "examples/asr/README.md", "arl/evaluation/README.md", "examples/CLUSTER.md", *LOSSES]
-
-
-def shell_lines(page: str) -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
-
-
-def shown_program(name: str) -> str:
-    """The Python of README.md that defines this reward."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (code,) = [block for block in blocks if f"def {name}(" in block]
-    return code
+LOSSES = [page for page in EVERY_PAGE if page.startswith("arl/losses/")]
+WITH_COMMANDS = [page for page in EVERY_PAGE if any(line.startswith("arl ") for line in shell_lines(page))]
 
 
 def commands_of(words: list[str]) -> list[list[str]]:
@@ -42,12 +32,11 @@ def commands_of(words: list[str]) -> list[list[str]]:
     return commands
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", WITH_COMMANDS)
 def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
     command = typer.main.get_command(make_app())
     lines = [shlex.split(line, comments=True) for line in shell_lines(page) if line.startswith("arl ")]
     shown = [command for words in lines for command in commands_of(words)]
-    assert shown
     for words in shown:
         with command.make_context("arl", words[1:], resilient_parsing=True):
             pass
@@ -61,7 +50,7 @@ def test_every_arl_command_shown_has_valid_flags(page: str) -> None:
 def test_every_make_target_shown_exists() -> None:
     makefiles = "".join(path.read_text() for path in (ROOT / "Makefile", *(ROOT / "examples").rglob("*.mk")))
     targets = set(re.findall(r"^([a-z0-9-]+):", makefiles, re.MULTILINE))
-    text = "".join((ROOT / page).read_text() for page in [*PAGES, "examples/tts/README.md"])
+    text = "".join((ROOT / page).read_text() for page in EVERY_PAGE)
     shown = set(re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE))
     assert shown and shown <= targets
 
@@ -82,11 +71,16 @@ def test_the_ten_line_reward_runs(tmp_path: Path) -> None:
     check_program(str(path))
 
 
-@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
-def test_the_jq_one_liner_runs() -> None:
-    (line,) = [line for line in shell_lines("README.md") if "jq -c" in line]
-    spec = shlex.split(line)[-1].rpartition("=")[0]
-    check_program(spec)
+def test_the_readme_fits_on_two_screens() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 100
+
+
+def test_every_column_and_field_is_explained() -> None:
+    page = (ROOT / "arl" / "shards" / "README.md").read_text()
+    members = {*ROWS, columns.EMB, columns.FEAT, *columns.AUDIO}
+    named = {field.name for row in (*ROWS.values(), Hypothesis) for field in fields(row)} - {"rest"}
+    assert not [name for name in members if f"`.{name}`" not in page]
+    assert not [name for name in named if f"`{name}`" not in page]
 
 
 def test_cosyvoices_configuration_is_the_papers() -> None:

@@ -44,8 +44,8 @@ def value(words: list[str], flag: str) -> str:
 
 def test_every_family_has_a_configuration() -> None:
     assert {*NAMES, *VARIANTS} == {name for name, family in families().items() if isinstance(family, SpeechLm)}
-    ours, theirs = ((ROOT / page).read_text() for page in ("README.md", "arl/models/README.md"))
-    assert all(f"(examples/{name}/config.mk)" in ours for name in NAMES)
+    ours, theirs = ((ROOT / page).read_text() for page in ("examples/CHECKPOINTS.md", "arl/models/README.md"))
+    assert all(f"({name}/config.mk)" in ours for name in NAMES)
     assert all(f"`{name}`" in theirs for name in (*NAMES, *VARIANTS))
 
 

@@ -11,7 +11,7 @@ from arl.shards.reader import read_joined
 from arl.train.data import rl_batch
 from arl.train.load import load_llm
 from arl.train.shared_prefix import shared_log_probs
-from tests.docs.test_readme import shown_program
+from tests.docs.pages import shown_program
 from tests.in_process import arl
 from tests.models.codec_checkpoints import make_llasa, make_xcodec2
 

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The README's sequence up to the rollouts, by its defaults; the engine that `arl rollout` has started goes on."""
+    """The sequence of examples/README.md up to the rollouts; the engine that `arl rollout` has started goes on."""
     run = make_run(tmp_path_factory.mktemp("by-hand"))
     assert arl(run, "encode", "--shards", "data/train", "--policy", "policy", "-o", "emb").returncode == 0
     try:
@@ -198,7 +198,7 @@ def arl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_stages_by_hand(by_hand: Path) -> None:
-    """The README's sequence with its defaults; a stale engine and stale rollouts are refused."""
+    """The sequence of examples/README.md with its defaults; a stale engine and stale rollouts are refused."""
     run = by_hand
     assert arl(run, "reward", "--shards", "rollout/", "--with", "wer").returncode == 0
     update = ["update", "--shards", "emb/", "--shards", "rollout/", "--shards", "reward/", "--lr", "1e-2"]

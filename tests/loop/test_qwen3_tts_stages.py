@@ -24,7 +24,7 @@ from arl.train.groups import PromptGroup, embed_prompt
 from arl.train.load import load_llm
 from arl.train.shared_prefix import shared_log_probs
 from arl.train.steps import history_of
-from tests.docs.test_readme import shown_program
+from tests.docs.pages import shown_program
 from tests.in_process import arl
 from tests.models.qwen3_tts_checkpoints import CODES, LEVELS, SAMPLES, make_qwen3_tts
 

@@ -18,7 +18,7 @@ from arl.shards.record import read_record
 from arl.train.data import rl_batch
 from arl.train.load import load_llm
 from arl.train.shared_prefix import shared_log_probs
-from tests.docs.test_readme import shown_program
+from tests.docs.pages import shown_program
 from tests.tiny_tts import make_tiny_tts_policy
 
 pytestmark = pytest.mark.engine

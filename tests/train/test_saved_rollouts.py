@@ -19,7 +19,7 @@ from arl.shards.reader import read_joined
 from arl.shards.record import read_record
 from arl.shards.writer import write_shard
 from arl.train import learner as learner_module
-from tests.docs.test_readme import shown_program
+from tests.docs.pages import shown_program
 from tests.tiny import make_tiny_policy
 from tests.train.columns import WORDS, make_rl_shards
 from tests.train.test_learner import bits, killed
@@ -34,7 +34,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Policy:
 
 @pytest.fixture(scope="module")
 def run(start: Policy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the README's loop leaves it after `arl reward`: policy, data, emb, rollout (with texts), records."""
+    """What the loop by hand leaves after `arl reward`: policy, data, emb, rollout (with texts), records."""
     folder = tmp_path_factory.mktemp("run")
     make_rl_shards(folder, start, group=4)
     shutil.copytree(start.path, folder / "policy")
@@ -73,8 +73,8 @@ def made(run: Path, out: Path, **flags: Any) -> dict[str, Any]:
     return read_record(out)[0]
 
 
-def test_scored_again_and_trained_with_another_loss_as_the_readme_says(run, tmp_path):
-    page = (ROOT / "README.md").read_text()
+def test_scored_again_and_trained_with_another_loss_as_the_page_says(run, tmp_path):
+    page = (ROOT / "arl" / "losses" / "README.md").read_text()
     section = page.partition("## The same rollouts, scored and trained on again")[2]
     lines = re.findall(r"^arl .*$", section.partition("\n## ")[0], re.MULTILINE)
     assert len(lines) == 3
