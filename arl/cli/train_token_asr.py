@@ -7,10 +7,11 @@ Some texts (--held-out, chosen by a seeded hash, so that no text is on both side
 character error rates on them are printed and recorded. They say whether its rewards can be trusted, no more: it is a
 reward model and never the judge of a policy. What a policy has learned is measured on waveforms by another recogniser.
 
-Codes of several levels (SNAC, DAC) are read in the row that the LM writes, each place of a frame with rows of its own
-in the table. With --tokenizer it starts as what the speech tokenizer has behind its codes, which can read them already;
-width and layers are the tokenizer's then. Left out of the training, and counted: samples without codes, with a text
-that cannot be spoken, or with fewer codes than the text can be read from.
+Texts are read in the letters a to z, Mandarin as syllables without tones (pypinyin, the extra `zh`). Codes of several
+levels (SNAC, DAC) are read in the row that the LM writes, each place of a frame with rows of its own in the table. With
+--tokenizer it starts as what the speech tokenizer has behind its codes, which can read them already; width and layers
+are the tokenizer's then. Left out of the training, and counted: samples without codes, with a text that has other
+letters or digits, or with fewer codes than the text can be read from.
 """
 
 from pathlib import Path

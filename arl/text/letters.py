@@ -1,20 +1,28 @@
 """Texts in the letters of the character-level models: lower-case English, the space and the apostrophe.
 
 spoken("Press \u201cone\u201d.")      # "press one"
+readable("[breath]你好, Ann")   # "ni hao ann"
 """
 
+import re
 import unicodedata
 
 from arl.errors import ArlError
 from arl.text.canonical import canonical
 
 LETTERS = " abcdefghijklmnopqrstuvwxyz'"
+HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
+MARKS = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")  # <|endofprompt|>, <strong>, [breath]
+
+
+class Unspoken(ArlError):
+    """A text that LETTERS do not say."""
 
 
 def spoken(text: str) -> str:
     """The text in LETTERS: lower case, punctuation as spaces, accents dropped.
 
-    ArlError for what would be left unsaid: a digit, a sign such as & or %, a letter of another script.
+    Unspoken for what would be left out: a digit, a sign such as & or %, a letter of another script.
     """
     kept = []
     for character in unicodedata.normalize("NFKD", canonical(text, "en").lower()):
@@ -23,11 +31,25 @@ def spoken(text: str) -> str:
             kept.append(character)
         elif kind[0] in "PZC":
             if character in "&%@#*":
-                raise ArlError(f"{character!r} is not spoken by this policy: spell it out in {text!r}")
+                raise Unspoken(f"{character!r} is not spoken by this policy: spell it out in {text!r}")
             kept.append(" ")
         elif kind != "Mn":
-            raise ArlError(f"{character!r} is not spoken by this policy: spell it out in {text!r}")
+            raise Unspoken(f"{character!r} is not spoken by this policy: spell it out in {text!r}")
     words = " ".join("".join(kept).split())
     if not words:
-        raise ArlError(f"nothing to speak in {text!r}")
+        raise Unspoken(f"nothing to speak in {text!r}")
     return words
+
+
+def readable(text: str) -> str:
+    """What a recogniser of letters reads where the text is said: as `spoken`, but marks in angle or square brackets are
+    left out, and Chinese characters are Mandarin syllables without tones (`arl.text.pinyin`).
+
+    Unspoken as `spoken`; ArlError for Chinese where pypinyin is not installed.
+    """
+    text = MARKS.sub(" ", text)
+    if HAN.search(text := canonical(text, "zh" if HAN.search(text) else "en")):
+        from arl.text.pinyin import syllables
+
+        text = syllables(text)
+    return spoken(text)

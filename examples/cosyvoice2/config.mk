@@ -4,9 +4,12 @@
 #     make loop CONFIG=examples/cosyvoice2/config.mk START=CosyVoice2-0.5B TRAIN_TEXTS=train.txt TEST_TEXTS=test.txt \
 #       TOKEN_ASR=token-asr RUN=runs/cosyvoice2
 #
-# START is the folder as it is downloaded; INIT may name a voice: INIT="--voice ann=ann.wav:'what it says'". TOKEN_ASR is what
-# `arl train-token-asr` makes of recordings that were encoded with the policy; without one the loss is grpo. Not run at full
-# size here: the learning rate is a guess.
+# START is the folder as it is downloaded; INIT may name a voice: INIT="--voice ann=ann.wav:'what it says'". TOKEN_ASR is
+# made of recordings and their texts, as follows; without one the loss is grpo. Not run at full size here: the learning
+# rate is a guess.
+#
+#     arl encode --shards recordings/ --policy policy -o codes
+#     arl train-token-asr --shards codes/ --shards recordings/ --codes 6561 -o token-asr
 START ?= CosyVoice2-0.5B
 TRAIN_TEXTS ?= texts/train.txt
 TEST_TEXTS ?= texts/test.txt

@@ -34,13 +34,12 @@ def heard_in_tokens(hyps, folder, first):
 
 def in_letters(ref):
     """The reference in the recogniser's letters; normalised where it has others, which no policy of ours can say."""
-    from arl.errors import ArlError
-    from arl.text.letters import spoken
+    from arl.text.letters import Unspoken, readable
     from arl.text.normalise import normalise
 
     try:
-        return spoken(ref)
-    except ArlError:
+        return readable(ref)
+    except Unspoken:
         return normalise(ref, "en")
 
 

@@ -15,14 +15,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from arl.cli.train_token_asr import train_token_asr
 from arl.engine.predictor import CodePredictor, FrameHistory
 from arl.errors import ArlError, UsageError
 from arl.models import InitOptions, family_of, recognised
 from arl.models.checkpoint import Checkpoint
 from arl.policy import Policy
+from arl.runtime.budget import FailureBudget
 from arl.shards import columns
-from arl.shards.reader import Sample
+from arl.shards.reader import Sample, read_shard
 from arl.shards.rows import Hypothesis
+from arl.shards.writer import write_shard
 from arl.train.checks import check_supervised
 from arl.train.data import other_codes
 from arl.train.groups import PromptGroup
@@ -212,6 +215,20 @@ def test_supervised_training_is_refused(policy):
     for settings in (UpdateSettings(loss="sft"), UpdateSettings(loss="dapo", ce=0.1)):
         with pytest.raises(UsageError, match="several codes a frame, and arl makes none of a recording"):
             check_supervised(settings, policy)
+
+
+def test_recordings_make_no_codes_and_no_recogniser(policy, tmp_path, capsys):
+    meta = columns.dumps({"text": "the hen", "lang": "en"})
+    write_shard(tmp_path / "data" / "000000.tar", [("a", {"flac": b"never read", columns.META: meta})])
+    encoder, samples = encoder_of(policy), list(read_shard(tmp_path / "data" / "000000.tar"))
+    rows = [row for _ in range(2) for row in encoder.encode(encoder.read(samples), 0.0, FailureBudget(0))]
+    assert capsys.readouterr().err.count("qwen3-tts makes no codes of recordings: the texts alone are encoded") == 1
+    assert [set(members) for _, members, _ in rows] == [{columns.EMB, columns.PROMPT}] * 2
+    write_shard(tmp_path / "emb" / "000000.tar", [(key, members) for key, members, _ in rows[:1]])
+    shards = [str(tmp_path / "emb"), str(tmp_path / "data")]
+    with pytest.raises(ArlError, match=r"no sample has codes .*'without_codes': 1.* unless it warns") as refused:
+        train_token_asr(shards=shards, out=tmp_path / "asr", codes=CODES)
+    assert "\n" not in str(refused.value) and not (tmp_path / "asr").exists()
 
 
 def test_a_rollout_without_its_frames_is_one_line(policy):

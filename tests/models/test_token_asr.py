@@ -127,6 +127,7 @@ def test_it_can_begin_as_what_a_tokenizer_has_behind_its_codes():
 def test_fast_speech_fits_and_the_default_is_small():
     assert fewest_codes("a" + "bcdefghij" * 2 + "x") <= 25  # 20 letters in a second of 25 codes
     assert fewest_codes("aaa") == 3 and fewest_codes("abc") == 2
+    assert make_asr().fits(99, "route") and not make_asr().fits(99, "route 66")
     assert sum(parameter.numel() for parameter in TokenAsr(729).parameters()) < 1_000_000
 
 

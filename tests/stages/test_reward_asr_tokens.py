@@ -62,6 +62,15 @@ def test_it_hears_letters_so_numbers_stay_words(folder):
         assert found.rewards == pytest.approx([1 - aligned("three eight three", text, True).errors.rate])
 
 
+def test_it_hears_mandarin_as_syllables_without_tones(folder):
+    pytest.importorskip("pypinyin")
+    codes = speech()[:1]
+    (text,) = token_asr.load(folder).transcribe(codes)
+    hyps = [RewardHypothesis("", [FIRST + code for code in codes[0]])]
+    found = answer(folder, Utterance("u", "你好。", "zh", hyps))
+    assert found.rewards == pytest.approx([1 - aligned("ni hao", text, True).errors.rate])
+
+
 def test_tokens_that_are_no_codes_are_dropped(folder):
     codes = speech()[0]
     (text,) = token_asr.load(folder).transcribe([codes])

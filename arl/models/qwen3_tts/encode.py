@@ -1,4 +1,7 @@
-"""`arl encode`: a text, its speaker and language → the talker's prompt as input embeddings, which are never trained."""
+"""`arl encode`: a text, its speaker and language → the talker's prompt as input embeddings, which are never trained.
+
+Left out: codes of recordings; a shard that has some is said so on stderr, once.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,6 +12,7 @@ from arl.models.qwen3_tts.layout import Sizes
 from arl.models.qwen3_tts.prompt import LANGUAGES, PromptMaker, read_vectors
 from arl.policy import Policy
 from arl.runtime.budget import FailureBudget
+from arl.runtime.console import warn
 from arl.shards import columns
 from arl.shards.reader import Sample
 from arl.shards.rows import Meta, Prompt
@@ -34,10 +38,14 @@ class TextEncoding:
         chosen = policy.fields.get("voice")
         if chosen is not None and chosen not in self.voices:
             raise UsageError(f"--voice {chosen}: the policy's voices are {', '.join(self.voices)}")
-        self.chosen = chosen
+        self.chosen, self.has_warned = chosen, False
 
     def read(self, samples: Iterable[Sample]) -> list[Sample]:
-        return list(samples)
+        found = list(samples)
+        if not self.has_warned and any(kind in sample.members for sample in found for kind in columns.AUDIO):
+            warn("qwen3-tts makes no codes of recordings: the texts alone are encoded")
+            self.has_warned = True
+        return found
 
     def encode(
         self, shard: list[Sample], batch_s: float, budget: FailureBudget

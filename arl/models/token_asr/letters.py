@@ -1,4 +1,5 @@
-"""Letters as CTC's labels, for the recognisers over " a-z'": 0 is the blank, 1 to 28 are LETTERS.
+"""Letters as CTC's labels, for the recognisers over " a-z'": 0 is the blank, 1 to 28 are LETTERS. Mandarin is read as
+syllables without tones.
 
 labels("no one")      # (15, 16, 1, …)
 spell(path)           # "no one" of the best label at each step, repeats and blanks removed
@@ -8,15 +9,15 @@ import functools
 
 from torch import Tensor
 
-from arl.text.letters import LETTERS, spoken
+from arl.text.letters import LETTERS, readable
 
 N_LABELS = 1 + len(LETTERS)
 
 
 @functools.lru_cache(maxsize=1 << 12)
 def labels(text: str) -> tuple[int, ...]:
-    """The text's letters, 1 to 28. ArlError for a text that cannot be spoken."""
-    return tuple(1 + LETTERS.index(letter) for letter in spoken(text))
+    """The text's letters, 1 to 28. Unspoken for a text that has others (`readable`)."""
+    return tuple(1 + LETTERS.index(letter) for letter in readable(text))
 
 
 def spell(path: Tensor) -> str:

@@ -22,6 +22,7 @@ from arl.shards.paths import joined_shards
 from arl.shards.reader import read_joined
 from arl.shards.record import StageRecord, append_record
 from arl.shards.rows import Codes, Meta
+from arl.text.letters import Unspoken
 from arl.train.job import Shard, fingerprint
 
 
@@ -133,7 +134,7 @@ def read_pairs(shards: Sequence[Shard]) -> tuple[list[Pair], dict[str, int]]:
             heard = Codes.of(sample).codes
             try:
                 is_long_enough = len(heard) >= max(1, fewest_codes(text))
-            except ArlError:
+            except Unspoken:
                 left_out["unspoken"] += 1
                 continue
             if is_long_enough:
@@ -142,5 +143,5 @@ def read_pairs(shards: Sequence[Shard]) -> tuple[list[Pair], dict[str, int]]:
                 left_out["too_short"] += 1
     if not pairs:
         raise ArlError(f"no sample has codes and a text that they can be read as ({left_out}); `arl encode` with a "
-                       "synthesis policy makes codes of recordings")  # fmt: skip
+                       "synthesis policy makes codes of recordings, unless it warns that it makes none")  # fmt: skip
     return pairs, left_out

@@ -28,7 +28,7 @@ from arl.models.block import Block
 from arl.models.token_asr.letters import N_LABELS, labels, spell
 from arl.models.weights import fill, made_of, read_weights
 from arl.policy import weights_digest
-from arl.text.letters import LETTERS
+from arl.text.letters import LETTERS, Unspoken
 
 RATE = 2  # steps of CTC per code
 STEM = 5  # codes
@@ -89,8 +89,11 @@ class TokenAsr(nn.Module):
         return -ctc_losses(self.read_rows(rows, lengths), lengths, texts) / letters_of(texts, rows)
 
     def fits(self, n_codes: int, text: str) -> bool:
-        """Whether so many codes can be read as the text at all."""
-        return n_codes >= fewest_codes(text)
+        """Whether so many codes can be read as the text at all: not where its letters are others (digits, signs)."""
+        try:
+            return n_codes >= fewest_codes(text)
+        except Unspoken:
+            return False
 
     @torch.no_grad()
     def transcribe(self, codes: Sequence[Sequence[int]]) -> list[str]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from arl.models.token_asr.letters import labels
 from arl.models.token_asr.model import TokenAsr, ctc_losses, fewest_codes, pad
 from arl.runtime.console import progress
-from arl.text.letters import spoken
+from arl.text.letters import readable
 from arl.text.wer import Errors, word_errors
 from arl.train.schedule import Schedule
 
@@ -46,9 +46,14 @@ class Recipe:
 def split(pairs: Sequence[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
     """(to train on, held out): the `share` of the texts, at least one, whose seeded hashes come first; so that no text
     is in both. A share of 0 holds none out."""
-    digests = {hashlib.sha256(f"{seed}/{text}".encode()).digest(): text for text in {spoken(text) for _, text in pairs}}
+    texts = [readable(text) for _, text in pairs]
+    digests = {hashlib.sha256(f"{seed}/{text}".encode()).digest(): text for text in set(texts)}
     out = {digests[key] for key in sorted(digests)[: math.ceil(share * len(digests))]}
-    return [pair for pair in pairs if spoken(pair[1]) not in out], [pair for pair in pairs if spoken(pair[1]) in out]
+    kept: list[Pair] = []
+    held: list[Pair] = []
+    for pair, text in zip(pairs, texts, strict=True):
+        (held if text in out else kept).append(pair)
+    return kept, held
 
 
 def noisy(pair: Pair, n_codes: int, noise: float, rng: random.Random) -> list[int]:
@@ -115,12 +120,12 @@ def train_token_asr(
 
 def score(asr: TokenAsr, pairs: Sequence[Pair]) -> dict[str, float]:
     """Word and character error rates (spaces count) of the best paths; a recogniser is no judge of itself on a
-    policy's samples, but here the codes are recordings'."""
+    policy's samples, but here the codes are recordings'. Words of Mandarin are syllables."""
     words, letters, n_letters = Errors(), 0, 0
     for (_, text), heard in zip(pairs, asr.transcribe([codes for codes, _ in pairs]), strict=True):
-        words += word_errors(text, heard, "en")
-        letters += Levenshtein.distance(spoken(text), heard)
-        n_letters += len(spoken(text))
+        words += word_errors(readable(text), heard, "en")
+        letters += Levenshtein.distance(readable(text), heard)
+        n_letters += len(readable(text))
     return {
         "wer": words.rate, "cer": letters / n_letters, "words": words.length, "utterances": len(pairs),
     }  # fmt: skip
