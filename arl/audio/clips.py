@@ -35,15 +35,19 @@ def load_shard(samples: Iterable[Sample], sample_rate: int) -> list[LoadedClip]:
     return clips
 
 
-def length_batches(lengths: Mapping[str, float], most: float, stretch: float = math.inf) -> Iterator[list[str]]:
+def length_batches(
+    lengths: Mapping[str, float], most: float, stretch: float = math.inf, most_clips: int = 0
+) -> Iterator[list[str]]:
     """Keys by ascending length: at most `most` a batch with padding counted; a longer clip goes alone.
 
-    stretch: a batch's longest over its shortest is at most this, so clips of length 0 are by themselves.
+    stretch: a batch's longest over its shortest is at most this, so clips of length 0 are by themselves. most_clips: a
+    batch has no more; 0: any number.
     """
     batch: list[str] = []
     for key in sorted(lengths, key=lambda key: (lengths[key], key)):
         length = lengths[key]
-        if batch and (length * (len(batch) + 1) > most or length > stretch * lengths[batch[0]]):
+        is_full = length * (len(batch) + 1) > most or len(batch) == most_clips
+        if batch and (is_full or length > stretch * lengths[batch[0]]):
             yield batch
             batch = []
         batch.append(key)

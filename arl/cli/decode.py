@@ -29,6 +29,9 @@ def decode(
     ] = 0.7,
     dtype: Annotated[Literal["float32", "bfloat16"], typer.Option("--dtype", help="Of matrix products.")] = "float32",
     batch_s: Annotated[float, typer.Option("--batch-s", help="Audio seconds per batch, padding included.")] = 60.0,
+    batch: Annotated[
+        int, typer.Option("--batch", min=0, help="Clips per batch at most; 1: one by one, 0: as many as fit.")
+    ] = 0,
     gpus: options.Gpus = 1,
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -45,6 +48,6 @@ def decode(
     if over_gpus(gpus, device):
         return
     run(
-        shards, policy, out, DecodeSettings(nfe, cfg, dtype, seed), batch_s=batch_s,
+        shards, policy, out, DecodeSettings(nfe, cfg, dtype, seed), batch_s=batch_s, batch=batch,
         device=device, threads=threads, force=force, max_failed=max_failed,
     )  # fmt: skip

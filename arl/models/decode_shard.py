@@ -113,9 +113,10 @@ class Decoded:
 
 
 def decode_groups(
-    groups: Sequence[AcousticGroup], synthesiser: Synthesiser, seed: int, batch_s: float, bar: Progress
+    groups: Sequence[AcousticGroup], synthesiser: Synthesiser, seed: int, batch_s: float, most: int, bar: Progress
 ) -> Decoded:
-    """All waves of a shard, written as FLAC by threads while the device goes on.
+    """All waves of a shard, written as FLAC by threads while the device goes on. A batch has batch_s seconds, padding
+    included, of at most so many clips (0: any number).
 
     The random numbers of a hypothesis are named by the seed and the key: all of a group begin from the same.
     """
@@ -124,7 +125,7 @@ def decode_groups(
     silence = np.zeros(round(rate / token_rate_hz), dtype=np.float32)
     with ThreadPoolExecutor(2, thread_name_prefix="flac") as threads:
         lengths = {name: len(clip.codes) for name, clip in clips.items()}
-        for batch in length_batches(lengths, batch_s * token_rate_hz, STRETCH):
+        for batch in length_batches(lengths, batch_s * token_rate_hz, STRETCH, most):
             chosen = [clips[name] for name in batch]
             if chosen[0].codes:
                 noises = [f"{seed}/{clip.key}" for clip in chosen]

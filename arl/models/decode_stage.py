@@ -23,10 +23,10 @@ from arl.shards.reader import read_joined
 
 def decode(
     shards: Sequence[str], source: Path | None, out: Path | None, settings: DecodeSettings, *, batch_s: float,
-    device: str, threads: int, force: bool, max_failed: int,
+    batch: int = 0, device: str, threads: int, force: bool, max_failed: int,
 ) -> None:  # fmt: skip
-    """Decodes what remains of the shards. source: the policy; None for the one that encoded the prompts. UsageError
-    where its family has no decoder."""
+    """Decodes what remains of the shards. source: the policy; None for the one that encoded the prompts. batch: of how
+    many clips at most, 0 is any number. UsageError where its family has no decoder."""
     matched = joined_shards(shards)
     policy = Policy.open(source or policy_of_embeddings(shards))
     family = family_of(policy, "decoder")
@@ -47,7 +47,7 @@ def decode(
             with run.shard(name, inputs) as shard:
                 n_clips = sum(len(group.codes) for group in groups)
                 with run.phase("run"), progress(f"decode {name}", n_clips) as bar:
-                    decoded = decode_groups(groups, synthesiser, settings.seed, batch_s, bar)
+                    decoded = decode_groups(groups, synthesiser, settings.seed, batch_s, batch, bar)
                 for group in groups:
                     shard.write(group.key, members_of(group, decoded, budget))
                 shard.audio_s = decoded.audio_s

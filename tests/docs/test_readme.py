@@ -90,6 +90,8 @@ def test_cosyvoices_configuration_is_the_papers() -> None:
     assert done.returncode == 0, done.stderr
     assert "arl init --from CosyVoice2 --voice ann=ann.wav:hello -o /nonexistent/run/policy" in done.stdout
     assert "--group 8" in done.stdout and "--loss combined" in done.stdout and "--beta 0.1" in done.stdout
+    assert done.stdout.count("--batch 16") == 2 and "--temperature" not in done.stdout  # its default is 1
+    assert "--no-filter" not in done.stdout and "--token-asr asr" in done.stdout
     assert "--with 'asr --by whisper' --with duration --with diversity" in done.stdout
     assert "--voices /nonexistent/run/policy/frontend" in done.stdout
 

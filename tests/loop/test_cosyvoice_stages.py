@@ -4,9 +4,11 @@ Tiny and random. Version 2's head has a bias that decides when a response ends: 
 """
 
 import io
+import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -17,9 +19,10 @@ from arl.shards.reader import read_joined
 from arl.train.data import rl_batch
 from arl.train.load import load_llm
 from arl.train.shared_prefix import shared_log_probs
-from tests.docs.pages import shown_program
+from tests.docs.pages import shell_lines, shown_program
 from tests.in_process import arl
 from tests.models.cosyvoice_checkpoints import CODES, make_cosyvoice
+from tests.models.onnx_files import write_speaker_model, write_tokenizer
 
 pytestmark = pytest.mark.engine
 
@@ -97,6 +100,27 @@ def test_from_the_folder_to_a_trained_one(tmp_path: Path, engine: Path, quiet: N
     again = load_llm(tmp_path / "again" / "llm", torch.device("cpu")).state_dict()
     exported = load_llm(trained.llm_dir, torch.device("cpu")).state_dict()
     assert again.keys() == exported.keys() and all(again[name].equal(exported[name]) for name in again)
+
+
+def test_the_readmes_commands_lead_from_a_download_to_its_llm_pt(
+    tmp_path: Path, engine: Path, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = shell_lines("README.md")
+    first = next(place for place, line in enumerate(lines) if line.startswith("arl init --from CosyVoice2-0.5B"))
+    commands = [shlex.split(line, comments=True)[1:] for line in lines[first : first + 6]]
+    assert [command[0] for command in commands] == ["init", "encode", "rollout", "reward", "update", "export"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARL_ENGINE", str(engine))
+    checkpoint = make_cosyvoice(tmp_path / "CosyVoice2-0.5B")
+    write_tokenizer(checkpoint / "speech_tokenizer_v2.onnx")
+    write_speaker_model(checkpoint / "campplus.onnx")
+    soundfile.write("ann.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    Path("texts.txt").write_text("he\nthe hen\n")
+    arl("data", "--texts", "texts.txt", "-o", "texts")
+    for command in commands:
+        arl(*command)
+    ours, theirs = (torch.load(folder / "llm.pt", weights_only=True) for folder in (tmp_path / "trained", checkpoint))
+    assert list(ours) == list(theirs) and any(not ours[name].equal(theirs[name]) for name in theirs)
 
 
 def test_version_3_is_trained_too(tmp_path: Path, engine: Path, quiet: None) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from arl.cli.main import make_app
 from arl.errors import ArlError, UsageError
 from arl.models.cosyvoice.layout import VERSION_3
+from arl.models.cosyvoice.recipe import CLASS, read_recipe
 from arl.policy import Policy, load_tokenizer
 from arl.shards import columns
 from arl.shards.reader import read_shard
@@ -49,10 +50,10 @@ def policy_of(folder: Path, version: int) -> Policy:
 
 
 def encoded(folder: Path, policy: Policy, *words: object, texts: dict[str, str] = TEXTS) -> dict[str, Any]:
-    """By key the sample that `arl encode` has made of a text spoken by ann, b by bob."""
-    speakers = {"b": "bob"}
+    """By key the sample that `arl encode` has made of a text: a of ann, b of bob, others of eve."""
+    speakers = {"a": "ann", "b": "bob"}
     rows = [
-        (key, {columns.META: columns.dumps({"text": text, "lang": "en", "speaker": speakers.get(key, "ann")})})
+        (key, {columns.META: columns.dumps({"text": text, "lang": "en", "speaker": speakers.get(key, "eve")})})
         for key, text in texts.items()
     ]
     write_shard(folder / "texts" / "000000.tar", rows)
@@ -129,6 +130,26 @@ def test_a_trained_weight_is_exported_under_its_upstream_name(folders, tmp_path)
     assert changed == ["llm.model.model.layers.1.mlp.up_proj.weight", "llm_decoder.bias"]
 
 
+def test_the_recipes_tags_are_read_and_not_built(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cosyvoice2.yaml").write_text(
+        "a: !apply:pathlib.Path.touch [evil]\nb: !new:pathlib.Path\n  x: !ref <c>\nc: 3\n"
+    )
+    recipe = read_recipe(tmp_path / "cosyvoice2.yaml")
+    assert recipe == {"a": ["evil"], "b": {CLASS: "pathlib.Path", "x": 3}, "c": 3}
+    assert [path.name for path in tmp_path.iterdir()] == ["cosyvoice2.yaml"]
+
+
+def test_the_tokenizer_of_vocab_and_merges_is_qwen2s(folders):
+    from transformers import Qwen2Tokenizer
+
+    blank = folders[2] / "CosyVoice-BlankEN"
+    theirs = Qwen2Tokenizer(vocab=str(blank / "vocab.json"), merges=str(blank / "merges.txt"))
+    ours = load_tokenizer(policy_of(folders[2], 2).frontend_dir)
+    for text in ("the hen's  2 eggs,\n\nhe said: 你好!", "  They'LL go\t\u0065\u0301 "):
+        assert ours.encode(text, add_special_tokens=False).ids == theirs.encode(text, add_special_tokens=False)
+
+
 # ---- prompts ------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +186,7 @@ def test_prompts_without_codes(folders, tmp_path):
 
     model = load_llm(policy.llm_dir, torch.device("cpu"))
     samples = encoded(tmp_path, policy)
+    assert [Prompt.of(sample).voice for sample in samples.values()] == ["ann", "bob", "ann"]  # c's speaker is unknown
     text = tokenizer.encode(TEXTS["b"]).ids
     assert embedded(samples["b"], policy, model).equal(upstream_prompt(tensors, 2, text, []))
     arl("init", "--from", folders[2], "--instruction", "he whispers", "-o", tmp_path / "policy")
@@ -220,8 +242,9 @@ def broken(kind: str, folder: Path) -> None:
     """Spoils a copy of CosyVoice2's folder."""
     llm = folder / "llm.pt"
     tensors = torch.load(llm, weights_only=True)
-    if kind == "pickle":
-        torch.save({**tensors, "evil": Evil()}, llm)
+    if kind.endswith(" pickle"):
+        file = folder / f"{kind.removesuffix(' pickle')}.pt"
+        torch.save({**torch.load(file, weights_only=True), "evil": Evil()}, file)
     elif kind == "cut":
         llm.write_bytes(llm.read_bytes()[:100])
     elif kind == "missing files":
@@ -241,6 +264,13 @@ def broken(kind: str, folder: Path) -> None:
         torch.save(tensors, llm)
     elif kind == "shape":
         torch.save({**tensors, "llm_embedding.weight": torch.zeros(3, 64)}, llm)
+    elif kind == "other flow":
+        shutil.copyfile(folder.parent / "CosyVoice3" / "flow.pt", folder / "flow.pt")
+    elif kind == "building recipe":
+        recipe = folder / "cosyvoice2.yaml"
+        recipe.write_text("evil: !!python/object/apply:pathlib.Path.touch [evil]\n" + recipe.read_text())
+    elif kind == "no tokenizer":
+        (folder / "CosyVoice-BlankEN" / "merges.txt").unlink()
     elif kind == "two recipes":
         shutil.copyfile(folder.parent / "CosyVoice3" / "cosyvoice3.yaml", folder / "cosyvoice3.yaml")
 
@@ -248,11 +278,17 @@ def broken(kind: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
-        ("pickle", "llm.pt: a pickle with more in it than tensors, which could run code"),
+        ("llm pickle", "llm.pt: a pickle with more in it than tensors, which could run code"),
+        ("flow pickle", "flow.pt: a pickle with more in it than tensors, which could run code"),
+        ("hift pickle", "hift.pt: a pickle with more in it than tensors, which could run code"),
+        ("spk2info pickle", "spk2info.pt: a pickle with more in it than tensors, which could run code"),
         ("cut", "llm.pt: cannot be read"),
         ("missing files", "no hift.pt, CosyVoice-BlankEN/config.json: download the whole folder"),
         ("other recipe", "cosyvoice2.yaml: its llm is cosyvoice.llm.llm.CosyVoice3LM, not Qwen2LM"),
         ("other llm", "has 6761 rows without llm_decoder.bias, and CosyVoice2 6564 rows with it: the file of another"),
+        ("other flow", "flow.pt: tensor "),
+        ("building recipe", "cosyvoice2.yaml: cannot be read as YAML"),
+        ("no tokenizer", "no tokenizer.json, and no vocab.json and merges.txt to make it of"),
         ("no voice", "no voice, and no spk2info.pt: give --voice"),
         ("scalar", "epoch is no tensor"),
         ("missing tensor", "tensor llm.model.model.norm.weight is missing"),

@@ -72,11 +72,12 @@ def test_a_wave_depends_on_neither_batch_nor_group(policy, tmp_path):
     groups = groups_of({"a": [20, 5, 9, 21], "b": [1, 30, 7, 29], "c": [19, 22]})
     shards = write_columns(tmp_path / "all", groups)
     outs = {}
-    for batch_s in (0.01, 2.0, 60.0):
+    for batch_s, batch in ((0.01, 0), (2.0, 0), (60.0, 0), (61.0, 1)):
         outs[batch_s] = tmp_path / f"{batch_s}"
-        decode(shards=shards, policy=policy.path, out=outs[batch_s], batch_s=batch_s, **FAST)
+        decode(shards=shards, policy=policy.path, out=outs[batch_s], batch_s=batch_s, batch=batch, **FAST)
     assert read_record(outs[0.01])[0]["padding"] == 0.0 < read_record(outs[60.0])[0]["padding"]
     assert read_record(outs[0.01])[0]["batches"] == 10 > read_record(outs[60.0])[0]["batches"]
+    assert read_record(outs[61.0])[0]["batches"] == 10
     for out in outs.values():
         assert difference(waves(outs[0.01]), waves(out)) <= LSB
     fewer = {"a": [], "b": groups["b"][:3]}  # of a group of four, with the same voice
@@ -99,9 +100,13 @@ def test_options_change_the_sound_and_bytes_repeat(policy, tmp_path):
 
 
 @settings(deadline=None)
-@given(st.dictionaries(st.text("abc", min_size=1, max_size=4), st.integers(0, 200), max_size=30), st.floats(1, 900))
-def test_batches(lengths, most):
-    found = list(length_batches(lengths, most, STRETCH))
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=4), st.integers(0, 200), max_size=30), st.floats(1, 900),
+    st.integers(0, 5),
+)  # fmt: skip
+def test_batches(lengths, most, most_clips):
+    found = list(length_batches(lengths, most, STRETCH, most_clips))
+    assert all(len(batch) <= (most_clips or 30) for batch in found)
     assert sorted(name for batch in found for name in batch) == sorted(lengths)
     for batch in found:
         sizes = [lengths[name] for name in batch]
