@@ -12,7 +12,7 @@ def make_tiny_asr_policy(folder: Path, *, seed: int = 0) -> Path:
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-    from arl.models.whisper_qwen2 import build
+    from arl.models.whisper_qwen2 import build, vocabulary
     from arl.models.whisper_qwen2.frontend import Frontend, Projector
 
     torch.manual_seed(seed)
@@ -24,6 +24,6 @@ def make_tiny_asr_policy(folder: Path, *, seed: int = 0) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(4)  # so that responses differ
-    projector = Projector(32, 64, len(build.CHARACTERS))
+    projector = Projector(32, 64, len(vocabulary.CHARACTERS))
     frontend = Frontend(WhisperEncoder(config), projector)
     return build.write(folder, frontend, model, tokenizer, {**ids, "tower": "random", "step": 0}).path

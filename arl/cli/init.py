@@ -3,6 +3,7 @@
     arl init --from examples/asr/start -o policy                    # the shipped starting policy
     arl init --from openai/whisper-small --llm Qwen/Qwen2.5-0.5B -o policy
     arl init --from whisper-tiny.en --llm new:256x4 -o policy       # from scratch, then `arl update --loss sft`
+    arl init --from whisper-base --stack 4 --llm new:256x4 --subwords 300 --texts data/train -o policy
     arl init --from Qwen/Qwen3-ASR-1.7B-hf --language en -o policy  # a speech LLM: its own tower, LLM and prompt
     arl init --from CosyVoice2-0.5B --voice ann=ann.wav:'hello there' -o policy     # synthesis, as it is downloaded
     arl init --from Llasa-1B --codec xcodec2-hf -o policy           # a plain LM of a codec's codes
@@ -21,7 +22,7 @@ from arl.models import InitOptions
 
 
 def init(
-    source: Annotated[str, typer.Option("--from", help="A slim policy, whisper-tiny.en, a checkpoint.")],
+    source: Annotated[str, typer.Option("--from", help="A slim policy, whisper-tiny.en, whisper-base, a checkpoint.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Policy folder to write.")],
     llm: Annotated[
         str | None,
@@ -49,6 +50,12 @@ def init(
     codec: Annotated[
         str | None, typer.Option("--codec", help="For an LM of codes (Llasa, Orpheus, …): the folder of its codec.")
     ] = None,
+    subwords: Annotated[
+        int, typer.Option("--subwords", min=0, help="Of --llm new: size of its vocabulary; 0: characters.")
+    ] = 0,
+    texts: Annotated[
+        list[str] | None, typer.Option("--texts", help="Shards whose transcripts the subwords are made of.")
+    ] = None,
     seed: options.Seed = 0,
 ) -> None:
     """Make a policy folder from a checkpoint.
@@ -57,4 +64,7 @@ def init(
     """
     from arl.models.convert import init_policy
 
-    init_policy(source, out, InitOptions(llm, stack, seed, instruction, language, hotwords, tuple(voice or ()), codec))
+    asked = InitOptions(
+        llm, stack, seed, instruction, language, hotwords, tuple(voice or ()), codec, subwords, tuple(texts or ())
+    )
+    init_policy(source, out, asked)

@@ -132,6 +132,10 @@ NoFilter = Annotated[
 ]
 TrainProjector = Annotated[bool, flag(OF_SFT, "--train-projector", "Train the projector too, from feature shards.")]
 Ctc = Annotated[float, flag(OF_SFT, "--ctc", "Weight of the CTC loss on the embeddings.", min=0.0)]
+TokenDropout = Annotated[
+    float,
+    flag(OF_SFT, "--token-dropout", "Share of the tokens read in teacher forcing that are others.", min=0.0, max=0.9),
+]
 Lr = Annotated[float, flag(OF_OPTIMIZER, "--lr", "Learning rate.", min=0.0)]
 Warmup = Annotated[int, flag(OF_OPTIMIZER, "--warmup", "Warm-up steps.", min=0)]
 ScheduleFlag = Annotated[ScheduleKind, flag(OF_OPTIMIZER, "--schedule", "Of the learning rate, after the warm-up.")]
@@ -201,6 +205,7 @@ def update(
     no_filter: NoFilter = False,
     train_projector: TrainProjector = False,
     ctc: Ctc = 0.0,
+    token_dropout: TokenDropout = 0.0,
     lr: Lr = 1e-6,
     warmup: Warmup = 0,
     schedule: ScheduleFlag = "constant",
@@ -237,7 +242,8 @@ def update(
             clip_dual=clip_dual, divisor=divisor, risk=risk, mwer_form=mwer_form, mwer_scale=mwer_scale,
             mwer_errors=mwer_errors, ce=ce, importance=importance, importance_cap=importance_cap,
             importance_floor=importance_floor, importance_level=importance_level, epochs=epochs, gather=gather,
-            allow_stale=allow_stale, train_projector=train_projector, ctc=ctc, lr=lr, warmup=warmup,
+            allow_stale=allow_stale, train_projector=train_projector, ctc=ctc, token_dropout=token_dropout,
+            lr=lr, warmup=warmup,
             schedule=schedule, total_steps=total_steps, max_steps=max_steps, weight_decay=weight_decay,
             max_norm=max_norm, fresh_optimizer=fresh_optimizer, tokens=tokens, autocast=autocast,
             checkpointing=checkpointing, offload=offload, compile=compile, seed=seed, lora_rank=lora_rank,

@@ -50,7 +50,8 @@ class InitOptions:
     """Flags of `arl init`, None where not given. llm: new:WIDTHxLAYERS, a causal LM's folder or name; stack: encoder
     frames per embedding. Of the prompt: instruction: in place of the family's own; language: a code, or "sample" for
     each utterance's `lang`; hotwords: each utterance's `keywords` are in it. voices: of synthesis, each
-    NAME=FILE:TRANSCRIPT. codec: the folder of what an LM of codes speaks through."""
+    NAME=FILE:TRANSCRIPT. codec: the folder of what an LM of codes speaks through. subwords: size of a fresh LLM's
+    vocabulary, 0 for characters; texts: the shards whose transcripts it is made of."""
 
     llm: str | None = None
     stack: int | None = None
@@ -60,6 +61,8 @@ class InitOptions:
     hotwords: bool = False
     voices: tuple[str, ...] = ()
     codec: str | None = None
+    subwords: int = 0
+    texts: tuple[str, ...] = ()
 
     @property
     def asks(self) -> bool:

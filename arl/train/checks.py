@@ -36,6 +36,9 @@ def check_supervised(settings: UpdateSettings, policy: Policy) -> None:
     if is_supervised and policy.fields.get("says_words"):
         raise UsageError(f"--loss {settings.loss}: responses of {policy.path} have words between the codes, which a "
                          "recording has not: train it on rollouts")  # fmt: skip
+    if settings.token_dropout and not is_supervised:
+        raise UsageError(f"--token-dropout belongs to --loss {' and '.join(losses_on('transcripts'))}: tokens of a "
+                         "rollout are read as they were sampled")  # fmt: skip
     if settings.ctc and not settings.train_projector:
         raise UsageError("--ctc trains the projector: give --train-projector and feature shards")
     if settings.ctc and policy.fields.get("text") != "characters":

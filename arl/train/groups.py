@@ -28,7 +28,8 @@ class PromptGroup:
     empty. text: what is to be spoken, where a loss reads it; else empty. reference: int64 [R], the transcript's tokens
     or the recording's codes, where `--ce` adds their cross-entropy. shards: where it was read from. residual: where a
     frame has other codes than its token, those of each token but the last, per hypothesis int64 [R_i - 1, L], and
-    history, what makes input embeddings of them; else empty and None.
+    history, what makes input embeddings of them; else empty and None. shown: per hypothesis int64 [R_i - 1], what the
+    model reads in place of the response's tokens; empty: the tokens themselves.
     """
 
     key: str
@@ -43,10 +44,16 @@ class PromptGroup:
     reference: Tensor | None = None
     residual: list[Tensor] = field(default_factory=list)
     history: FrameHistory | None = None
+    shown: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.responses or any(len(response) == 0 for response in self.responses):
             raise ArlError(f"{self.where}: a group needs responses of at least one token")
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """Per hypothesis int64 [R_i - 1]: the tokens that the model reads behind the prompt."""
+        return self.shown or [response[:-1] for response in self.responses]
 
     def frames(self, index: int) -> Tensor | None:
         """What the inputs of a hypothesis have beside their tokens' embeddings [R_i - 1, H]; None: nothing."""

@@ -99,7 +99,7 @@ def lay_out(model: nn.Module, groups: Sequence[PromptGroup], audio_token_id: int
         layout = GroupLayout.of(group, is_audio := check_clips(group, audio_token_id, embedding.weight.shape[1]))
         index = start + torch.arange(group.row_length)
         segment[index], position[index] = layout.segment, layout.position
-        texts += [group.prompt[~is_audio], *(response[:-1] for response in group.responses)]
+        texts += [group.prompt[~is_audio], *group.inputs]
         text_index.append(index[~layout.is_clip])
         clip_index.append(index[layout.is_clip])
         predictors.append(start + layout.predictor)

@@ -32,6 +32,7 @@ from arl.train.projector import Frontend, augment, ctc_loss
 from arl.train.schedule import Schedule
 from arl.train.shared_prefix import self_check
 from arl.train.step import Compute, apply_gradient, policy_backward, reference_backward, sft_backward
+from arl.train.token_dropout import with_dropout
 from arl.train.weights import save_llm
 from arl.train.world import World, local
 
@@ -56,6 +57,7 @@ class Learner:
     reference: Any = None
     frontend: Frontend | None = None
     ctc: float = 0.0
+    token_dropout: float = 0.0
     updates: int = 0
     run_steps: int = 0
     trains_on: str = ""
@@ -146,10 +148,12 @@ class Learner:
             self.frontend.projector.train()
         # dropout draws from the global generator; of several processes each leaves out its own
         torch.manual_seed((self.world.rank << 48) + self.seed * 1_000_003 + self.updates)
-        masked = self._masked(batch.groups)
-        metrics = sft_backward(
-            self.model, batch.groups, self.compute, lambda groups: self._prepare(groups, masked), loss
-        )
+        groups = batch.groups
+        if self.token_dropout:
+            generator = torch.Generator().manual_seed((1 << 40) + self.seed * 1_000_003 + self.updates)
+            groups = with_dropout(groups, self.token_dropout, generator)
+        masked = self._masked(groups)
+        metrics = sft_backward(self.model, groups, self.compute, lambda groups: self._prepare(groups, masked), loss)
         return metrics | self._apply()
 
     def _masked(self, groups: Sequence[PromptGroup]) -> Iterator[Tensor]:

@@ -206,5 +206,6 @@ def load_learner(policy: Policy, job: UpdateJob, where: "torch.device", world: W
         compute=compute,
         schedule=Schedule(settings.lr, settings.warmup, settings.schedule, settings.total_steps),
         max_norm=settings.max_norm, weight_decay=settings.weight_decay, seed=settings.seed,
-        reference=reference, frontend=frontend, ctc=settings.ctc, lora=lora,
+        reference=reference, frontend=frontend, ctc=settings.ctc, token_dropout=settings.token_dropout,
+        lora=lora,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from arl.losses.settings import LossSettings
 ScheduleKind = Literal["constant", "cosine"]
 Autocast = Literal["none", "bfloat16"]
 ADDED: dict[str, Any] = {  # fields that version 0.1 did not have, and what it computed with
-    "lora_rank": 0, "lora_alpha": 0, "lora_targets": (), "ce": 0.0,
+    "lora_rank": 0, "lora_alpha": 0, "lora_targets": (), "ce": 0.0, "token_dropout": 0.0,
     "mwer_form": "list", "mwer_scale": 1.0, "mwer_errors": "count",
 }  # fmt: skip
 
@@ -27,6 +27,7 @@ class UpdateSettings(LossSettings):
     allow_stale: bool = False
     train_projector: bool = False
     ctc: float = 0.0
+    token_dropout: float = 0.0
     lr: float = 1e-6
     warmup: int = 0
     schedule: ScheduleKind = "constant"

@@ -38,7 +38,9 @@ class AudioEncoder(Family):
                              "name one with --llm")  # fmt: skip
         if options.asks:
             raise UsageError(f"{checkpoint.source}: fixed prompt: leave out --instruction, --language and --hotwords")
-        return self.computing.build.build(checkpoint.source, options.llm, options.stack or 2, out, options.seed)
+        return self.computing.build.build(
+            checkpoint.source, options.llm, options.stack or 2, out, options.seed, options.subwords, options.texts
+        )
 
     def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:
         return self.computing.encode.ProjectedEncoding(policy, device, features, self.computing.frontend.load)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class WhisperQwen2(Family):
     name = "whisper-qwen2"
     takes = "Whisper"
-    packaged = ("whisper-tiny.en",)
+    packaged = ("whisper-tiny.en", "whisper-base")
     parts = ("checkpoints", "slim", "features", "projector")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -29,8 +29,9 @@ class WhisperQwen2(Family):
                 f"{checkpoint.source}: the prompt is fixed: leave out --instruction, --language, --hotwords"
             )
         return self.computing.build.build(
-            checkpoint.source, options.llm or "new:256x4", options.stack or 2, out, options.seed
-        )
+            checkpoint.source, options.llm or "new:256x4", options.stack or 2, out, options.seed,
+            options.subwords, options.texts,
+        )  # fmt: skip
 
     def restore(self, slim: Policy, out: Path) -> Policy:
         return self.computing.build.restore(slim, out)

