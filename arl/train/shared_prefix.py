@@ -115,7 +115,8 @@ def per_row_log_probs(
         for index, response in enumerate(group.responses):
             prompt = embed_prompt(model.get_input_embeddings(), group, audio_token_id)  # [P, H]
             target = response.to(prompt.device)  # [R]
-            inputs, frames = model.get_input_embeddings()(target[:-1]), group.frames(index)
+            inputs = model.get_input_embeddings()(group.inputs[index].to(prompt.device))  # [R − 1, H]
+            frames = group.frames(index)
             inputs = inputs if frames is None else inputs + frames.to(inputs)
             row = torch.cat([prompt, inputs])[None]  # [1, P + R − 1, H]
             logits = model(inputs_embeds=row, use_cache=False).logits[0, len(prompt) - 1 :]  # [R, V]

@@ -9,7 +9,7 @@ import pytest
 
 from arl.audio.ctranslate2 import read_variables
 from arl.audio.whisper import convert
-from arl.audio.whisper_packages import whisper_tiny_en
+from arl.audio.whisper_packages import packaged_whisper
 from arl.errors import ArlError
 
 
@@ -115,15 +115,16 @@ def test_converted_model_gives_the_same_logits(tmp_path: Path) -> None:
 
 
 @pytest.mark.registry
-def test_checkpoint_hears_a_prompt() -> None:
+@pytest.mark.parametrize(("name", "width"), [("whisper-tiny.en", 384), ("whisper-base", 512)])
+def test_checkpoint_hears_a_prompt(name: str, width: int) -> None:
     import torch
     from transformers import AutoProcessor, WhisperForConditionalGeneration
 
     from arl.audio.io import load
     from arl.data.corpora.asterisk import utterances
 
-    folder = whisper_tiny_en()
-    assert json.loads((folder / "config.json").read_text())["d_model"] == 384
+    folder = packaged_whisper(name)
+    assert json.loads((folder / "config.json").read_text())["d_model"] == width
     processor = AutoProcessor.from_pretrained(folder)
     model = WhisperForConditionalGeneration.from_pretrained(folder).eval()
     clip = next(utterance for utterance in utterances() if utterance.key == "agent-pass")
