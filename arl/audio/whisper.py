@@ -143,3 +143,4 @@ def _set_generation(model: Any, settings: dict[str, Any], tokens: dict[str, int]
         config.lang_to_id = {token: number for token, number in tokens.items() if number in set(settings["lang_ids"])}
         config.task_to_id = {"transcribe": tokens[TRANSCRIBE], "translate": tokens[TRANSLATE]}
         config.language, config.task = "en", "transcribe"
+        config._from_model_config = False  # else transformers leaves the languages out when it reads this
