@@ -124,10 +124,15 @@ def test_it_can_begin_as_what_a_tokenizer_has_behind_its_codes():
         torch.testing.assert_close(row[: RATE * n], other[: RATE * n], rtol=0, atol=1e-5)
 
 
+def test_a_text_of_other_letters_does_not_fit_and_is_said_once(capsys):
+    asr = make_asr()
+    assert [asr.fits(99, text) for text in ("route", "route 66", "a & b")] == [True, False, False]
+    assert capsys.readouterr().err.count("has no letters for get no reward of it: '6' is not spoken") == 1
+
+
 def test_fast_speech_fits_and_the_default_is_small():
     assert fewest_codes("a" + "bcdefghij" * 2 + "x") <= 25  # 20 letters in a second of 25 codes
     assert fewest_codes("aaa") == 3 and fewest_codes("abc") == 2
-    assert make_asr().fits(99, "route") and not make_asr().fits(99, "route 66")
     assert sum(parameter.numel() for parameter in TokenAsr(729).parameters()) < 1_000_000
 
 

@@ -28,6 +28,7 @@ from arl.models.block import Block
 from arl.models.token_asr.letters import N_LABELS, labels, spell
 from arl.models.weights import fill, made_of, read_weights
 from arl.policy import weights_digest
+from arl.runtime.console import warn
 from arl.text.letters import LETTERS, Unspoken
 
 RATE = 2  # steps of CTC per code
@@ -48,6 +49,7 @@ class TokenAsr(nn.Module):
         self.stem = nn.Conv1d(width, width, STEM, padding=STEM // 2)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.ctc = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, RATE * N_LABELS))
+        self.has_warned = False
 
     @property
     def n_codes(self) -> int:
@@ -89,10 +91,14 @@ class TokenAsr(nn.Module):
         return -ctc_losses(self.read_rows(rows, lengths), lengths, texts) / letters_of(texts, rows)
 
     def fits(self, n_codes: int, text: str) -> bool:
-        """Whether so many codes can be read as the text at all: not where its letters are others (digits, signs)."""
+        """Whether so many codes can be read as the text at all: not where it has other letters or digits, which is said
+        once on stderr."""
         try:
             return n_codes >= fewest_codes(text)
-        except Unspoken:
+        except Unspoken as error:
+            if not self.has_warned:
+                warn(f"texts that the token recogniser has no letters for get no reward of it: {error}")
+            self.has_warned = True
             return False
 
     @torch.no_grad()
