@@ -94,6 +94,12 @@ def test_without_the_onnx_files_it_is_one_line(made, tmp_path):
     folder = make_cosyvoice(tmp_path / "CosyVoice2")
     with pytest.raises(ArlError, match="speech_tokenizer_v2.onnx: missing; recordings need it"):
         arl("init", "--from", folder, "--voice", f"carl={made / 'clip.flac'}:they go", "-o", tmp_path / "policy")
+    arl("init", "--from", folder, "-o", tmp_path / "deaf")
+    rows = [("a", {"flac": encode_flac(wave(0.6)), columns.META: columns.dumps({"text": "they go"})})]
+    write_shard(tmp_path / "data" / "000000.tar", rows)
+    with pytest.raises(ArlError, match="a.*speech_tokenizer_v2.onnx: missing; recordings need it") as caught:
+        arl("encode", "--shards", tmp_path / "data", "--policy", tmp_path / "deaf", "-o", tmp_path / "emb")
+    assert "\n" not in str(caught.value) and not (tmp_path / "emb" / "000000.tar").exists()
     (folder / TOKENIZER).write_bytes(b"no model")
     with pytest.raises(ArlError, match="no ONNX model") as caught:
         arl("init", "--from", folder, "--voice", f"carl={made / 'clip.flac'}:they go", "-o", tmp_path / "policy")
