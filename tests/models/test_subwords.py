@@ -1,13 +1,11 @@
 """Subword vocabularies of a fresh LLM: made of transcripts, kept by the policy and its slim form, and by training."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
 from arl.errors import ArlError, UsageError
-from arl.models.whisper_qwen2.build import saved_tokenizer
-from arl.models.whisper_qwen2.vocabulary import SPECIALS, Subwords, subword_tokenizer
 from arl.policy import Policy
 from arl.shards import columns
 from arl.shards.writer import write_shard
@@ -16,6 +14,13 @@ from tests.models.test_audio_encoder import arl, make_checkpoint
 TEXTS = [
     f"{verb} the {thing}" for verb in ("Take", "drop", "don't open", "shut") for thing in ("door", "window", "box!")
 ]
+
+
+def made_of(texts: str | Path, size: int = 50) -> Any:
+    """A tokenizer of so many subwords."""
+    from arl.models.whisper_qwen2.vocabulary import Subwords, subword_tokenizer
+
+    return subword_tokenizer(Subwords(size, [str(texts)]))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +32,9 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_texts_come_back_in_fewer_tokens_than_letters(texts):
-    tokenizer = subword_tokenizer(Subwords(50, [texts]))
+    from arl.models.whisper_qwen2.vocabulary import SPECIALS
+
+    tokenizer = made_of(texts)
     assert len(tokenizer) == 50
     assert tokenizer.convert_tokens_to_ids(SPECIALS) == list(range(len(SPECIALS)))
     for text in ("take the window", "don't drop the zebra's quilt"):
@@ -38,18 +45,21 @@ def test_texts_come_back_in_fewer_tokens_than_letters(texts):
 
 def test_sizes_that_cannot_be_are_refused(texts):
     with pytest.raises(UsageError, match="--subwords 33: the special tokens and the letters alone are 33"):
-        subword_tokenizer(Subwords(33, [texts]))
+        made_of(texts, 33)
     with pytest.raises(ArlError, match=r"--subwords 5000: the texts give only \d+: add --texts"):
-        subword_tokenizer(Subwords(5000, [texts]))
+        made_of(texts, 5000)
 
 
 def test_shards_without_transcripts_are_refused(tmp_path):
     write_shard(tmp_path / "000000.tar", [("a", {"txt": b"no"})])
     with pytest.raises(ArlError, match="000000.tar: sample 'a'.*no transcript to make subwords of"):
-        subword_tokenizer(Subwords(50, [str(tmp_path)]))
+        made_of(tmp_path)
 
 
 def test_a_policy_over_subwords(texts, tmp_path):
+    import torch
+
+    from arl.models.whisper_qwen2.build import saved_tokenizer
     from arl.train.load import causal_lm
 
     make_checkpoint("hubert", tmp_path / "checkpoint")
@@ -71,7 +81,7 @@ def test_training_writes_the_subwords_of_a_transcript(texts):
     from arl.shards.reader import Sample
     from arl.train.data import transcripts
 
-    tokenizer = subword_tokenizer(Subwords(50, [texts]))
+    tokenizer = made_of(texts)
     members = {
         columns.META: columns.dumps({"text": "Don't shut the Door."}),
         columns.PROMPT: columns.dumps({"input_ids": [1]}),
