@@ -1,8 +1,8 @@
 # Recognition of speakers that were in no training: acted speech of 29 characters, test and development each with speakers
 # and texts of their own. Everything is chosen with ON=dev; ON=test is read once for a figure that is printed.
-#     make voices-start CONFIG=examples/asr/voices.mk
+#     make voices-start CONFIG=examples/asr/voices.mk                 # rebuilds the start
 #     make loop CONFIG=examples/asr/voices.mk RUN=runs/voices ON=dev
-START ?= runs/voices-start/start
+START ?= examples/asr/voices-start
 ON ?= test
 TRAIN ?= $(DATA)/parts/rl
 TEST ?= $(DATA)/voices/$(ON)
