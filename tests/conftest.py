@@ -1,8 +1,14 @@
-"""What collecting the tests has imported, for tests/test_collection.py: a part of the tests starts in seconds."""
+"""What collecting the tests has imported, for tests/test_collection.py: a part of the tests starts in seconds. And
+hypothesis without deadlines: on busy cores a property of 2 ms took 317, which says nothing of the property.
+"""
 
 import sys
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 HEAVY = ("transformers", "sglang", "torchaudio", "torch._dynamo", "scipy.stats", "matplotlib", "inflect")
 collected = pytest.StashKey[list[str]]()
