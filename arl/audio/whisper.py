@@ -18,6 +18,7 @@ from arl.audio.ctranslate2 import read_variables
 from arl.errors import ArlError
 
 TRANSCRIBE, TRANSLATE = "<|transcribe|>", "<|translate|>"
+MULTILINGUAL_FROM = 51865  # tokens, as openai-whisper tells them; English-only models have the languages' tokens too
 START, NO_TIMESTAMPS, END = "<|startoftranscript|>", "<|notimestamps|>", "<|endoftext|>"
 
 
@@ -138,9 +139,10 @@ def _set_generation(model: Any, settings: dict[str, Any], tokens: dict[str, int]
     config.no_timestamps_token_id = tokens[NO_TIMESTAMPS]
     config.suppress_tokens, config.begin_suppress_tokens = settings["suppress_ids"], settings["suppress_ids_begin"]
     config.alignment_heads, config.max_length, config.return_timestamps = settings["alignment_heads"], 448, False
-    config.is_multilingual = TRANSCRIBE in tokens and bool(settings.get("lang_ids"))
+    config.is_multilingual = model.config.vocab_size >= MULTILINGUAL_FROM
     if config.is_multilingual:
-        config.lang_to_id = {token: number for token, number in tokens.items() if number in set(settings["lang_ids"])}
+        languages = set(settings["lang_ids"])
+        config.lang_to_id = {token: number for token, number in tokens.items() if number in languages}
         config.task_to_id = {"transcribe": tokens[TRANSCRIBE], "translate": tokens[TRANSLATE]}
         config.language, config.task = "en", "transcribe"
         config._from_model_config = False  # else transformers leaves the languages out when it reads this

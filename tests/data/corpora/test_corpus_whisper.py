@@ -114,6 +114,29 @@ def test_converted_model_gives_the_same_logits(tmp_path: Path) -> None:
         convert(source, tmp_path / "other")
 
 
+@pytest.mark.parametrize(("vocabulary", "languages"), [(51864, None), (51865, {"<|en|>": 50259})])
+def test_the_vocabulary_tells_an_english_model_which_has_the_tokens_of_languages_too(vocabulary, languages, tmp_path):
+    from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
+
+    sizes = {f"{side}_{what}": n for side in ("encoder", "decoder") for what, n in (("layers", 1), ("ffn_dim", 32))}
+    heads = {"encoder_attention_heads": 1, "decoder_attention_heads": 1}
+    model = WhisperForConditionalGeneration(WhisperConfig(vocab_size=vocabulary, d_model=8, **sizes, **heads))
+    state = {name: values.numpy() for name, values in model.state_dict().items()}
+    source = ctranslate2_folder(tmp_path / "source", state, n_layers=1, n_heads=1)
+    settings = json.loads((source / "config.json").read_text()) | {"lang_ids": [50259]}
+    (source / "config.json").write_text(json.dumps(settings))
+    added = json.loads((source / "tokenizer.json").read_text())["added_tokens"]
+    for token, number in (("<|en|>", 50259), ("<|translate|>", 50358), ("<|transcribe|>", 50359)):
+        added.append({"content": token, "id": number})
+    (source / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    convert(source, tmp_path / "checkpoint")
+    made = GenerationConfig.from_pretrained(tmp_path / "checkpoint")
+    assert getattr(made, "lang_to_id", None) == languages
+    assert json.loads((tmp_path / "checkpoint" / "generation_config.json").read_text())["is_multilingual"] is (
+        languages is not None
+    )
+
+
 @pytest.mark.registry
 @pytest.mark.parametrize(("name", "width"), [("whisper-tiny.en", 384), ("whisper-base", 512)])
 def test_checkpoint_hears_a_prompt(name: str, width: int) -> None:
