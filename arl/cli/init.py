@@ -18,7 +18,8 @@ from typing import Annotated
 import typer
 
 from arl.cli import options
-from arl.models import InitOptions
+from arl.errors import UsageError
+from arl.models import InitOptions, Subwords
 
 
 def init(
@@ -64,7 +65,8 @@ def init(
     """
     from arl.models.convert import init_policy
 
-    asked = InitOptions(
-        llm, stack, seed, instruction, language, hotwords, tuple(voice or ()), codec, subwords, tuple(texts or ())
-    )
+    if bool(subwords) != bool(texts):
+        raise UsageError("--subwords and --texts go together: how many, and the shards whose transcripts they are of")
+    made_of = Subwords(subwords, tuple(texts)) if texts else None
+    asked = InitOptions(llm, stack, seed, instruction, language, hotwords, tuple(voice or ()), codec, made_of)
     init_policy(source, out, asked)

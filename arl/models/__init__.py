@@ -46,12 +46,21 @@ LACKING: dict[Part, str] = {  # a policy of the family … ; each family names t
 
 
 @dataclass(frozen=True)
+class Subwords:
+    """A vocabulary to make. size: special tokens included. texts: shards, as --shards names them, of whose transcripts
+    it is made."""
+
+    size: int
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class InitOptions:
     """Flags of `arl init`, None where not given. llm: new:WIDTHxLAYERS, a causal LM's folder or name; stack: encoder
     frames per embedding. Of the prompt: instruction: in place of the family's own; language: a code, or "sample" for
     each utterance's `lang`; hotwords: each utterance's `keywords` are in it. voices: of synthesis, each
-    NAME=FILE:TRANSCRIPT. codec: the folder of what an LM of codes speaks through. subwords: size of a fresh LLM's
-    vocabulary, 0 for characters; texts: the shards whose transcripts it is made of."""
+    NAME=FILE:TRANSCRIPT. codec: the folder of what an LM of codes speaks through. subwords: of a fresh LLM,
+    in place of characters."""
 
     llm: str | None = None
     stack: int | None = None
@@ -61,8 +70,7 @@ class InitOptions:
     hotwords: bool = False
     voices: tuple[str, ...] = ()
     codec: str | None = None
-    subwords: int = 0
-    texts: tuple[str, ...] = ()
+    subwords: Subwords | None = None
 
     @property
     def asks(self) -> bool:

@@ -18,8 +18,6 @@ def init_policy(source: str, out: Path, options: InitOptions) -> Policy:
     refuse_inputs(out, [place for place in (source, options.llm, options.codec) if place and Path(place).exists()])
     refuse_other(out)
     refuse_unwritable(out)
-    if bool(options.subwords) != bool(options.texts):
-        raise UsageError("--subwords and --texts go together: how many, and the shards whose transcripts they are of")
     if options.subwords and not (options.llm or "").startswith("new:"):
         raise UsageError("--subwords is the vocabulary of a fresh LLM: give --llm new:WIDTHxLAYERS with it")
     if (Path(source) / MARKER).is_file():

@@ -9,9 +9,9 @@ import unicodedata
 
 from arl.errors import ArlError
 from arl.text.canonical import canonical
+from arl.text.scripts import HAN
 
 LETTERS = " abcdefghijklmnopqrstuvwxyz'"
-HAN = re.compile("[\u3400-\u9fff\U00020000-\U0003ffff]")
 MARKS = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")  # <|endofprompt|>, <strong>, [breath]
 
 
@@ -48,7 +48,7 @@ def readable(text: str) -> str:
     Unspoken as `spoken`; ArlError for Chinese where pypinyin is not installed.
     """
     text = MARKS.sub(" ", text)
-    if HAN.search(text := canonical(text, "zh" if HAN.search(text) else "en")):
+    if re.search(HAN, text := canonical(text, "zh" if re.search(HAN, text) else "en")):
         from arl.text.pinyin import syllables
 
         text = syllables(text)

@@ -9,13 +9,13 @@ tones, and languages other than Mandarin.
 import re
 
 from arl.errors import ArlError
+from arl.text.scripts import HAN
 
 try:
     from pypinyin import lazy_pinyin
 except ImportError as error:
     raise ArlError("pinyin needs pypinyin: install arl with the extra zh") from error
 
-HAN = r"[\u3400-\u9fff\U00020000-\U0003ffff]"
 BETWEEN = re.compile(rf"(?<={HAN})\s+(?={HAN})")
 
 

@@ -17,6 +17,7 @@ SYLLABLES_PER_S = 12.0  # of Han, kana, hangul characters and digits: above the 
 
 SYLLABIC = frozenset({"CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "HANGUL", "YI"})
 DIGIT = "digit"
+HAN = r"[\u3400-\u9fff\U00020000-\U0003ffff]"  # a pattern of one unified ideograph
 
 _HAN, _KANA = frozenset({"CJK", "BOPOMOFO"}), frozenset({"HIRAGANA", "KATAKANA"})
 _OWN = {

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from arl.errors import ArlError, UsageError
+from arl.models import Subwords
 from arl.policy import Policy
 from arl.shards import columns
 from arl.shards.writer import write_shard
-from tests.models.test_audio_encoder import arl, make_checkpoint
+from tests.in_process import arl
+from tests.models.test_audio_encoder import make_checkpoint
 
 TEXTS = [
     f"{verb} the {thing}" for verb in ("Take", "drop", "don't open", "shut") for thing in ("door", "window", "box!")
@@ -18,9 +20,9 @@ TEXTS = [
 
 def made_of(texts: str | Path, size: int = 50) -> Any:
     """A tokenizer of so many subwords."""
-    from arl.models.whisper_qwen2.vocabulary import Subwords, subword_tokenizer
+    from arl.models.whisper_qwen2.vocabulary import subword_tokenizer
 
-    return subword_tokenizer(Subwords(size, [str(texts)]))
+    return subword_tokenizer(Subwords(size, (str(texts),)))
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ class AudioEncoder(Family):
         if options.asks:
             raise UsageError(f"{checkpoint.source}: fixed prompt: leave out --instruction, --language and --hotwords")
         return self.computing.build.build(
-            checkpoint.source, options.llm, options.stack or 2, out, options.seed, options.subwords, options.texts
+            checkpoint.source, options.llm, options.stack or 2, out, options.seed, options.subwords
         )
 
     def encoder(self, policy: Policy, device: "torch.device", features: bool) -> Encoder:

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from arl.audio.whisper_packages import WHEELS
 from arl.errors import UsageError
 from arl.models import Checkpoint, Dtype, Encoder, Family, InitOptions
 from arl.policy import Policy
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class WhisperQwen2(Family):
     name = "whisper-qwen2"
     takes = "Whisper"
-    packaged = ("whisper-tiny.en", "whisper-base")
+    packaged = tuple(WHEELS)
     parts = ("checkpoints", "slim", "features", "projector")
 
     def recognises(self, checkpoint: Checkpoint) -> bool:
@@ -29,9 +30,8 @@ class WhisperQwen2(Family):
                 f"{checkpoint.source}: the prompt is fixed: leave out --instruction, --language, --hotwords"
             )
         return self.computing.build.build(
-            checkpoint.source, options.llm or "new:256x4", options.stack or 2, out, options.seed,
-            options.subwords, options.texts,
-        )  # fmt: skip
+            checkpoint.source, options.llm or "new:256x4", options.stack or 2, out, options.seed, options.subwords
+        )
 
     def restore(self, slim: Policy, out: Path) -> Policy:
         return self.computing.build.restore(slim, out)

@@ -6,7 +6,7 @@ subwords of given texts), a local folder or a hub name of any decoder-only LLM. 
 trained policy without its tower.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder, Whisper
 
 from arl.audio.whisper_packages import WHEELS, packaged_whisper
 from arl.errors import ArlError
-from arl.models import Dtype
+from arl.models import Dtype, Subwords
 from arl.models.speech_lm.tokenizer import make_plain
 from arl.models.weights import fill, read_weights
 from arl.models.whisper_qwen2 import frontend as audio
-from arl.models.whisper_qwen2.vocabulary import CHARACTERS, Subwords, character_tokenizer, subword_tokenizer
+from arl.models.whisper_qwen2.vocabulary import CHARACTERS, character_tokenizer, subword_tokenizer
 from arl.policy import Policy, write_policy
 from arl.train.load import causal_lm, whole
 from arl.train.probe import make_probe
@@ -113,20 +113,16 @@ def end_ids(model: Any, tokenizer: Any) -> list[int]:
     return [token for token in found if token is not None]
 
 
-def chosen_llm(llm: str, seed: int, subwords: int = 0, texts: Sequence[str] = ()) -> tuple[Any, Any, dict[str, Any]]:
+def chosen_llm(llm: str, seed: int, subwords: Subwords | None) -> tuple[Any, Any, dict[str, Any]]:
     """new:WIDTHxLAYERS, or a causal LM's folder or name → (model, tokenizer, ids for `arl.json`)."""
-    if llm.startswith("new:"):
-        return new_llm(llm[4:], seed, Subwords(subwords, texts) if subwords else None)
-    return pretrained_llm(llm)
+    return new_llm(llm[4:], seed, subwords) if llm.startswith("new:") else pretrained_llm(llm)
 
 
-def build(
-    source: str, llm: str, stack: int, out: Path, seed: int, subwords: int = 0, texts: Sequence[str] = ()
-) -> Policy:
+def build(source: str, llm: str, stack: int, out: Path, seed: int, subwords: Subwords | None) -> Policy:
     """A policy with a pretrained tower, a fresh projector, and the LLM that `llm` names; a fresh one over characters,
-    or over so many subwords of the texts."""
+    or over subwords."""
     tower, name = load_tower(source)
-    model, tokenizer, ids = chosen_llm(llm, seed, subwords, texts)
+    model, tokenizer, ids = chosen_llm(llm, seed, subwords)
     hidden = model.config.hidden_size
     torch.manual_seed(seed + 1)
     projector = audio.Projector(tower.config.d_model, hidden, ctc_labels(tokenizer, ids), stack)

@@ -1,16 +1,16 @@
 """The vocabularies of a fresh LLM: characters of lower-case English, or subwords of given texts by byte-pair encoding
 (Sennrich et al. 2016, arXiv 1508.07909).
 
-    Subwords(300, ["data/train"])
+    subword_tokenizer(Subwords(300, ("data/train",)))
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from arl.errors import ArlError, UsageError
+from arl.models import Subwords
 from arl.shards import columns
 from arl.shards.paths import expand
 from arl.shards.reader import read_shard
@@ -21,15 +21,6 @@ from arl.train.data import training_text
 SPECIALS = ["<pad>", "<s>", "</s>", "<asr>", "<audio>"]
 CHARACTERS = SPECIALS + list(LETTERS)
 SPACE = "▁"
-
-
-@dataclass(frozen=True)
-class Subwords:
-    """size: of the vocabulary, special tokens included. texts: shards, as --shards names them, of whose transcripts it
-    is made."""
-
-    size: int
-    texts: Sequence[str]
 
 
 def character_tokenizer() -> PreTrainedTokenizerFast:
