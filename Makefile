@@ -92,7 +92,7 @@ again:
 $(FINAL)/summary.json: | $(LAST)/loop.done engine
 	$(Q)$(if $(call divides,$(EVAL_EVERY),$(STEPS)),$(TAKE_LAST),$(call EVALUATE,$(LAST)/policy,$(@D),$(RUN)/eval/000000))
 
-STOP = $(if $(KEEP),,arl engine stop $(if $(WARM),&& arl warm stop))
+STOP = $(if $(KEEP),,arl engine stop$(if $(WARM),; arl warm stop))
 
 .PHONY: loop
 loop: $(RUN)/eval/final/summary.json ## STEPS on-policy GRPO steps in RUN, resumable; ends with the held-out WER and a page

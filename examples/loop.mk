@@ -61,7 +61,8 @@ $(S)/update.done: | $(S)/reward.done
 	  $(if $(READS_TEXTS),--shards "$(TRAIN)/$$names.tar") \
 	  --policy $(P)/policy --reference $(RUN)/policy --seed $(SEED) $(if $(LORA),--lora-rank $(LORA)) $(UPDATE) \
 	  $(if $(filter-out 1,$(DYNAMIC)),--gather $(SPREAD)) -o $(S)/policy
-	mkdir -p $(S)/update && cp $(S)/policy/stage.jsonl $(S)/update/
+	mkdir -p $(S)/update
+	cp $(S)/policy/stage.jsonl $(S)/update/
 	: > $@
 
 $(S)/sync.done: | $(S)/update.done

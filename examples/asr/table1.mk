@@ -60,7 +60,7 @@ $(T1)/made/data.json: | $(T1)/pool/data.json
 
 # Long: neighbours joined, of one voice each. Keyword: utterances with a rare word.
 $(T1)/$(ON)/data.done: $(T1)/human/data.json $(T1)/made/data.json
-	$(Q)mkdir -p $(@D) && ln -sfnr $(T1)/human/$(ON) $(@D)/short
+	$(Q)mkdir -p $(@D); ln -sfnr $(T1)/human/$(ON) $(@D)/short
 	$(Q)for voice in human made; do \
 	  arl data --shards $(T1)/$$voice/$(ON) --concatenate $(T1_LONG) --batch 8 -o $(@D)/long-$$voice; done
 	$(Q)arl data --shards $(@D)/long-human --shards $(@D)/long-made --batch 8 -o $(@D)/long
@@ -126,7 +126,9 @@ T1_KIND = $(if $(filter SFT,$(T1_REWARD)),control,loop)
 .SECONDEXPANSION:
 $(T1_DONE): $(T1_RUNS)/%/final/summary.json: $(T1_RUNS)/base/summary.json $(T1)/emb/train/$$(T1_DATA)/encode.done
 	$(Q)run=$(T1_RUNS)/$*
-	mkdir -p $$run/eval && ln -sfnr $(T1)/policy $$run/policy && ln -sfnr $(T1_RUNS)/base $$run/eval/000000
+	mkdir -p $$run/eval
+	ln -sfnr $(T1)/policy $$run/policy
+	ln -sfnr $(T1_RUNS)/base $$run/eval/000000
 	[ -e $$run/encode.done ] || { echo $$(($(T1_SEED) * 7)) > $$run/next; touch $$run/encode.done; }
 	$(T1_MAKE) --no-print-directory $(T1_KIND) RUN=$(T1_RUNS)/$* SEED=$(T1_SEED) $(T1_KEEP) \
 	  DATA=$(T1) EMB=$(T1)/emb/train/$(T1_DATA) TRAIN=$(T1)/sets/$(T1_OF_$(T1_DATA)) TEST_SETS="$(T1_EVAL)" EVAL_EVERY=1000 \
@@ -154,7 +156,7 @@ S1_KINDS := short long human joined
 
 # $(1) phase, $(2) the kinds of its steps, in turn, $(3) where their transcripts are: audio or looped
 define S1_MIX
-	rm -rf $(S1)/mix/$(1) && mkdir -p $(S1)/mix/$(1)/{text,emb}
+	rm -rf $(S1)/mix/$(1); mkdir -p $(S1)/mix/$(1)/{text,emb}
 	kinds=($(2)); declare -A used=([short]=0 [long]=0 [human]=0 [joined]=0); \
 	for ((k = 0; k < $(word $(1),$(S1_STEPS)); k++)); do \
 	  kind=$${kinds[k % $${#kinds[@]}]}; shards=($(S1)/audio/$$kind/*.tar); \
@@ -177,7 +179,7 @@ table1-start: $(T1)/human/data.json ## rebuild examples/asr/table1-start, the st
 	arl data $$(printf -- '--shards $(S1)/long/%s ' {1..8}) --shuffle --batch 8 -o $(S1)/audio/joined
 	arl init --from $(START) -o $(S1)/policy
 	for kind in $(S1_KINDS); do arl encode --shards $(S1)/audio/$$kind --policy $(S1)/policy -o $(S1)/emb/$$kind; done
-	mkdir -p $(S1)/looped && for kind in short human; do ln -sfnr $(S1)/audio/$$kind $(S1)/looped/$$kind; done
+	mkdir -p $(S1)/looped; for kind in short human; do ln -sfnr $(S1)/audio/$$kind $(S1)/looped/$$kind; done
 	for kind in long joined; do \
 	  python -m examples.asr.looped $(S1)/audio/$$kind --share 0.6 --seed 1 -o $(S1)/looped/$$kind; done
 	$(call S1_MIX,1,long short long human long long,audio)

@@ -43,7 +43,7 @@ EVAL_GROUP ?= 2
 EVAL_VOICES ?= $(1)/frontend
 EVAL_SKIP ?=# of mos, similarity, f0
 EVALUATE = arl rollout --shards $(EMB)/test --policy $(1) --group $(EVAL_GROUP) --seed 1 \
-  --max-new-tokens $(MAX_NEW_TOKENS) -o $(2)/rollout && \
-  arl decode --shards $(EMB)/test --shards $(2)/rollout --policy $(1) $(DECODING) -o $(2)/wav && \
+  --max-new-tokens $(MAX_NEW_TOKENS) -o $(2)/rollout; \
+  arl decode --shards $(EMB)/test --shards $(2)/rollout --policy $(1) $(DECODING) -o $(2)/wav; \
   arl eval --shards $(TEST) --shards $(EMB)/test --shards $(2)/rollout --shards $(2)/wav \
   $(if $(3),--compare $(3)) $(if $(EVAL_VOICES),--voices $(EVAL_VOICES)) $(if $(EVAL_SKIP),--skip $(EVAL_SKIP)) -o $(2)

@@ -40,7 +40,7 @@ DECODING ?= --cfg 0# guidance made this small decoder's speech harder to underst
 EVAL_GROUP ?= 2
 EVAL_SKIP ?=# of mos, similarity, f0
 EVALUATE = arl rollout --shards $(EMB)/test --policy $(1) --group $(EVAL_GROUP) --seed 1 \
-  --max-new-tokens $(MAX_NEW_TOKENS) -o $(2)/rollout && \
-  arl decode --shards $(EMB)/test --shards $(2)/rollout --policy $(1) $(DECODING) -o $(2)/wav && \
+  --max-new-tokens $(MAX_NEW_TOKENS) -o $(2)/rollout; \
+  arl decode --shards $(EMB)/test --shards $(2)/rollout --policy $(1) $(DECODING) -o $(2)/wav; \
   arl eval --shards $(TEST) --shards $(EMB)/test --shards $(2)/rollout --shards $(2)/wav \
   $(if $(3),--compare $(3)) --voices $(1)/frontend $(if $(EVAL_SKIP),--skip $(EVAL_SKIP)) -o $(2)

@@ -28,12 +28,14 @@ tts-start: | $(SETUP) ## rebuild examples/tts/start and token-asr: the starting 
 	arl data $(S2_SPEECH) --shards $(S2)/prompts --shards $(S2)/prompts-2 --shuffle --seed 4 --batch 16 -o $(S2)/said
 	python examples/tts/train.py texts $(S2_ALL) $(S2_SAID) -o examples/tts/texts
 	python examples/tts/train.py codec $(S2_ALL) --steps $(S2_CODEC_STEPS) -o $(S2)/parts & \
-	python examples/tts/train.py vocoder $(S2_SPEECH) --steps $(S2_VOCODER_STEPS) -o $(S2)/parts && wait $$!
+	python examples/tts/train.py vocoder $(S2_SPEECH) --steps $(S2_VOCODER_STEPS) -o $(S2)/parts
+	wait $$!
 	python examples/tts/train.py policy $(S2_SPEECH) --parts $(S2)/parts -o $(S2)/blank
 	arl encode $(S2_SAID) --policy $(S2)/blank -o $(S2)/emb
 	python examples/tts/train.py flow $(S2_SAID) --parts $(S2)/parts --steps $(S2_FLOW_STEPS) & \
 	arl update --loss sft --shards $(S2)/emb --policy $(S2)/blank --epochs $(S2_EPOCHS) --lr 1e-3 --warmup 100 \
-	  --schedule cosine --weight-decay 0.05 --tokens 4096 --save-every 300 -o $(S2)/policy && wait $$!
+	  --schedule cosine --weight-decay 0.05 --tokens 4096 --save-every 300 -o $(S2)/policy
+	wait $$!
 	arl train-token-asr --shards $(S2)/emb $(S2_SAID) --tokenizer $(S2)/parts --codes $(S2_CODES) \
 	  --steps $(S2_TOKEN_ASR_STEPS) --lr 1e-3 --noise 0.05 -o examples/tts/token-asr
 	cp $(S2)/parts/{decoder.json,flow.safetensors} $(S2)/policy/frontend/

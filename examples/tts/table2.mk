@@ -44,7 +44,9 @@ $(T2)/base.done: | $(SETUP)
 
 # A run of an arm, as LOSS-REWARDS; its first step says the shard 7 x SEED. $(1) folder of the run, $(2) arm, $(3) seed, $(4) more
 define T2_LOOP
-$(Q)mkdir -p $(1)/eval && ln -sfnr $(T2)/base/policy $(1)/policy && ln -sfnr $(T2)/base/eval/000000 $(1)/eval/000000
+$(Q)mkdir -p $(1)/eval
+ln -sfnr $(T2)/base/policy $(1)/policy
+ln -sfnr $(T2)/base/eval/000000 $(1)/eval/000000
 [ -e $(1)/encode.done ] || { echo $$(($(3) * 7)) > $(1)/next; touch $(1)/encode.done; }
 $(T2_MAKE) loop RUN=$(1) SEED=$(3) LOSS=$(T2_LOSS_OF_$(firstword $(subst -, ,$(2)))) \
   REWARDS=$(lastword $(subst -, ,$(2))) $(T2_ALL) $(if $(filter combined-%,$(2)),NO_FILTER=1) $(4)

@@ -129,6 +129,14 @@ def test_dynamic_sampling_and_rewards_that_listen_are_planned(tmp_path: Path) ->
     assert f'--shards "{tmp_path}/run/data/train/$names.tar"' in commands  # combined reads the texts
 
 
+@pytest.mark.parametrize("family", ["asr", "tts", "cosyvoice2"])
+def test_a_stage_that_fails_ends_its_recipe(tmp_path: Path, family: str) -> None:
+    """bash -e goes on after a command that fails before the `&&` of a list: an engine that was not stopped, an
+    evaluation that was not made."""
+    commands = plan(tmp_path / "run", "STEPS=1", "EVAL_EVERY=1", f"CONFIG=examples/{family}/config.mk")
+    assert "arl eval" in commands and "arl engine stop; arl warm stop" in commands and "&&" not in commands
+
+
 def refused(*words: str) -> str:
     """The only line that make says."""
     done = make(*words)
