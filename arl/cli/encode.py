@@ -30,7 +30,10 @@ def encode(
     voice: Annotated[
         str | None, typer.Option("--voice", help="Of synthesis: the voice of every text. Default: its speaker's.")
     ] = None,
-    batch_s: Annotated[float, typer.Option("--batch-s", help="Audio seconds per batch, padding included.")] = 120.0,
+    batch_s: Annotated[
+        float | None,
+        typer.Option("--batch-s", help="Audio seconds per batch, padding included. Default: 120; on a CPU 10."),
+    ] = None,
     gpus: options.Gpus = 1,
     device: options.Device = "auto",
     threads: options.Threads = 0,

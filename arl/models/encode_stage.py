@@ -21,13 +21,18 @@ from arl.runtime.stage import StageRun, default_out
 from arl.shards.paths import joined_shards
 from arl.shards.reader import read_joined
 
+BATCH_S = 120.0
+CPU_BATCH_S = 10.0  # clips of nearly one length: padding costs a CPU what speech does, and gains it nothing
+
 
 def encode(
-    shards: Sequence[str], source: Path, out: Path | None, *, features: bool, batch_s: float,
+    shards: Sequence[str], source: Path, out: Path | None, *, features: bool, batch_s: float | None,
     device: str, threads: int, force: bool, max_failed: int, voice: str | None = None,
 ) -> None:  # fmt: skip
-    """Encodes what remains of the shards with the policy at `source`. voice: of every text. UsageError for features or
-    voices of a family without."""
+    """Encodes what remains of the shards with the policy at `source`.
+
+    batch_s: None for what suits the device; voice: of every text. UsageError for what the family has not.
+    """
     policy = Policy.open(source)
     family = family_of(policy, "features" if features else None)
     arguments = {"frontend": policy.frontend_id, "features": features, "prompt": policy.prompt}
@@ -47,6 +52,7 @@ def encode(
     policy.verify_part("frontend")
     with run.phase("wake"):
         where = pick_device(device, threads)
+    batch_s = batch_s or (CPU_BATCH_S if where.type == "cpu" else BATCH_S)
     budget = FailureBudget(max_failed)
     with hold_device("encode", str(where)), progress("encode", len(pending)) as bar:
         with run.phase("wake"):

@@ -1,6 +1,6 @@
 """Which clips of the game are left out, and who speaks in its cut-scenes: `arl/data/corpora/amazon_queen.tsv`.
 
-    python examples/asr/queen.py -o arl/data/corpora/amazon_queen.tsv        # about 40 minutes on one core
+    python -m examples.asr.queen -o arl/data/corpora/amazon_queen.tsv         # about 40 minutes on one core
 
 A clip is left out where Whisper tiny.en's best prefix has more than half as many errors as the text has words: on short
 windows, at a third of the cost of 30 s, Whisper repeats itself, so what follows the best prefix counts for nothing.
@@ -18,19 +18,18 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from arl.audio.io import SAMPLE_RATE, load
+from arl.audio.io import load
 from arl.data.corpora.amazon_queen import FILE, LEFT_OUT, PACKAGE
 from arl.data.corpora.queen_file import CLIP, Line, QueenFile, lines
 from arl.runtime.packages import debian
 from arl.text.normalise import normalise
+from examples.asr.short_windows import transcripts
 
 TEST, DEVELOPMENT = ("jim", "naomi", "oracle", "zombie", "klunk"), ("chief", "ian", "henry", "witch")
 HELD_OUT = frozenset(TEST + DEVELOPMENT)
 MOST_ERRORS = 0.5  # per word of the text
 MARGIN, LEAST = 0.04, 0.6  # cosines
 FEWEST = 10  # clips of a character whose mean counts
-BATCH = 48
-ENCODED_HZ = 50
 
 
 def main(out: Annotated[Path, typer.Option("--out", "-o")]) -> None:
@@ -50,7 +49,7 @@ def error_rates(said: Mapping[str, Line], waves: Mapping[str, np.ndarray]) -> di
     rates: dict[str, float] = {}
     for clip, line in said.items():
         words = normalise(line.text, "en").split()
-        rates[clip] = best_prefix(words, normalise(heard[clip], "en").split()) / len(words) if words else np.inf
+        rates[clip] = best_prefix(words, normalise(heard[clip].text, "en").split()) / len(words) if words else np.inf
     return rates
 
 
@@ -62,33 +61,6 @@ def best_prefix(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
         for place, other in enumerate(hypothesis, start=1):
             row.append(min(above[place] + 1, row[-1] + 1, above[place - 1] + (word != other)))
     return min(row)
-
-
-def transcripts(waves: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Whisper tiny.en's greedy transcripts, on windows as long as the batch's longest clip."""
-    import torch
-
-    from arl.audio.judge import Judge
-
-    judge = Judge.load(None)
-    encoder: Any = judge.model.model.encoder
-    positions = encoder.embed_positions.weight.data.clone()
-    by_length = sorted(waves, key=lambda clip: len(waves[clip]))
-    found: dict[str, str] = {}
-    for start in range(0, len(by_length), BATCH):
-        clips = by_length[start : start + BATCH]
-        longest_s = len(waves[clips[-1]]) / SAMPLE_RATE
-        n_frames = int(min(30, max(2, longest_s + 0.5)) * ENCODED_HZ)
-        encoder.embed_positions = torch.nn.Embedding.from_pretrained(positions[:n_frames].clone())
-        judge.model.config.max_source_positions = n_frames
-        batch = judge.features([waves[clip] for clip in clips], sampling_rate=SAMPLE_RATE, return_tensors="pt")
-        with torch.inference_mode():
-            ids = judge.model.generate(
-                batch.input_features[:, :, : 2 * n_frames], max_new_tokens=int(8 + 6 * longest_s), do_sample=False
-            )
-        texts = judge.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        found.update(zip(clips, texts, strict=True))
-    return found
 
 
 def cut_scene_speakers(said: Mapping[str, Line], waves: Mapping[str, np.ndarray]) -> dict[str, str]:

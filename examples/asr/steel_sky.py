@@ -1,0 +1,96 @@
+"""Speech without texts: the voiced lines of the game "Beneath a Steel Sky" (1994), as Whisper tiny.en hears them.
+
+3,455 clips, about two hours of acted English at 11 kHz, from the Debian package beneath-a-steel-sky (66 MB, in main).
+Its texts are packed; what is trained on are labels: transcripts of which Whisper is sure, and where it says a sentence
+again and again, one of them. Only for a start's training: nothing is tested on them.
+
+Licence: the game's own: free to distribute and to modify, not to be sold by itself. Nothing of it is part of arl.
+
+    python -m examples.asr.steel_sky -o sky           # about 20 minutes on one core
+    arl data --folder sky --shuffle -o data
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import soundfile
+import typer
+
+from arl.audio.io import SAMPLE_RATE, resample
+from arl.errors import ArlError
+from arl.runtime.packages import debian
+from examples.asr.short_windows import Transcript, transcripts
+
+PACKAGE = ("beneath-a-steel-sky", "e2a25c880220c26a4dfd42904b878cc655afa1c72895f9c932befbd078622934")
+FOLDER = "usr/share/scummvm/beneath-a-steel-sky"
+SPEECH = range(49664, 55040)  # numbers of the entries that are voiced lines
+GAME_RATE = 11025
+HEADER = 22  # bytes in front of an entry's packed part
+LEAST_LOG_PROB = -0.5  # mean of a transcript's tokens
+SHORTEST_S, LONGEST_S = 0.4, 20.0
+
+
+def main(out: Annotated[Path, typer.Option("--out", "-o")]) -> None:
+    folder = debian(*PACKAGE) / FOLDER
+    waves = {str(number): wave for number, wave in clips(folder / "sky.dnr", folder / "sky.dsk")}
+    waves = {name: wave for name, wave in waves.items() if SHORTEST_S <= len(wave) / SAMPLE_RATE <= LONGEST_S}
+    labels = {name: label for name, heard in transcripts(waves).items() if (label := label_of(heard))}
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in labels.items():
+        soundfile.write(out / f"{name}.flac", waves[name], SAMPLE_RATE)
+        (out / f"{name}.txt").write_text(text + "\n")
+    print(f"{out}: {len(labels)} of {len(waves)} clips")
+
+
+def label_of(heard: Transcript) -> str | None:
+    """The text to train on. None for what Whisper is not sure of, or has not ended."""
+    words = heard.text.split()
+    once = first_of_repeated(words)
+    is_whole = heard.is_whole or len(once) < len(words)
+    is_said = any(letter.isalpha() for letter in heard.text)
+    return " ".join(once) if is_whole and is_said and heard.log_prob >= LEAST_LOG_PROB else None
+
+
+def first_of_repeated(words: Sequence[str]) -> Sequence[str]:
+    """What the words say again and again, where they do: at least half of it, and two words, a second time."""
+    said = [word.strip(".,!?").lower() for word in words]
+    for period in range(1, len(said)):
+        again = said[period:]
+        if len(again) >= max(2, period / 2) and again == said[:-period]:
+            return words[:period]
+    return words
+
+
+def clips(index: Path, disk: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """The voiced lines' numbers and float32 [n] waveforms at 16 kHz.
+
+    The index: u32 number of entries, little-endian, then 8 bytes each: u16 number, u24 offset, u24 size. The offset's
+    highest bit says that the rest counts 16 bytes; the size's two highest bits are flags. An entry that is speech: 22
+    bytes, then unsigned 8-bit samples at 11,025 Hz packed by RNC ProPack. ArlError for anything else.
+    """
+    from propack import unpack
+
+    table, data = index.read_bytes(), disk.read_bytes()
+    (n_entries,) = struct.unpack_from("<I", table)
+    for place in range(n_entries):
+        number, offset, size = entry(table[4 + 8 * place : 12 + 8 * place])
+        if number not in SPEECH:
+            continue
+        try:
+            samples = np.frombuffer(unpack(data[offset + HEADER : offset + size]), np.uint8)
+        except ValueError as error:
+            raise ArlError(f"{disk}: entry {number}: no packed speech ({error})") from error
+        yield number, resample(samples.astype(np.float32) / 128 - 1, GAME_RATE, SAMPLE_RATE)
+
+
+def entry(row: bytes) -> tuple[int, int, int]:
+    """Number, offset and size in bytes."""
+    number, offset, size = (int.from_bytes(row[low:high], "little") for low, high in ((0, 2), (2, 5), (5, 8)))
+    return number, (offset & 0x7FFFFF) << 4 if offset & 0x800000 else offset, size & 0x3FFFFF
+
+
+if __name__ == "__main__":
+    typer.run(main)
