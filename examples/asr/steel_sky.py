@@ -38,10 +38,12 @@ def main(out: Annotated[Path, typer.Option("--out", "-o")]) -> None:
     waves = {str(number): wave for number, wave in clips(folder / "sky.dnr", folder / "sky.dsk")}
     waves = {name: wave for name, wave in waves.items() if SHORTEST_S <= len(wave) / SAMPLE_RATE <= LONGEST_S}
     labels = {name: label for name, heard in transcripts(waves).items() if (label := label_of(heard))}
-    out.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    part.mkdir(parents=True, exist_ok=True)
     for name, text in labels.items():
-        soundfile.write(out / f"{name}.flac", waves[name], SAMPLE_RATE)
-        (out / f"{name}.txt").write_text(text + "\n")
+        soundfile.write(part / f"{name}.flac", waves[name], SAMPLE_RATE)
+        (part / f"{name}.txt").write_text(text + "\n")
+    part.rename(out)
     print(f"{out}: {len(labels)} of {len(waves)} clips")
 
 

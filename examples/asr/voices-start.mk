@@ -1,28 +1,41 @@
-# How the starting policy of examples/asr/voices.mk is made: `make voices-start`, about two hours on two cores. From scratch:
-# Whisper base's encoder, 12.5 embeddings a second, a fresh LLM over subwords; human speech at three speeds, each clip twice
-# as often as synthetic speech at two speeds, which shift the one voice's pitch and formants.
+# How the starting policy of examples/asr/voices.mk is made: `make voices-start`, about four hours on two cores. From scratch:
+# Whisper base's encoder, 12.5 embeddings a second, a fresh LLM over subwords. It reads human speech at three speeds, each
+# clip twice as often as synthetic speech at two speeds, which shift the one voice's pitch and formants; then the human
+# clips among sentences spliced from their words, and among another game's speech as Whisper heard it.
 
 VOICES_IN ?= runs/voices-start
 VOICES_START ?= examples/asr/voices-start
 VOICES_SFT := --loss sft --train-projector --ctc 0.5 --token-dropout 0.15 --weight-decay 0.05 --tokens 4096 --save-every 200 --schedule cosine
 
 .PHONY: voices-start
-voices-start: $(VENV)/arl.done ## rebuild examples/asr/voices-start: many voices and synthetic speech (two hours)
-	$(call VOICES,$(VOICES_IN)/data/voices)
-	$(call PARTS,$(VOICES_IN)/data)
-	arl data --shards $(VOICES_IN)/data/parts/sft --speed 0.9,1,1.1 --shuffle --seed 6 -o $(VOICES_IN)/data/human
-	arl data --synthetic 5000,1200,0 --seed 3 --max-s 10 --shuffle --against $(VOICES_IN)/data/voices/test \
-	  --against $(VOICES_IN)/data/voices/dev -o $(VOICES_IN)/data/spoken
-	arl data --shards $(VOICES_IN)/data/spoken --speed 0.87,1.15 --shuffle --seed 6 -o $(VOICES_IN)/data/synthetic
-	arl init --from whisper-base --stack 4 --llm new:256x4 --subwords 300 --texts $(VOICES_IN)/data/parts/sft \
-	  --texts $(VOICES_IN)/data/spoken -o $(VOICES_IN)/policy
-	for kind in human synthetic; do
-	  arl encode --features --shards $(VOICES_IN)/data/$$kind --policy $(VOICES_IN)/policy -o $(VOICES_IN)/features/$$kind
-	done
-	python examples/asr/mixed.py $(VOICES_IN)/data $(VOICES_IN)/features human synthetic human -o $(VOICES_IN)/mixed
-	for phase in "first policy 2e-3 150 0 2400" "second first 1.5e-3 50 1 1816"; do
-	  read -r name from lr warmup seed steps <<< "$$phase"
-	  arl update $(VOICES_SFT) --shards $(VOICES_IN)/mixed/features --shards $(VOICES_IN)/mixed/data --policy $(VOICES_IN)/$$from \
-	    --lr $$lr --warmup $$warmup --seed $$seed --epochs 3 --max-steps $$steps -o $(VOICES_IN)/$$name
-	done
-	arl export --policy $(VOICES_IN)/second --slim --dtype float16 -o $(VOICES_START)
+voices-start: $(VENV)/arl.done ## rebuild examples/asr/voices-start: many voices, synthetic and spliced speech (four hours)
+	v=$(VOICES_IN)
+	against="--against $$v/data/voices/test --against $$v/data/voices/dev"
+	features() { arl encode --features --shards $$v/data/$$1 --policy $$v/policy -o $$v/features/$$1; }
+	splice() { # of what, by whose CTC head, seed: the words of the clips as other sentences
+	  python -m examples.asr.spliced $$v/data/$$1 $$v/features/$$1 --policy $$v/$$2 --data $$v/data/$$1-$$3 \
+	    --features $$v/features/$$1-$$3 --seed $$3
+	}
+	phase() { # name, from, learning rate, warm-up, seed, steps, kinds of speech
+	  python examples/asr/mixed.py $$v/data $$v/features "$${@:7}" -o $$v/mixed/$$1
+	  arl update $(VOICES_SFT) --shards $$v/mixed/$$1/features --shards $$v/mixed/$$1/data --policy $$v/$$2 \
+	    --lr $$3 --warmup $$4 --seed $$5 --epochs 3 --max-steps $$6 -o $$v/$$1
+	}
+	$(call VOICES,$$v/data/voices)
+	$(call PARTS,$$v/data)
+	arl data --shards $$v/data/parts/sft --speed 0.9,1,1.1 --shuffle --seed 6 -o $$v/data/human
+	arl data --synthetic 5000,1200,0 --seed 3 --max-s 10 --shuffle $$against -o $$v/data/spoken
+	arl data --shards $$v/data/spoken --speed 0.87,1.15 --shuffle --seed 6 -o $$v/data/synthetic
+	[ -d $$v/heard ] || python -m examples.asr.steel_sky -o $$v/heard
+	arl data --folder $$v/heard --max-s 10 --shuffle --seed 5 $$against -o $$v/data/other
+	arl data --shards $$v/data/other --speed 0.95,1.08 --shuffle --seed 6 -o $$v/data/sky
+	arl init --from whisper-base --stack 4 --llm new:256x4 --subwords 300 --texts $$v/data/parts/sft --texts $$v/data/spoken \
+	  -o $$v/policy
+	for kind in human synthetic sky; do features $$kind; done
+	phase first policy 2e-3 150 0 2400 human synthetic human
+	phase second first 1.5e-3 50 1 1816 human synthetic human
+	for seed in 1 2; do splice human second $$seed; done
+	phase third second 1.5e-3 50 2 1300 human human-1 human-2
+	for seed in 3 4; do splice human third $$seed; splice sky third $$seed; done
+	phase fourth third 1.5e-3 50 3 2800 human human-1 sky human-2 sky-3 human-3 sky-4 human-4
+	arl export --policy $$v/fourth --slim --dtype float16 -o $(VOICES_START)

@@ -3,6 +3,7 @@
 import random
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,13 +19,13 @@ from arl.policy import Policy
 from arl.shards import columns
 from arl.shards.reader import read_joined, read_shard
 from arl.shards.writer import write_shard
-from examples.asr import spliced, steel_sky
-from examples.asr.short_windows import Transcript, transcripts
-from examples.asr.spliced import Aligner, Words
 from tests.in_process import arl
 from tests.tiny_asr import make_tiny_asr_policy
 
 TEXTS = ["one two three", "goodbye", "the number is four", "a very long sentence for a quarter of a second"]
+
+
+HEADER = bytes(22)  # in front of an entry's packed part
 
 
 def disk(folder: Path, entries: list[tuple[int, bytes]], far: bool = False) -> tuple[Path, Path]:
@@ -43,8 +44,10 @@ def disk(folder: Path, entries: list[tuple[int, bytes]], far: bool = False) -> t
 
 @pytest.mark.parametrize("far", [False, True])
 def test_the_clips_of_a_disk_are_its_packed_samples(tmp_path: Path, far: bool) -> None:
+    from examples.asr import steel_sky
+
     samples = (128 + 100 * np.sin(np.arange(1103) / 9)).astype(np.uint8)
-    speech = bytes(steel_sky.HEADER) + pack(samples.tobytes(), method=1)
+    speech = HEADER + pack(samples.tobytes(), method=1)
     files = disk(tmp_path, [(60000, b"music"), (50002, speech), (7, b"picture"), (50003, speech)], far)
     found = dict(steel_sky.clips(*files))
     assert list(found) == [50002, 50003]
@@ -55,6 +58,8 @@ def test_the_clips_of_a_disk_are_its_packed_samples(tmp_path: Path, far: bool) -
 
 
 def test_an_entry_that_is_no_packed_speech_is_named(tmp_path: Path) -> None:
+    from examples.asr import steel_sky
+
     files = disk(tmp_path, [(50002, bytes(60))])
     with pytest.raises(ArlError, match=r"dsk: entry 50002: no packed speech"):
         list(steel_sky.clips(*files))
@@ -75,10 +80,15 @@ def test_an_entry_that_is_no_packed_speech_is_named(tmp_path: Path) -> None:
 def test_a_label_is_what_whisper_is_sure_of_said_once(
     said: str, log_prob: float, is_whole: bool, label: str | None
 ) -> None:
+    from examples.asr import steel_sky
+    from examples.asr.short_windows import Transcript
+
     assert steel_sky.label_of(Transcript(said, log_prob, is_whole)) == label
 
 
 def test_short_windows_give_text_confidence_and_end() -> None:
+    from examples.asr.short_windows import transcripts
+
     waves = {str(n): wave("a" * n) for n in (3, 30, 12)}
     found = transcripts(waves)
     assert set(found) == set(waves) and all(heard.log_prob < 0 for heard in found.values())
@@ -87,6 +97,8 @@ def test_short_windows_give_text_confidence_and_end() -> None:
 
 
 def test_words_change_half_way_between_their_tokens() -> None:
+    from examples.asr import spliced
+
     path = [0, 5, 5, 0, 0, 5, 0, 7, 7, 0, 0, 0, 9, 0]  # words 5, 5 7, 9: the blank parts a token from its repetition
     assert spliced.word_bounds(path, [0, 1, 1, 2]) == [4, 10]
     assert spliced.word_bounds([3, 0], [0]) == []
@@ -94,12 +106,14 @@ def test_words_change_half_way_between_their_tokens() -> None:
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 30), st.integers(0, 99))
 def test_a_spliced_sentence_is_runs_of_the_pools_words(sizes: list[int], n_words: int, seed: int) -> None:
+    from examples.asr.spliced import Words, spliced
+
     pool, counted = [], 0
     for size in sizes:
         names = [str(counted + place) for place in range(size)]
         pool.append(Words(names, [torch.full((4, 2), float(name)) for name in names], b"{}"))
         counted += size
-    made = spliced.spliced(pool, n_words, random.Random(seed))
+    made = spliced(pool, n_words, random.Random(seed))
     assert len(made.texts) == n_words
     said = [float(piece[0, 0]) for piece in made.pieces]
     assert said == [float(text) for text in made.texts]  # what is heard is what is written
@@ -109,7 +123,7 @@ def wave(text: str) -> np.ndarray:
     return (0.1 * np.random.default_rng(len(text)).standard_normal(8000 + 900 * len(text))).astype(np.float32)
 
 
-def cut_and_whole(aligner: Aligner, text: str, features: Tensor) -> tuple[list[str], Tensor]:
+def cut_and_whole(aligner: Any, text: str, features: Tensor) -> tuple[list[str], Tensor]:
     found = aligner.cut(text, features)
     assert found
     assert all(len(piece) % aligner.projector.stack == 0 for piece in found[1])
@@ -117,6 +131,8 @@ def cut_and_whole(aligner: Aligner, text: str, features: Tensor) -> tuple[list[s
 
 
 def test_a_folder_of_features_becomes_one_of_new_sentences(tmp_path: Path) -> None:
+    from examples.asr import spliced
+
     for shard in range(2):
         rows = [
             (f"{shard}-{place}", {"flac": encode_flac(wave(text), 16000),
@@ -127,7 +143,7 @@ def test_a_folder_of_features_becomes_one_of_new_sentences(tmp_path: Path) -> No
     policy, features = make_tiny_asr_policy(tmp_path / "policy"), tmp_path / "features"
     arl("encode", "--features", "--shards", tmp_path / "data", "--policy", policy, "-o", features)
 
-    aligner = Aligner(Policy.open(policy))
+    aligner = spliced.Aligner(Policy.open(policy))
     clip = torch.randn(70, 32)
     words, whole = cut_and_whole(aligner, "Goodbye, all!", clip)
     assert words == ["goodbye", "all"] and torch.equal(whole, clip[: len(whole)]) and len(whole) == 70
