@@ -1,4 +1,4 @@
-# How the starting policy of examples/asr/voices.mk is made: `make voices-start`, about four hours on two cores. From scratch:
+# How the starting policy of examples/asr/voices.mk is made: `make voices-start`, about five hours on two cores. From scratch:
 # Whisper base's encoder, 12.5 embeddings a second, a fresh LLM over subwords. It reads human speech at three speeds, each
 # clip twice as often as synthetic speech at two speeds, which shift the one voice's pitch and formants; then the human
 # clips among sentences spliced from their words, and among another game's speech as Whisper heard it.
@@ -8,7 +8,7 @@ VOICES_START ?= examples/asr/voices-start
 VOICES_SFT := --loss sft --train-projector --ctc 0.5 --token-dropout 0.15 --weight-decay 0.05 --tokens 4096 --save-every 200 --schedule cosine
 
 .PHONY: voices-start
-voices-start: $(VENV)/arl.done ## rebuild examples/asr/voices-start: many voices, synthetic and spliced speech (four hours)
+voices-start: $(VENV)/arl.done ## rebuild examples/asr/voices-start: many voices, synthetic and spliced speech (five hours)
 	v=$(VOICES_IN)
 	against="--against $$v/data/voices/test --against $$v/data/voices/dev"
 	features() { arl encode --features --shards $$v/data/$$1 --policy $$v/policy -o $$v/features/$$1; }
@@ -38,4 +38,6 @@ voices-start: $(VENV)/arl.done ## rebuild examples/asr/voices-start: many voices
 	phase third second 1.5e-3 50 2 1300 human human-1 human-2
 	for seed in 3 4; do splice human third $$seed; splice sky third $$seed; done
 	phase fourth third 1.5e-3 50 3 2800 human human-1 sky human-2 sky-3 human-3 sky-4 human-4
-	arl export --policy $$v/fourth --slim --dtype float16 -o $(VOICES_START)
+	for seed in 5 6; do splice human fourth $$seed; splice sky fourth $$seed; done
+	phase fifth fourth 1.5e-3 50 4 2100 human human-5 sky sky-5 human-6 sky-6
+	arl export --policy $$v/fifth --slim --dtype float16 -o $(VOICES_START)
