@@ -11,11 +11,16 @@ from arl.engine.processes import SchedulerWatch
 from arl.runtime.daemon import session_members
 
 
+def serving(script: str) -> "subprocess.Popen[str]":
+    """bash as a server whose scheduler is called $NAME: with that name in its script bash would be one too."""
+    environment = {**os.environ, "NAME": "sglang::scheduler"}
+    return subprocess.Popen(
+        ["bash", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    )
+
+
 def test_a_scheduler_that_was_seen_and_is_gone(tmp_path: Path) -> None:
-    server = subprocess.Popen(
-        ["bash", "-c", "(exec -a sglang::scheduler sleep 60) & echo $!; sleep 60"],
-        stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    server = serving('(exec -a "$NAME" sleep 60) & echo $!; sleep 60')
     try:
         assert server.stdout is not None
         scheduler, watch = int(server.stdout.readline()), SchedulerWatch(server.pid)
@@ -35,10 +40,7 @@ def test_a_scheduler_that_was_seen_and_is_gone(tmp_path: Path) -> None:
 def test_what_a_scheduler_forks_is_none() -> None:
     """A fork has its name until it runs another program: here one that ends while the scheduler stays."""
     forks = "(sleep 1; :) & wait; echo over; sleep 60"
-    server = subprocess.Popen(
-        ["bash", "-c", f"(exec -a sglang::scheduler bash -c '{forks}') & sleep 60"],
-        stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+    server = serving(f"(exec -a \"$NAME\" bash -c '{forks}') & sleep 60")
     try:
         watch, named = SchedulerWatch(server.pid), 0
         while named < 2:
