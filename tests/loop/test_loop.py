@@ -92,13 +92,13 @@ def disturb(run: Path, kills: int, rng: random.Random) -> list[str]:
     hit: list[str] = []
     while True:
         make = make_loop(run)
-        deadline = time.monotonic() + rng.uniform(1.0, 12.0)
+        deadline = time.monotonic() + rng.uniform(0.5, 4.0)
         while make.poll() is None:
             if len(hit) < kills and time.monotonic() > deadline and (found := victims(run, make)):
                 kind = rng.choice(sorted(found))
                 os.kill(rng.choice(found[kind]), signal.SIGKILL)
                 hit.append(kind)
-                deadline = time.monotonic() + rng.uniform(1.0, 12.0)  # a replaced worker lets the loop go on
+                deadline = time.monotonic() + rng.uniform(0.5, 4.0)  # a replaced worker lets the loop go on
             time.sleep(0.02)
         if make.returncode == 0:
             return hit
