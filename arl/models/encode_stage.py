@@ -52,7 +52,8 @@ def encode(
     policy.verify_part("frontend")
     with run.phase("wake"):
         where = pick_device(device, threads)
-    batch_s = batch_s or (CPU_BATCH_S if where.type == "cpu" else BATCH_S)
+    if batch_s is None:
+        batch_s = CPU_BATCH_S if where.type == "cpu" else BATCH_S
     budget = FailureBudget(max_failed)
     with hold_device("encode", str(where)), progress("encode", len(pending)) as bar:
         with run.phase("wake"):

@@ -17,7 +17,6 @@ from arl.audio.judge import Judge
 BATCH = 48
 ENCODED_HZ = 50
 LEAST_S, MOST_S, TAIL_S = 2, 30, 0.5
-TOKENS, TOKENS_PER_S = 6, 5  # of a transcript, at most
 
 
 class Transcript(NamedTuple):
@@ -28,8 +27,8 @@ class Transcript(NamedTuple):
     is_whole: bool
 
 
-def transcripts(waves: Mapping[str, np.ndarray]) -> dict[str, Transcript]:
-    """float32 [n] at 16 kHz each → what Whisper tiny.en hears."""
+def transcripts(waves: Mapping[str, np.ndarray], tokens: int = 8, tokens_per_s: int = 6) -> dict[str, Transcript]:
+    """float32 [n] at 16 kHz each → what Whisper tiny.en hears, in at most `tokens` and `tokens_per_s` more a second."""
     judge = Judge.load(None)
     encoder: Any = judge.model.model.encoder
     table = encoder.embed_positions
@@ -45,7 +44,7 @@ def transcripts(waves: Mapping[str, np.ndarray]) -> dict[str, Transcript]:
             batch = judge.features([waves[clip] for clip in clips], sampling_rate=SAMPLE_RATE, return_tensors="pt")
             with torch.inference_mode():
                 out = judge.model.generate(
-                    batch.input_features[:, :, : 2 * n_frames], max_new_tokens=int(TOKENS + TOKENS_PER_S * longest_s),
+                    batch.input_features[:, :, : 2 * n_frames], max_new_tokens=int(tokens + tokens_per_s * longest_s),
                     do_sample=False, return_dict_in_generate=True, output_scores=True,
                 )  # fmt: skip
             texts = judge.tokenizer.batch_decode(out.sequences, skip_special_tokens=True)

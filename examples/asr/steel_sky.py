@@ -30,6 +30,7 @@ SPEECH = range(49664, 55040)  # numbers of the entries that are voiced lines
 GAME_RATE = 11025
 HEADER = 22  # bytes in front of an entry's packed part
 LEAST_LOG_PROB = -0.5  # mean of a transcript's tokens
+MOST_TOKENS = 6, 5  # of a transcript, and more a second
 SHORTEST_S, LONGEST_S = 0.4, 20.0
 
 
@@ -37,7 +38,8 @@ def main(out: Annotated[Path, typer.Option("--out", "-o")]) -> None:
     folder = debian(*PACKAGE) / FOLDER
     waves = {str(number): wave for number, wave in clips(folder / "sky.dnr", folder / "sky.dsk")}
     waves = {name: wave for name, wave in waves.items() if SHORTEST_S <= len(wave) / SAMPLE_RATE <= LONGEST_S}
-    labels = {name: label for name, heard in transcripts(waves).items() if (label := label_of(heard))}
+    heard = transcripts(waves, *MOST_TOKENS)
+    labels = {name: label for name in waves if (label := label_of(heard[name]))}
     part = out.with_name(out.name + ".part")
     part.mkdir(parents=True, exist_ok=True)
     for name, text in labels.items():

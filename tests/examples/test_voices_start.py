@@ -23,8 +23,6 @@ from tests.in_process import arl
 from tests.tiny_asr import make_tiny_asr_policy
 
 TEXTS = ["one two three", "goodbye", "the number is four", "a very long sentence for a quarter of a second"]
-
-
 HEADER = bytes(22)  # in front of an entry's packed part
 
 
