@@ -73,17 +73,23 @@ def engine_with(policy: Policy, engine: Path) -> Engine:
     return Engine(server.connect(engine))
 
 
+def probe_of(policy: Policy) -> dict[str, list]:
+    """{"tokens", "logprobs"}, as whoever wrote the policy computed them. ArlError where it has none."""
+    probe: dict[str, list] | None = policy.fields.get("probe")
+    if not probe:
+        raise ArlError(f"{policy.path}: arl.json has no probe; write the policy with `arl init` or `arl update`")
+    return probe
+
+
 def prove(client: Engine, policy: Policy, tolerance: float) -> dict[str, Any]:
     """{"probe_mean", "probe_max"}: |Δ log-prob| on the probe, of the worst replica. ArlError when the version or the
     numbers of one differ, with its name."""
+    probe = probe_of(policy)
     versions = client.versions()
     for replica, served in enumerate(versions):
         if served != policy.version:
             raise ArlError(f"{named(client, replica)} says it serves {served}, not {policy.version}: sync again, or "
                            "restart the engine")  # fmt: skip
-    probe = policy.fields.get("probe")
-    if not probe:
-        raise ArlError(f"{policy.path}: arl.json has no probe; write the policy with `arl init` or `arl update`")
 
     async def score() -> list[list[float]]:
         ids, rest = probe["tokens"][:1], probe["tokens"][1:]

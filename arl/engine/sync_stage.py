@@ -6,7 +6,7 @@ sync_policy(Path("runs/demo/step-000003/policy"), Path(".arl/engine"))["probe_me
 from pathlib import Path
 from typing import Any
 
-from arl.engine.session import awake, engine_with, prove
+from arl.engine.session import awake, engine_with, probe_of, prove
 from arl.policy import Policy
 from arl.runtime.console import note
 from arl.runtime.stage import Phases, peak_memory_mb
@@ -17,7 +17,8 @@ from arl.shards.record import StageRecord, append_record
 def sync_policy(policy: Path, engine: Path, out: Path | None = None, tolerance: float = 0.0) -> dict[str, Any]:
     """{"version", "probe_mean", "probe_max"}, once the engine serves the policy. out: folder for the record.
 
-    ArlError: the policy's weights are not those of its version, or as `engine_with` and `prove`.
+    ArlError: the policy's weights are not those of its version, or it has no probe, before any engine starts; or as
+    `engine_with` and `prove`.
     """
     phases = Phases()
     with phases.phase("wake"):
@@ -25,6 +26,7 @@ def sync_policy(policy: Path, engine: Path, out: Path | None = None, tolerance: 
         if out is not None:
             refuse_inputs(out, [policy])
         opened.verify()
+        probe_of(opened)
     with phases.phase("run"):
         client = engine_with(opened, engine)
         with awake(client, opened, "sync"):

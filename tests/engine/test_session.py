@@ -1,16 +1,18 @@
 """What a stage does with the resident engine, without one: whose memory it takes, and where it is described."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from arl.engine import session
+from arl.engine import server, session
 from arl.engine.client import Engine
 from arl.engine.connection import Connection
 from arl.engine.served_model import ServedModel
 from arl.engine.state import EngineInfo, remember
+from arl.engine.sync_stage import sync_policy
 from arl.errors import ArlError
 from arl.policy import Policy
 from tests.tiny import make_tiny_policy
@@ -42,6 +44,17 @@ def test_a_served_model_reads_its_files_once(tmp_path: Path) -> None:
     for file in (policy / "llm").iterdir():
         file.unlink()
     assert (model.dtype, model.architecture, model.cache_bytes_per_token, model.structure) == before
+
+
+def test_a_policy_without_a_probe_starts_no_engine(tmp_path: Path) -> None:
+    """`arl sync` started one, could not prove it, and left it running."""
+    policy, engine = make_tiny_policy(tmp_path / "policy"), tmp_path / "engine"
+    fields = json.loads((policy / "arl.json").read_text())
+    del fields["probe"]
+    (policy / "arl.json").write_text(json.dumps(fields))
+    with pytest.raises(ArlError, match="arl.json has no probe"):
+        sync_policy(policy, engine)
+    assert server.status(engine) is None
 
 
 def test_an_engine_on_another_gpu_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
