@@ -1,8 +1,7 @@
 """Speech without texts: the voiced lines of the game "Beneath a Steel Sky" (1994), as Whisper tiny.en hears them.
 
 3,455 clips, about two hours of acted English at 11 kHz, from the Debian package beneath-a-steel-sky (66 MB, in main).
-Its texts are packed; what is trained on are labels: transcripts of which Whisper is sure, and where it says a sentence
-again and again, one of them. Only for a start's training: nothing is tested on them.
+Its texts are packed; what is trained on are labels (`heard.py`).
 
 Licence: the game's own: free to distribute and to modify, not to be sold by itself. Nothing of it is part of arl.
 
@@ -11,61 +10,28 @@ Licence: the game's own: free to distribute and to modify, not to be sold by its
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import soundfile
 import typer
 
 from arl.audio.io import SAMPLE_RATE, resample
 from arl.errors import ArlError
 from arl.runtime.packages import debian
-from examples.asr.short_windows import Transcript, transcripts
+from examples.asr.heard import write_heard
 
 PACKAGE = ("beneath-a-steel-sky", "e2a25c880220c26a4dfd42904b878cc655afa1c72895f9c932befbd078622934")
 FOLDER = "usr/share/scummvm/beneath-a-steel-sky"
 SPEECH = range(49664, 55040)  # numbers of the entries that are voiced lines
 GAME_RATE = 11025
 HEADER = 22  # bytes in front of an entry's packed part
-LEAST_LOG_PROB = -0.5  # mean of a transcript's tokens
-MOST_TOKENS = 6, 5  # of a transcript, and more a second
-SHORTEST_S, LONGEST_S = 0.4, 20.0
 
 
 def main(out: Annotated[Path, typer.Option("--out", "-o")]) -> None:
     folder = debian(*PACKAGE) / FOLDER
-    waves = {str(number): wave for number, wave in clips(folder / "sky.dnr", folder / "sky.dsk")}
-    waves = {name: wave for name, wave in waves.items() if SHORTEST_S <= len(wave) / SAMPLE_RATE <= LONGEST_S}
-    heard = transcripts(waves, *MOST_TOKENS)
-    labels = {name: label for name in waves if (label := label_of(heard[name]))}
-    part = out.with_name(out.name + ".part")
-    part.mkdir(parents=True, exist_ok=True)
-    for name, text in labels.items():
-        soundfile.write(part / f"{name}.flac", waves[name], SAMPLE_RATE)
-        (part / f"{name}.txt").write_text(text + "\n")
-    part.rename(out)
-    print(f"{out}: {len(labels)} of {len(waves)} clips")
-
-
-def label_of(heard: Transcript) -> str | None:
-    """The text to train on. None for what Whisper is not sure of, or has not ended."""
-    words = heard.text.split()
-    once = first_of_repeated(words)
-    is_whole = heard.is_whole or len(once) < len(words)
-    is_said = any(letter.isalpha() for letter in heard.text)
-    return " ".join(once) if is_whole and is_said and heard.log_prob >= LEAST_LOG_PROB else None
-
-
-def first_of_repeated(words: Sequence[str]) -> Sequence[str]:
-    """What the words say again and again, where they do: at least half of it, and two words, a second time."""
-    said = [word.strip(".,!?").lower() for word in words]
-    for period in range(1, len(said)):
-        again = said[period:]
-        if len(again) >= max(2, period / 2) and again == said[:-period]:
-            return words[:period]
-    return words
+    write_heard({str(number): wave for number, wave in clips(folder / "sky.dnr", folder / "sky.dsk")}, out)
 
 
 def clips(index: Path, disk: Path) -> Iterator[tuple[int, np.ndarray]]:

@@ -63,6 +63,31 @@ def test_an_entry_that_is_no_packed_speech_is_named(tmp_path: Path) -> None:
         list(steel_sky.clips(*files))
 
 
+def test_the_clips_of_a_folder_are_its_raw_samples(tmp_path: Path) -> None:
+    from examples.asr import drascula
+
+    samples = (128 + 100 * np.sin(np.arange(1103) / 9)).astype(np.uint8)
+    (tmp_path / "T12.ALS").write_bytes(samples.tobytes())
+    (tmp_path / "12.ALG").write_bytes(b"a picture")
+    found = dict(drascula.clips(tmp_path))
+    assert list(found) == ["T12"]
+    seconds = np.arange(200, 1400) / 16000
+    assert np.abs(found["T12"][200:1400] - 100 / 128 * np.sin(seconds * 11025 / 9)).max() < 0.03  # rounding to 8 bits
+
+
+def test_clips_that_whisper_is_sure_of_are_a_folder_with_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from examples.asr import heard
+
+    waves = {"sure": wave("a"), "unsure": wave("bb"), "short": wave("c")[:1600]}
+    said = {"sure": heard.Transcript("Get out!", -0.1, True), "unsure": heard.Transcript("Get in!", -0.9, True)}
+    monkeypatch.setattr(heard, "transcripts", lambda clips, *_: {name: said[name] for name in clips})
+    heard.write_heard(waves, tmp_path / "heard")
+    assert sorted(path.name for path in (tmp_path / "heard").iterdir()) == ["sure.flac", "sure.txt"]
+    assert (tmp_path / "heard" / "sure.txt").read_text() == "Get out!\n"
+
+
 @pytest.mark.parametrize(
     ("said", "log_prob", "is_whole", "label"),
     [
@@ -78,10 +103,10 @@ def test_an_entry_that_is_no_packed_speech_is_named(tmp_path: Path) -> None:
 def test_a_label_is_what_whisper_is_sure_of_said_once(
     said: str, log_prob: float, is_whole: bool, label: str | None
 ) -> None:
-    from examples.asr import steel_sky
+    from examples.asr.heard import label_of
     from examples.asr.short_windows import Transcript
 
-    assert steel_sky.label_of(Transcript(said, log_prob, is_whole)) == label
+    assert label_of(Transcript(said, log_prob, is_whole)) == label
 
 
 def test_short_windows_give_text_confidence_and_end() -> None:
