@@ -6,6 +6,8 @@
 import ctypes
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,6 +81,19 @@ def pick_device(device: str = "auto", threads: int = 0) -> Any:
             raise UsageError(f"--device {device}: torch {torch.__version__} cannot use it; use --device cpu")
         torch.cuda.set_device(chosen.index or 0)
     return chosen
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """A CPU takes numbers below 1.2e-38 for zero until the block ends: gradients have many, each a hundred times slower
+    than others. Threads that torch starts in the block keep it so; enter it before torch has computed."""
+    import torch
+
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def quiet_transformers() -> None:

@@ -16,6 +16,7 @@ from arl.losses.heads import HeadSpec
 from arl.losses.registry import find_loss, with_own_clips
 from arl.policy import Policy, refuse_other
 from arl.runtime.console import note
+from arl.runtime.device import flushed_denormals
 from arl.runtime.ranks import launched, n_ranks
 from arl.runtime.stage import default_out
 from arl.shards.durable import refuse_inputs, refuse_unwritable
@@ -50,7 +51,7 @@ def update_policy(
     where `out` already is the result. UsageError and ArlError as arl/train/checks.py says, and where another process of
     torchrun was lost.
     """
-    with joined(device, threads) as world:
+    with flushed_denormals(), joined(device, threads) as world:
         job = make_job(settings, shards, policy, out, reference, token_asr, heads, frontend_loader)
         if not force and job.is_done():
             note(f"update: {job.out} is already made from these inputs (-f redoes it)")

@@ -81,3 +81,12 @@ def test_large_page_locked_blocks_keep_their_size() -> None:
     import torch
 
     torch._C._accelerator_setAllocatorSettings(device.EXACT_BLOCKS)
+
+
+def test_denormals_are_zero_until_the_block_ends() -> None:
+    import torch
+
+    small = torch.tensor([1e-30])
+    with device.flushed_denormals():
+        assert float(small * 1e-10) == 0
+    assert float(small * 1e-10) == pytest.approx(1e-40)

@@ -14,7 +14,7 @@ from arl.models.token_asr.model import TokenAsr, fewest_codes
 from arl.models.token_asr.train import Pair, Recipe, score, split, train_token_asr
 from arl.policy import refuse_other, remove_stale
 from arl.runtime.console import note
-from arl.runtime.device import pick_device
+from arl.runtime.device import flushed_denormals, pick_device
 from arl.runtime.stage import Phases, peak_memory_mb
 from arl.shards import columns
 from arl.shards.durable import refuse_inputs, refuse_unwritable, write_folder
@@ -64,7 +64,7 @@ def make_token_asr(
     start = first_recogniser(tokenizer, settings.codes) if tokenizer else None
     with phases.phase("wake"):
         where = pick_device(device, threads)
-    with hold_device("train-token-asr", str(where)), phases.phase("run"):
+    with flushed_denormals(), hold_device("train-token-asr", str(where)), phases.phase("run"):
         recipe = Recipe(settings.steps, settings.lr, settings.batch, settings.noise, settings.seed)
         asr = train_token_asr(train, settings.codes, recipe, where, start, width=settings.width, layers=settings.layers)
         metrics = {"trained_on": len(train), **left_out, **(score(asr, held) if held else {})}
