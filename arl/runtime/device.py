@@ -87,8 +87,11 @@ def pick_device(device: str = "auto", threads: int = 0) -> Any:
 def flushed_denormals() -> Iterator[None]:
     """A CPU takes numbers below 1.2e-38 for zero until the block ends: gradients have many, each a hundred times slower
     than others. Threads that torch starts in the block keep it so; enter it before torch has computed."""
+    import numpy as np
     import torch
 
+    for dtype in (np.float32, np.float64):
+        np.finfo(dtype)  # which numpy works out once, and warns where it finds no denormals
     torch.set_flush_denormal(True)
     try:
         yield

@@ -1,5 +1,7 @@
 """The device that engine and stages choose: one function, a stub of the driver in place of a GPU."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -81,6 +83,15 @@ def test_large_page_locked_blocks_keep_their_size() -> None:
     import torch
 
     torch._C._accelerator_setAllocatorSettings(device.EXACT_BLOCKS)
+
+
+def test_numpy_does_not_warn_of_flushed_denormals() -> None:
+    script = (
+        "from arl.runtime.device import flushed_denormals\nwith flushed_denormals():\n    import numpy as np\n"
+        "    for dtype in (np.float32, np.float64): str(np.finfo(dtype))\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_denormals_are_zero_until_the_block_ends() -> None:
