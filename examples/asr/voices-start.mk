@@ -1,7 +1,8 @@
 # How the starting policy of examples/asr/voices.mk is made: `make voices-start`, about five hours on two cores. From scratch:
 # Whisper base's encoder, 12.5 embeddings a second, a fresh LLM over subwords. It reads human speech at three speeds, each
 # clip twice as often as synthetic speech at two speeds, which shift the one voice's pitch and formants; then the human
-# clips among sentences spliced from their words, and among another game's speech as Whisper heard it.
+# clips among sentences spliced from their words, and among two other games' speech as Whisper heard it; last, among many
+# more synthetic texts, for their words.
 
 VOICES_IN ?= runs/voices-start
 VOICES_START ?= examples/asr/voices-start
@@ -26,9 +27,11 @@ voices-start: $(VENV)/arl.done ## rebuild examples/asr/voices-start: many voices
 	arl data --shards $$v/data/parts/sft --speed 0.9,1,1.1 --shuffle --seed 6 -o $$v/data/human
 	arl data --synthetic 5000,1200,0 --seed 3 --max-s 10 --shuffle $$against -o $$v/data/spoken
 	arl data --shards $$v/data/spoken --speed 0.87,1.15 --shuffle --seed 6 -o $$v/data/synthetic
-	[ -d $$v/heard ] || python -m examples.asr.steel_sky -o $$v/heard
-	arl data --folder $$v/heard --max-s 10 --shuffle --seed 5 $$against -o $$v/data/other
-	arl data --shards $$v/data/other --speed 0.95,1.08 --shuffle --seed 6 -o $$v/data/sky
+	for game in steel_sky drascula; do
+	  [ -d $$v/heard/$$game ] || python -m examples.asr.$$game -o $$v/heard/$$game
+	  arl data --folder $$v/heard/$$game --max-s 10 --shuffle --seed 5 $$against -o $$v/data/$$game
+	done
+	arl data --shards $$v/data/steel_sky --speed 0.95,1.08 --shuffle --seed 6 -o $$v/data/sky
 	arl init --from whisper-base --stack 4 --llm new:256x4 --subwords 300 --texts $$v/data/parts/sft --texts $$v/data/spoken \
 	  -o $$v/policy
 	for kind in human synthetic sky; do features $$kind; done
@@ -40,4 +43,12 @@ voices-start: $(VENV)/arl.done ## rebuild examples/asr/voices-start: many voices
 	phase fourth third 1.5e-3 50 3 2800 human human-1 sky human-2 sky-3 human-3 sky-4 human-4
 	for seed in 5 6; do splice human fourth $$seed; splice sky fourth $$seed; done
 	phase fifth fourth 1.5e-3 50 4 2100 human human-5 sky sky-5 human-6 sky-6
-	arl export --policy $$v/fifth --slim --dtype float16 -o $(VOICES_START)
+	arl data --shards $$v/data/parts/sft --speed 0.93,1.06 --shuffle --seed 9 -o $$v/data/paced
+	arl data --shards $$v/data/drascula --speed 0.95,1.05 --shuffle --seed 6 -o $$v/data/vampire
+	arl data --synthetic 9000,600,0 --seed 11 --max-s 10 --shuffle $$against -o $$v/data/more
+	arl data --shards $$v/data/more --speed 0.85,1,1.18 --shuffle --seed 6 -o $$v/data/more-paced
+	mkdir -p $$v/data/wide; ln -f $$(ls $$v/data/more-paced/*.tar | awk 'NR % 3 == 1') $$v/data/more-paced/stage.jsonl $$v/data/wide
+	for kind in paced vampire wide; do features $$kind; splice $$kind fifth 7; done
+	splice sky fifth 7
+	phase sixth fifth 1.5e-3 50 6 2000 paced paced-7 wide wide-7 sky sky-7 vampire vampire-7
+	arl export --policy $$v/sixth --slim --dtype float16 -o $(VOICES_START)
