@@ -51,12 +51,13 @@ def update_policy(
     where `out` already is the result. UsageError and ArlError as arl/train/checks.py says, and where another process of
     torchrun was lost.
     """
-    with flushed_denormals(), joined(device, threads) as world:
+    with joined(device, threads) as world:
         job = make_job(settings, shards, policy, out, reference, token_asr, heads, frontend_loader)
         if not force and job.is_done():
             note(f"update: {job.out} is already made from these inputs (-f redoes it)")
         else:
-            train(job, device, threads, save_every, world)
+            with flushed_denormals():
+                train(job, device, threads, save_every, world)
 
 
 @contextmanager
