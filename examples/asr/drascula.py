@@ -17,14 +17,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from arl.audio.io import SAMPLE_RATE, resample
 from arl.runtime.packages import debian
-from examples.asr.heard import write_heard
+from examples.asr.heard import game_wave, write_heard
 
 PACKAGE = ("drascula", "ed4af8e2d41ad446e2f3b73533daa1804e2f13f62f596c0b02b8dc39544f22b4")
 FOLDER = "usr/share/scummvm/drascula/en"
 SPEECH = ".ALS"  # raw unsigned 8-bit samples
-GAME_RATE = 11025
 
 
 def main(out: Annotated[Path, typer.Option("--out", "-o")]) -> None:
@@ -34,8 +32,7 @@ def main(out: Annotated[Path, typer.Option("--out", "-o")]) -> None:
 def clips(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     """The voiced lines' names and float32 [n] waveforms at 16 kHz."""
     for path in sorted(folder.glob("*" + SPEECH)):
-        samples = np.frombuffer(path.read_bytes(), np.uint8).astype(np.float32) / 128 - 1
-        yield path.stem, resample(samples, GAME_RATE, SAMPLE_RATE)
+        yield path.stem, game_wave(path.read_bytes())
 
 
 if __name__ == "__main__":

@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from arl.audio.io import SAMPLE_RATE
+from arl.audio.io import SAMPLE_RATE, resample
 from examples.asr.short_windows import Transcript, transcripts
 
+GAME_RATE = 11025
 LEAST_LOG_PROB = -0.5  # mean of a transcript's tokens
 MOST_TOKENS = 6, 5  # of a transcript, and more a second
 SHORTEST_S, LONGEST_S = 0.4, 20.0
+
+
+def game_wave(samples: bytes) -> np.ndarray:
+    """Unsigned 8-bit samples at 11,025 Hz → float32 [n] at 16 kHz."""
+    return resample(np.frombuffer(samples, np.uint8).astype(np.float32) / 128 - 1, GAME_RATE, SAMPLE_RATE)
 
 
 def write_heard(waves: Mapping[str, np.ndarray], out: Path) -> None:

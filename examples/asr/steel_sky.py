@@ -17,15 +17,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from arl.audio.io import SAMPLE_RATE, resample
 from arl.errors import ArlError
 from arl.runtime.packages import debian
-from examples.asr.heard import write_heard
+from examples.asr.heard import game_wave, write_heard
 
 PACKAGE = ("beneath-a-steel-sky", "e2a25c880220c26a4dfd42904b878cc655afa1c72895f9c932befbd078622934")
 FOLDER = "usr/share/scummvm/beneath-a-steel-sky"
 SPEECH = range(49664, 55040)  # numbers of the entries that are voiced lines
-GAME_RATE = 11025
 HEADER = 22  # bytes in front of an entry's packed part
 
 
@@ -50,10 +48,10 @@ def clips(index: Path, disk: Path) -> Iterator[tuple[int, np.ndarray]]:
         if number not in SPEECH:
             continue
         try:
-            samples = np.frombuffer(unpack(data[offset + HEADER : offset + size]), np.uint8)
+            samples = unpack(data[offset + HEADER : offset + size])
         except ValueError as error:
             raise ArlError(f"{disk}: entry {number}: no packed speech ({error})") from error
-        yield number, resample(samples.astype(np.float32) / 128 - 1, GAME_RATE, SAMPLE_RATE)
+        yield number, game_wave(samples)
 
 
 def entry(row: bytes) -> tuple[int, int, int]:

@@ -1,6 +1,5 @@
 """Cosines of the gradients of two sets of rollouts."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ def negated(rewards: Path, out: Path) -> str:
     for path in sorted(rewards.glob("*.tar")):
         rows = []
         for sample in read_shard(path):
-            scores = json.loads(sample.members[columns.REWARD])
+            scores = sample.json(columns.REWARD)
             scores["advantages"] = [-value for value in scores["advantages"]]
             rows.append((sample.key, {columns.REWARD: columns.dumps(scores)}))
         write_shard(out / path.name, rows)
