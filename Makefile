@@ -61,7 +61,7 @@ $(RUN)/policy/arl.json: | $(SETUP)
 
 $(RUN)/encode.done: $(DATA)/data.done $(RUN)/policy/arl.json
 	$(Q)arl encode --shards $(TRAIN) --policy $(RUN)/policy -o $(EMB)/train
-	arl encode --shards $(TEST) --policy $(RUN)/policy -o $(EMB)/test
+	$(foreach set,$(TEST),arl encode --shards $(lastword $(subst =, ,$(set))) --policy $(RUN)/policy -o $(call test_emb,$(set));)
 	touch $@
 
 # The engine runs, with the newest policy of the loop, and so do the resident stages (WARM= for none): checked once
@@ -128,7 +128,7 @@ demo-tts: ## from nothing to the judge's WER before and after RL of synthesis, w
 	@echo "before and after: $(TTS_RUN)/eval/000000/samples and $(TTS_RUN)/eval/final/samples"
 
 # The shipped starting policies, and the paper's Table 1, Table 2 and Figure 3.
-include examples/asr/start.mk examples/asr/table1.mk examples/tts/start.mk examples/tts/table2.mk
+include examples/asr/start.mk examples/asr/prompts-start.mk examples/asr/table1.mk examples/tts/start.mk examples/tts/table2.mk
 
 # ---- benchmarks ---------------------------------------------------------------------------------------------
 

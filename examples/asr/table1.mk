@@ -130,7 +130,7 @@ $(T1_DONE): $(T1_RUNS)/%/final/summary.json: $(T1_RUNS)/base/summary.json $(T1)/
 	ln -sfnr $(T1)/policy $$run/policy
 	ln -sfnr $(T1_RUNS)/base $$run/eval/000000
 	[ -e $$run/encode.done ] || { echo $$(($(T1_SEED) * 7)) > $$run/next; touch $$run/encode.done; }
-	$(T1_MAKE) --no-print-directory $(T1_KIND) RUN=$(T1_RUNS)/$* SEED=$(T1_SEED) $(T1_KEEP) \
+	$(T1_MAKE) --no-print-directory $(T1_KIND) CONFIG=examples/asr/prompts.mk RUN=$(T1_RUNS)/$* SEED=$(T1_SEED) $(T1_KEEP) \
 	  DATA=$(T1) EMB=$(T1)/emb/train/$(T1_DATA) TRAIN=$(T1)/sets/$(T1_OF_$(T1_DATA)) TEST_SETS="$(T1_EVAL)" EVAL_EVERY=1000 \
 	  STEPS=$(T1_STEPS) GROUP=$(T1_GROUP) MAX_NEW_TOKENS=$(T1_TOKENS) LR=$(T1_LR) \
 	  LOSS=$(if $(filter MWER,$(T1_REWARD)),mwer,dapo) REWARD="$(REWARD_$(T1_REWARD))" \
@@ -177,7 +177,7 @@ table1-start: $(T1)/human/data.json ## rebuild examples/asr/table1-start, the st
 	  arl data --shards $(S1)/audio/human --shuffle --seed $$order -o $(S1)/order/$$order; \
 	  arl data --shards $(S1)/order/$$order --concatenate 8-24 --seed $$order -o $(S1)/long/$$order; done
 	arl data $$(printf -- '--shards $(S1)/long/%s ' {1..8}) --shuffle --batch 8 -o $(S1)/audio/joined
-	arl init --from $(START) -o $(S1)/policy
+	arl init --from $(PROMPTS_START) -o $(S1)/policy
 	for kind in $(S1_KINDS); do arl encode --shards $(S1)/audio/$$kind --policy $(S1)/policy -o $(S1)/emb/$$kind; done
 	mkdir -p $(S1)/looped; for kind in short human; do ln -sfnr $(S1)/audio/$$kind $(S1)/looped/$$kind; done
 	for kind in long joined; do \

@@ -43,21 +43,20 @@ def verdict(found: Compared | None, steps: Sequence[Step]) -> Verdict:
     metric = next((one for one in found.kind.metrics if _is_leading(one, found)), None) if found else None
     if found is None or metric is None:
         return _progress(steps)
-    change = found.result["metrics"][metric.name] if found.kind is RECOGNITION else found.result[metric.name]
+    change = _change(found, found.result, metric) or {}
     words, is_more_better = LEADING[metric.name]
     words = "Character errors" if _counts_characters(found) else words
     is_sure = change["change_low"] > 0 or change["change_high"] < 0
     rises = change["change"] > 0
     tone = "same" if not is_sure else "better" if rises == is_more_better else "worse"
-    size, interval = _size(found, metric, change)
-    interval = interval.replace("-", "\N{MINUS SIGN}")
+    size, interval = _size(found.result, metric, change)
     verb = "rose" if rises else "fell"
     title = f"{words} {verb} by {size}" if is_sure else f"{words}: no reliable change"
     p = found.result.get("p", change.get("p"))
     tested = "" if p is None else f", p = {p:.2g}"
     detail = (
         f"On {len(found.new)} held-out utterances, after {len(steps)} steps: {interval}{tested}. "
-        f"{'' if is_sure else 'The interval holds 0: this may be chance. '}{COVERS}"
+        f"{'' if is_sure else 'The interval holds 0: this may be chance. '}{_by_set(found, metric)}{COVERS}"
     )
     unit = " %" if metric.factor == 100 else ""
     label = metric.label.removesuffix(", %")
@@ -66,9 +65,21 @@ def verdict(found: Compared | None, steps: Sequence[Step]) -> Verdict:
 
 
 def _is_leading(metric: Metric, found: Compared) -> bool:
-    changes = found.result["metrics"] if found.kind is RECOGNITION else found.result
-    own = changes.get(metric.name)
+    own = _change(found, found.result, metric)
     return metric.name in LEADING and own is not None and own["change_low"] is not None
+
+
+def _change(found: Compared, result: Summary, metric: Metric) -> Summary | None:
+    """A metric's part of a comparison, of all utterances or of a set's."""
+    return (result["metrics"] if found.kind is RECOGNITION else result).get(metric.name)
+
+
+def _by_set(found: Compared, metric: Metric) -> str:
+    """The change on each named set, where they are several."""
+    sets = found.result["sets"]
+    changes = {name: _change(found, result, metric) for name, result in sets.items()} if len(sets) > 1 else {}
+    sure = {name: change for name, change in changes.items() if change and change["change_low"] is not None}
+    return "".join(f"On {name}: {_size(sets[name], metric, change)[1]}. " for name, change in sure.items())
 
 
 def _counts_characters(found: Compared) -> bool:
@@ -76,15 +87,18 @@ def _counts_characters(found: Compared) -> bool:
     return found.kind is RECOGNITION and all(counts_characters(row["lang"]) for row in found.new)
 
 
-def _size(found: Compared, metric: Metric, change: Summary) -> tuple[str, str]:
+def _size(result: Summary, metric: Metric, change: Summary) -> tuple[str, str]:
     """How large the change is, and its interval in words: relative where the comparison has that."""
-    if metric.name == "wer" and found.result.get("relative") is not None:
-        value, low, high = (100 * found.result[name] for name in ("relative", "relative_low", "relative_high"))
-        return f"{abs(value):.1f} %", f"relative change {value:+.1f} % (95 % interval {low:+.1f} … {high:+.1f} %)"
-    unit = " points" if metric.factor == 100 else ""
-    size = metric.number(abs(change["change"])) + unit
-    span = metric.span(change["change_low"], change["change_high"], "+")
-    return size, f"change {metric.number(change['change'], '+')}{unit} (95 % interval {span})"
+    if metric.name == "wer" and result.get("relative") is not None:
+        value, low, high = (100 * result[name] for name in ("relative", "relative_low", "relative_high"))
+        size = f"{abs(value):.1f} %"
+        interval = f"relative change {value:+.1f} % (95 % interval {low:+.1f} … {high:+.1f} %)"
+    else:
+        unit = " points" if metric.factor == 100 else ""
+        size = metric.number(abs(change["change"])) + unit
+        span = metric.span(change["change_low"], change["change_high"], "+")
+        interval = f"change {metric.number(change['change'], '+')}{unit} (95 % interval {span})"
+    return size, interval.replace("-", "\N{MINUS SIGN}")
 
 
 def _progress(steps: Sequence[Step]) -> Verdict:

@@ -44,6 +44,11 @@ def test_the_headline_is_the_paired_change_of_held_out_errors(recognition_run: P
     assert head.title == f"Word errors fell by {-100 * found.result['relative']:.1f} %" and head.tone == "better"
     assert (head.label, head.before, head.after) == ("WER", "63.64 %", "9.09 %")
     assert "On 4 held-out utterances, after 8 steps" in head.detail and "another seed" in head.detail
+    assert "On short" not in head.detail
+    found.result["sets"] = {"short": found.result, "long": {**found.result, "relative": 0.031}}
+    by_set = verdict(found, steps).detail
+    assert "On short: relative change \N{MINUS SIGN}85.7 % (" in by_set
+    assert "On long: relative change +3.1 % (" in by_set
     found.result["metrics"]["wer"]["change_high"] = 0.01
     assert verdict(found, steps).title == "Word errors: no reliable change"
     assert "may be chance" in verdict(found, steps).detail
