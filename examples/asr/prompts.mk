@@ -7,6 +7,7 @@ EVAL_EVERY ?= 8
 GROUP ?= 12
 ROLLOUT ?=
 MAX_NEW_TOKENS ?= 160
+LR ?= 2e-4
 BETA ?= 0.1
 TEST ?= $(DATA)/human/test
 include examples/asr/config.mk
