@@ -128,7 +128,7 @@ demo-tts: ## from nothing to the judge's WER before and after RL of synthesis, w
 	@echo "before and after: $(TTS_RUN)/eval/000000/samples and $(TTS_RUN)/eval/final/samples"
 
 # The shipped starting policies, and the paper's Table 1, Table 2 and Figure 3.
-include examples/asr/start.mk examples/asr/prompts-start.mk examples/asr/table1.mk examples/tts/start.mk examples/tts/table2.mk
+include examples/asr/start.mk examples/asr/prompts-start.mk examples/asr/seeds.mk examples/asr/table1.mk examples/tts/start.mk examples/tts/table2.mk
 
 # ---- benchmarks ---------------------------------------------------------------------------------------------
 

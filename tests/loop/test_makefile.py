@@ -31,8 +31,19 @@ def finish(run: Path, steps: int) -> None:
 
 def test_a_new_run_has_every_step_once(tmp_path: Path) -> None:
     commands = plan(tmp_path / "run", "STEPS=3")
-    assert commands.count("arl update") == 3 and commands.count("arl encode") == 2
+    assert commands.count("arl update") == 3 and commands.count("arl encode") == 3  # training, and two tests
     assert commands.index("step-000002/reward.done") < commands.index("step-000003/reward.done")
+
+
+def test_one_test_set_or_several_with_names(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    one = plan(run, "STEPS=1", "TEST=data/test")
+    assert f"arl encode --shards data/test --policy {run}/policy -o {run}/emb/test;" in one
+    assert one.count(f"arl eval --shards {run}/emb/test --policy") == 2
+    several = plan(run, "STEPS=1", "TEST=clean=data/test noisy=data/more/noisy")
+    assert f"arl encode --shards data/test --policy {run}/policy -o {run}/emb/test/clean;" in several
+    assert f"arl encode --shards data/more/noisy --policy {run}/policy -o {run}/emb/test/noisy;" in several
+    assert several.count(f"arl eval --set clean={run}/emb/test/clean --set noisy={run}/emb/test/noisy --policy") == 2
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
