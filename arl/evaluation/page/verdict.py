@@ -78,8 +78,8 @@ def _by_set(found: Compared, metric: Metric) -> str:
     """The change on each named set, where they are several."""
     sets = found.result["sets"]
     changes = {name: _change(found, result, metric) for name, result in sets.items()} if len(sets) > 1 else {}
-    sure = {name: change for name, change in changes.items() if change and change["change_low"] is not None}
-    return "".join(f"On {name}: {_size(sets[name], metric, change)[1]}. " for name, change in sure.items())
+    known = {name: change for name, change in changes.items() if change and change["change_low"] is not None}
+    return "".join(f"On {name}: {_size(sets[name], metric, change)[1]}. " for name, change in known.items())
 
 
 def _counts_characters(found: Compared) -> bool:
