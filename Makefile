@@ -127,7 +127,9 @@ demo-tts: ## from nothing to the judge's WER before and after RL of synthesis, w
 	$(MAKE) --no-print-directory loop CONFIG=examples/tts/config.mk RUN=$(TTS_RUN)
 	@echo "before and after: $(TTS_RUN)/eval/000000/samples and $(TTS_RUN)/eval/final/samples"
 
-# The shipped starting policies, and the paper's Table 1, Table 2 and Figure 3.
+SUBMAKE := $(MAKE) --no-print-directory# by another name: `make -n` runs a recipe that has MAKE in it
+
+# The shipped starting policies, the demo's seeds, and the paper's Table 1, Table 2 and Figure 3.
 include examples/asr/start.mk examples/asr/prompts-start.mk examples/asr/seeds.mk examples/asr/table1.mk examples/tts/start.mk examples/tts/table2.mk
 
 # ---- benchmarks ---------------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ EMB ?= $(RUN)/emb
 include $(CONFIG)
 TRAIN ?= $(DATA)/train
 TEST ?= $(DATA)/test# a folder of shards, or several as NAME=FOLDER
-test_emb = $(EMB)/test$(if $(findstring =,$(1)),/$(firstword $(subst =, ,$(1))))
-TEST_SETS ?= $(foreach set,$(TEST),$(if $(findstring =,$(set)),--set $(firstword $(subst =, ,$(set)))=,--shards )$(call test_emb,$(set)))
+test_name = $(if $(findstring =,$(1)),$(firstword $(subst =, ,$(1))))
+test_emb = $(EMB)/test$(addprefix /,$(test_name))
+TEST_SETS ?= $(foreach set,$(TEST),$(if $(call test_name,$(set)),--set $(call test_name,$(set))=,--shards )$(call test_emb,$(set)))
 # $(1) folder of the policy, $(2) of the evaluation, $(3) of one to compare with
 EVALUATE ?= arl eval $(TEST_SETS) --policy $(1) $(if $(3),--compare $(3)) --max-new-tokens $(MAX_NEW_TOKENS) -o $(2)
 

@@ -4,13 +4,12 @@
 #     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 make seeds SEEDS_IN=runs/seeds-avx2
 SEEDS_IN ?= runs/seeds
 DEMO_SEEDS ?= 0 1 2 3 4
-SEEDS_MAKE := $(MAKE)# by another name: `make -n` runs a recipe that has MAKE in it
 
 .PHONY: seeds
 seeds: $(SETUP) ## the demo and its control with DEMO_SEEDS="0 1 2 3 4" each, and a table of them
 	one() { # target, evaluation, arm, seed
 	  run=$(SEEDS_IN)/RL/$$4
-	  [ -e $$run/eval/$$2/summary.json ] || $(SEEDS_MAKE) --no-print-directory $$1 RUN=$$run SEED=$$4 DATA=$(SEEDS_IN)/data \
+	  [ -e $$run/eval/$$2/summary.json ] || $(SUBMAKE) $$1 RUN=$$run SEED=$$4 DATA=$(SEEDS_IN)/data \
 	    EMB=$(SEEDS_IN)/emb EVAL_EVERY=1000 PAGE=
 	  mkdir -p $(SEEDS_IN)/$$3/$$4
 	  ln -sfnr $$run/eval/$$2 $(SEEDS_IN)/$$3/$$4/final

@@ -114,8 +114,6 @@ $(T1_RUNS)/base/summary.json: $(T1)/emb/$(ON)/encode.done $(T1)/heard.done
 	$(Q)$(T1_ARL) sync --policy $(T1)/policy
 	$(Q)$(T1_ARL) eval $(T1_EVAL) --policy $(T1)/policy --max-new-tokens $(T1_TOKENS) -o $(@D)
 
-T1_MAKE := $(MAKE)# by another name: `make -n` runs a recipe that has MAKE in it
-
 # The stem of a run is ARM/SEED, and an arm is REWARD-DATA.
 T1_DONE := $(foreach seed,$(SEEDS),$(ARMS:%=$(T1_RUNS)/%/$(seed)/final/summary.json))
 T1_SEED = $(notdir $*)
@@ -130,7 +128,7 @@ $(T1_DONE): $(T1_RUNS)/%/final/summary.json: $(T1_RUNS)/base/summary.json $(T1)/
 	ln -sfnr $(T1)/policy $$run/policy
 	ln -sfnr $(T1_RUNS)/base $$run/eval/000000
 	[ -e $$run/encode.done ] || { echo $$(($(T1_SEED) * 7)) > $$run/next; touch $$run/encode.done; }
-	$(T1_MAKE) --no-print-directory $(T1_KIND) CONFIG=examples/asr/prompts.mk RUN=$(T1_RUNS)/$* SEED=$(T1_SEED) $(T1_KEEP) \
+	$(SUBMAKE) $(T1_KIND) CONFIG=examples/asr/prompts.mk RUN=$(T1_RUNS)/$* SEED=$(T1_SEED) $(T1_KEEP) \
 	  DATA=$(T1) EMB=$(T1)/emb/train/$(T1_DATA) TRAIN=$(T1)/sets/$(T1_OF_$(T1_DATA)) TEST_SETS="$(T1_EVAL)" EVAL_EVERY=1000 \
 	  STEPS=$(T1_STEPS) GROUP=$(T1_GROUP) MAX_NEW_TOKENS=$(T1_TOKENS) LR=$(T1_LR) \
 	  LOSS=$(if $(filter MWER,$(T1_REWARD)),mwer,dapo) REWARD="$(REWARD_$(T1_REWARD))" \
@@ -145,7 +143,7 @@ table1: $(T1_DONE) ## the paper's Table 1 (QUICK=1: at a toy size; SEEDS="0 1 2"
 
 # ---- the starting policy ------------------------------------------------------------------------------------------
 
-# The demo's start, taught long clips, and then spoilt: synthetic clips first, then also those of its 81 human clips, in
+# The start of prompts.mk, taught long clips, and then spoilt: synthetic clips first, then also those of its 81 human clips, in
 # eight orders; last, transcripts of long clips of which six in ten loop at their end, as pseudo-labels of long audio do
 # (looped.py). So it reads clips of 20 s, and goes on behind their end. The projector stays as it is. The one that is
 # shipped was made by these commands one by one, on the same texts and clips, in another order.

@@ -1,4 +1,4 @@
-"""Evaluations of several arms and seeds → the table of `make table1`, in Markdown, and its plot.
+"""Evaluations of several arms and seeds → the table of `make table1` or `make seeds`, in Markdown, and its plot.
 
     python examples/asr/table1.py runs/table1/runs-test -o examples/asr/RESULTS.md --plot examples/asr/table1.png
 

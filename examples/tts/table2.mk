@@ -34,12 +34,11 @@ T2_LOSS_OF_combined := combined
 T2_LOSS_OF_filter := combined
 T2_ALL = CONFIG=examples/tts/config.mk START=$(T2_START) DATA=$(T2)/data EMB=$(T2)/emb ENGINE=$(T2)/engine \
   WARM_IN=$(T2)/warm KEEP=1 LR=$(T2_LR) $(T2_SETTINGS)
-T2_MAKE := $(MAKE) --no-print-directory# by another name: `make -n` runs a recipe that has MAKE in it
 
 # The base: a loop of no steps, whose data, policy and first evaluation the others share. The targets here are names that
 # no loop makes: a make of RUN=$(T2)/base reads this file, too.
 $(T2)/base.done: | $(SETUP)
-	$(Q)$(T2_MAKE) $(T2)/base/eval/000000/summary.json RUN=$(T2)/base $(T2_ALL)
+	$(Q)$(SUBMAKE) $(T2)/base/eval/000000/summary.json RUN=$(T2)/base $(T2_ALL)
 	$(Q)touch $@
 
 # A run of an arm, as LOSS-REWARDS; its first step says the shard 7 x SEED. $(1) folder of the run, $(2) arm, $(3) seed, $(4) more
@@ -48,7 +47,7 @@ $(Q)mkdir -p $(1)/eval
 ln -sfnr $(T2)/base/policy $(1)/policy
 ln -sfnr $(T2)/base/eval/000000 $(1)/eval/000000
 [ -e $(1)/encode.done ] || { echo $$(($(3) * 7)) > $(1)/next; touch $(1)/encode.done; }
-$(T2_MAKE) loop RUN=$(1) SEED=$(3) LOSS=$(T2_LOSS_OF_$(firstword $(subst -, ,$(2)))) \
+$(SUBMAKE) loop RUN=$(1) SEED=$(3) LOSS=$(T2_LOSS_OF_$(firstword $(subst -, ,$(2)))) \
   REWARDS=$(lastword $(subst -, ,$(2))) $(T2_ALL) $(if $(filter combined-%,$(2)),NO_FILTER=1) $(4)
 endef
 

@@ -43,7 +43,7 @@ def verdict(found: Compared | None, steps: Sequence[Step]) -> Verdict:
     metric = next((one for one in found.kind.metrics if _is_leading(one, found)), None) if found else None
     if found is None or metric is None:
         return _progress(steps)
-    change = _change(found, found.result, metric) or {}
+    change = _changes(found, found.result)[metric.name]
     words, is_more_better = LEADING[metric.name]
     words = "Character errors" if _counts_characters(found) else words
     is_sure = change["change_low"] > 0 or change["change_high"] < 0
@@ -65,19 +65,19 @@ def verdict(found: Compared | None, steps: Sequence[Step]) -> Verdict:
 
 
 def _is_leading(metric: Metric, found: Compared) -> bool:
-    own = _change(found, found.result, metric)
+    own = _changes(found, found.result).get(metric.name)
     return metric.name in LEADING and own is not None and own["change_low"] is not None
 
 
-def _change(found: Compared, result: Summary, metric: Metric) -> Summary | None:
-    """A metric's part of a comparison, of all utterances or of a set's."""
-    return (result["metrics"] if found.kind is RECOGNITION else result).get(metric.name)
+def _changes(found: Compared, result: Summary) -> Summary:
+    """By metric, of a comparison: that of all utterances, or of a set's."""
+    return result["metrics"] if found.kind is RECOGNITION else result
 
 
 def _by_set(found: Compared, metric: Metric) -> str:
     """The change on each named set, where they are several."""
-    sets = found.result["sets"]
-    changes = {name: _change(found, result, metric) for name, result in sets.items()} if len(sets) > 1 else {}
+    sets = found.result["sets"] if len(found.result["sets"]) > 1 else {}
+    changes = {name: _changes(found, result).get(metric.name) for name, result in sets.items()}
     known = {name: change for name, change in changes.items() if change and change["change_low"] is not None}
     return "".join(f"On {name}: {_size(sets[name], metric, change)[1]}. " for name, change in known.items())
 
