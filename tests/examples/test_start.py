@@ -1,4 +1,4 @@
-"""What the start of recognition is made of beside `arl`: unlabelled speech of games, and sentences spliced from words."""
+"""What the start is made of beside `arl`: unlabelled speech of games, and sentences spliced from words."""
 
 import random
 import struct
