@@ -60,8 +60,8 @@ $(RUN)/policy/arl.json: | $(SETUP)
 	$(Q)arl init --from $(START) $(INIT) -o $(RUN)/policy
 
 $(RUN)/encode.done: $(DATA)/data.done $(RUN)/policy/arl.json
-	$(Q)arl encode --shards $(TRAIN) --policy $(RUN)/policy -o $(EMB)/train
-	$(foreach set,$(TEST),arl encode --shards $(lastword $(subst =, ,$(set))) --policy $(RUN)/policy -o $(call test_emb,$(set));)
+	$(Q)$(call ENCODE,$(TRAIN),$(EMB)/train)
+	$(foreach set,$(TEST),$(call ENCODE,$(lastword $(subst =, ,$(set))),$(call test_emb,$(set)));)
 	touch $@
 
 # The engine runs, with the newest policy of the loop, and so do the resident stages (WARM= for none): checked once
@@ -116,10 +116,15 @@ clean: ## remove RUN (its engine and resident stages are stopped first)
 
 # ---- examples -----------------------------------------------------------------------------------------------
 
-.PHONY: demo demo-tts
+.PHONY: demo demo-long demo-tts
 demo: ## from nothing to the held-out WER before and after reinforcement learning
 	$(MAKE) --no-print-directory setup
 	$(MAKE) --no-print-directory loop
+
+LONG_RUN ?= runs/demo-long
+demo-long: ## the same with over twice the steps, on joined clips in five orders (LONG_RUN=runs/demo-long)
+	$(MAKE) --no-print-directory setup
+	$(MAKE) --no-print-directory loop RUN=$(LONG_RUN) STEPS=45 EVAL_EVERY=15 ORDERS="1 2 3 4 5"
 
 TTS_RUN ?= runs/demo-tts
 demo-tts: ## from nothing to the judge's WER before and after RL of synthesis, with samples to listen to (TTS_RUN=runs/demo-tts)

@@ -41,6 +41,12 @@ SPREAD_OUT = srun --nodes $(NODES) --ntasks-per-node 1 $(TORCHRUN) --nnodes $(NO
   --rdzv-endpoint $(HEAD) --rdzv-id $(abspath $(RUN))
 LAUNCH ?= $(if $(filter-out 1,$(NODES)),$(SPREAD_OUT) -m ,$(if $(filter-out 1,$(GPUS)),$(ALONE) -m ))# before `arl update`
 
+# Processes of `arl encode`, each with its part of the shards: one a GPU, or on a CPU one a core, which is faster than threads
+# are. At most four there, for memory.
+CORES = $(or $(filter-out 0,$(ARL_THREADS)),$(shell nproc))
+ENCODERS ?= $(if $(wildcard /dev/nvidia0),$(GPUS),$(shell echo $$(($(CORES) < 4 ? $(CORES) : 4))))
+ENCODE = arl encode --gpus $(ENCODERS) --shards $(1) --policy $(RUN)/policy -o $(2)
+
 WARM ?= rollout reward $(if $(LAUNCH),,update) sync report
 WARM_IN ?= $(RUN)/warm
 export ARL_WARM := $(if $(WARM),$(WARM_IN))# set to nothing: cold

@@ -1,6 +1,7 @@
 # The demo with several seeds and their supervised controls, on the same data and embeddings: the table of examples/asr/RESULTS.md.
 #
 #     make seeds                                        # everything, resumable
+#     make seeds SEEDS_IN=runs/seeds-long STEPS=45 ORDERS="1 2 3 4 5"         # of demo-long
 #     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 make seeds SEEDS_IN=runs/seeds-avx2
 SEEDS_IN ?= runs/seeds
 DEMO_SEEDS ?= 0 1 2 3 4

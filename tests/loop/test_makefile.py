@@ -38,12 +38,21 @@ def test_a_new_run_has_every_step_once(tmp_path: Path) -> None:
 def test_one_test_set_or_several_with_names(tmp_path: Path) -> None:
     run = tmp_path / "run"
     one = plan(run, "STEPS=1", "TEST=data/test")
-    assert f"arl encode --shards data/test --policy {run}/policy -o {run}/emb/test;" in one
+    assert f"--shards data/test --policy {run}/policy -o {run}/emb/test;" in one
     assert one.count(f"arl eval --shards {run}/emb/test --policy") == 2
     several = plan(run, "STEPS=1", "TEST=clean=data/test noisy=data/more/noisy")
-    assert f"arl encode --shards data/test --policy {run}/policy -o {run}/emb/test/clean;" in several
-    assert f"arl encode --shards data/more/noisy --policy {run}/policy -o {run}/emb/test/noisy;" in several
+    assert f"--shards data/test --policy {run}/policy -o {run}/emb/test/clean;" in several
+    assert f"--shards data/more/noisy --policy {run}/policy -o {run}/emb/test/noisy;" in several
     assert several.count(f"arl eval --set clean={run}/emb/test/clean --set noisy={run}/emb/test/noisy --policy") == 2
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="with a GPU they are GPUS")
+def test_processes_of_encode_share_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the threads that a stage may have, and no more than memory is for."""
+    for threads, processes in (("1", 1), ("3", 3), ("64", 4)):
+        monkeypatch.setenv("ARL_THREADS", threads)
+        assert plan(tmp_path / "run", "STEPS=1").count(f"arl encode --gpus {processes} --shards") == 3
+    assert "arl encode --gpus 8 " in plan(tmp_path / "run", "STEPS=1", "ENCODERS=8")
 
 
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
