@@ -94,6 +94,14 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     assert one.high - one.low < 1e-9 and (other.low, other.high) == pytest.approx((0.4 - deviation, 0.4 + deviation))
 
 
+def test_no_rate_is_below_zero() -> None:
+    sums = np.zeros((2, 40, 2))
+    sums[..., 1] = 1
+    sums[0, :4, 0] = 1  # one seed has a few, the other none
+    found = arms.pooled(sums)
+    assert found is not None and found.low == 0 and found.value == pytest.approx(0.05) and found.high > 0.1
+
+
 def test_the_mean_of_drawn_seeds_has_the_variance_of_a_mean_of_seeds() -> None:
     rates = np.array([0.2, 0.35, 0.3, 0.5])
     sums = np.full((4, 1, 2), 1000.0)
