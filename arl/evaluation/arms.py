@@ -51,8 +51,8 @@ def widening(n_seeds: int) -> float:
 
 
 def pooled(sums: np.ndarray, seed: int = 0) -> Interval | None:
-    """A metric over all seeds and utterances, with its interval; None where it is not defined. No metric is below 0, where
-    widened draws may be."""
+    """A metric over all seeds and utterances, with its interval; None where it is not defined. No metric is below 0,
+    where widened draws may be."""
     return interval_of(float(ratio(sums.mean(0).sum(0))), np.maximum(ratio(bootstrap_sums(sums, seed)), 0))
 
 
