@@ -29,7 +29,8 @@ ARCHIVE = Path(__file__).with_name("old_run.tar.xz")
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path / "run", filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 has none
+        archive.extractall(tmp_path / "run")
     return tmp_path / "run"
 
 
