@@ -51,9 +51,10 @@ def widening(n_seeds: int) -> float:
 
 
 def pooled(sums: np.ndarray, seed: int = 0) -> Interval | None:
-    """A metric over all seeds and utterances, with its interval; None where it is not defined. No metric is below 0,
-    where widened draws may be."""
-    return interval_of(float(ratio(sums.mean(0).sum(0))), np.maximum(ratio(bootstrap_sums(sums, seed)), 0))
+    """A metric over all seeds and utterances, with its interval; None where it is not defined. Of numerators that are
+    never negative, as counts, no draw is below 0, where widening may bring it."""
+    least = 0.0 if sums[..., 0].min() >= 0 else -math.inf
+    return interval_of(float(ratio(sums.mean(0).sum(0))), np.maximum(ratio(bootstrap_sums(sums, seed)), least))
 
 
 def change(sums: np.ndarray, base: np.ndarray, seed: int = 0) -> Interval | None:

@@ -32,7 +32,7 @@ endif
 # times the cross-entropy of the transcript.
 REWARD_Rall := --with wer --with keyword=0.5 --gate hallucination=-1
 REWARD_MWER = $(REWARD_R1)
-T1_LOSS = $(if $(filter MWER,$(1)),LOSS="mwer --ce 0.01" READS_TEXTS=1,LOSS=dapo)
+T1_LOSS = $(if $(filter MWER,$(T1_REWARD)),LOSS="mwer --ce 0.01" READS_TEXTS=1,LOSS=dapo)
 
 # ---- speech: the pool is what the demo trains on, the tests are the demo's --------------------------------------------
 
@@ -114,7 +114,7 @@ $(T1_DONE): $(T1_RUNS)/%/final/summary.json: $(T1_RUNS)/base/summary.json $(T1)/
 	[ -e $$run/encode.done ] || { echo $$(($(T1_SEED) * 7)) > $$run/next; touch $$run/encode.done; }
 	$(SUBMAKE) $(T1_KIND) RUN=$(T1_RUNS)/$* SEED=$(T1_SEED) $(T1_KEEP) \
 	  DATA=$(T1) EMB=$(T1)/emb/train/$(T1_DATA) TRAIN=$(T1)/sets/$(T1_OF_$(T1_DATA)) TEST_SETS="$(T1_EVAL)" EVAL_EVERY=1000 \
-	  STEPS=$(T1_STEPS) GROUP=$(T1_GROUP) MAX_NEW_TOKENS=$(T1_TOKENS) $(call T1_LOSS,$(T1_REWARD)) REWARD="$(REWARD_$(T1_REWARD))"
+	  STEPS=$(T1_STEPS) GROUP=$(T1_GROUP) MAX_NEW_TOKENS=$(T1_TOKENS) $(T1_LOSS) REWARD="$(REWARD_$(T1_REWARD))"
 	ln -sfn eval/$(if $(filter SFT,$(T1_REWARD)),control,final) $$run/final
 
 .PHONY: table1

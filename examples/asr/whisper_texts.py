@@ -17,6 +17,7 @@ from arl.audio.clips import load_shard
 from arl.audio.io import SAMPLE_RATE
 from arl.audio.judge import Judge
 from arl.errors import ArlError
+from arl.shards.durable import write_file
 from arl.shards.paths import expand
 from arl.shards.reader import read_shard
 from examples.asr.heard import LEAST_LOG_PROB
@@ -30,9 +31,7 @@ def main(shards: list[str], out: Annotated[Path, typer.Option("--out", "-o", hel
     texts = {key: each.text for key, each in heard.items()}
     unsure = [key for key, each in heard.items() if not each.is_whole or each.log_prob < LEAST_LOG_PROB]
     texts |= zip(unsure, Judge.load(None).transcribe([waves[key] for key in unsure]), strict=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text("".join(f"{key}\t{' '.join(text.split())}\n" for key, text in sorted(texts.items())))
-    part.replace(out)
+    write_file(out, "".join(f"{key}\t{' '.join(text.split())}\n" for key, text in sorted(texts.items())))
     print(f"{out}: {len(texts)} clips, {len(unsure)} of them heard on 30 s", file=sys.stderr)
 
 

@@ -102,6 +102,13 @@ def test_no_rate_is_below_zero() -> None:
     assert found is not None and found.low == 0 and found.value == pytest.approx(0.05) and found.high > 0.1
 
 
+def test_a_mean_that_may_be_negative_keeps_its_interval() -> None:
+    sums = np.ones((2, 40, 2))
+    sums[..., 0] = np.random.default_rng(0).normal(0, 1, (2, 40))  # cosines, say
+    found = arms.pooled(sums)
+    assert found is not None and found.low < 0 < found.high
+
+
 def test_the_mean_of_drawn_seeds_has_the_variance_of_a_mean_of_seeds() -> None:
     rates = np.array([0.2, 0.35, 0.3, 0.5])
     sums = np.full((4, 1, 2), 1000.0)

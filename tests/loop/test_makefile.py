@@ -37,12 +37,12 @@ def test_a_new_run_has_every_step_once(tmp_path: Path) -> None:
 
 def test_one_test_set_or_several_with_names(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    one = plan(run, "STEPS=1", "TEST=data/test")
-    assert f"--shards data/test --policy {run}/policy -o {run}/emb/test;" in one
+    one = plan(run, "STEPS=1", "ENCODERS=1", "TEST=data/test")
+    assert f"arl encode --gpus 1 --shards data/test --policy {run}/policy -o {run}/emb/test;" in one
     assert one.count(f"arl eval --shards {run}/emb/test --policy") == 2
-    several = plan(run, "STEPS=1", "TEST=clean=data/test noisy=data/more/noisy")
-    assert f"--shards data/test --policy {run}/policy -o {run}/emb/test/clean;" in several
-    assert f"--shards data/more/noisy --policy {run}/policy -o {run}/emb/test/noisy;" in several
+    several = plan(run, "STEPS=1", "ENCODERS=1", "TEST=clean=data/test noisy=data/more/noisy")
+    assert f"arl encode --gpus 1 --shards data/test --policy {run}/policy -o {run}/emb/test/clean;" in several
+    assert f"arl encode --gpus 1 --shards data/more/noisy --policy {run}/policy -o {run}/emb/test/noisy;" in several
     assert several.count(f"arl eval --set clean={run}/emb/test/clean --set noisy={run}/emb/test/noisy --policy") == 2
 
 
