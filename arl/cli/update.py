@@ -50,7 +50,8 @@ Loss = Annotated[
         "sft: on transcripts, by teacher forcing.",
     ),
 ]
-Epochs = Annotated[int, flag(None, "--epochs", "Passes over the shards.", min=1)]
+Epochs = Annotated[int, flag(None, "--epochs", "Passes over the shards; from the second on shuffled by --seed.", min=1)]
+Shuffle = Annotated[bool, flag(None, "--shuffle", "Shuffle the first pass over the shards, too, by --seed.")]
 Reference = Annotated[
     Path | None, flag(OF_RL, "--reference", "Reference policy of the KL. Default: --policy at step 0.")
 ]
@@ -177,6 +178,7 @@ def update(
     out: options.Out = None,
     loss: Loss = "grpo",
     epochs: Epochs = 1,
+    shuffle: Shuffle = False,
     reference: Reference = None,
     beta: Beta = 0.1,
     kl: Kl = "k3",
@@ -248,6 +250,7 @@ def update(
             max_norm=max_norm, fresh_optimizer=fresh_optimizer, tokens=tokens, autocast=autocast,
             checkpointing=checkpointing, offload=offload, compile=compile, seed=seed, lora_rank=lora_rank,
             lora_alpha=lora_alpha, lora_targets=tuple(name.strip() for name in lora_targets.split(",") if name.strip()),
+            shuffle=shuffle,
             acoustic=AcousticSettings((), gumbel, tau, base, diffro_weight, not no_filter),
         ),
         shards, policy, out=out, reference=reference,

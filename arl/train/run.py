@@ -64,7 +64,7 @@ def train_awake(
 
     more: for the record.
     """
-    schedule = step_order(job.batches, job.settings.epochs, job.settings.seed)
+    schedule = step_order(job.batches, job.settings.epochs, job.settings.seed, job.settings.shuffle)
     schedule = schedule[: job.settings.max_steps or None]
     with phases.phase("wake"):
         learner, done = make_learner(job, len(schedule), where, world)

@@ -13,7 +13,7 @@ from arl.losses.settings import LossSettings
 ScheduleKind = Literal["constant", "cosine"]
 Autocast = Literal["none", "bfloat16"]
 ADDED: dict[str, Any] = {  # fields that version 0.1 did not have, and what it computed with
-    "lora_rank": 0, "lora_alpha": 0, "lora_targets": (), "ce": 0.0, "token_dropout": 0.0,
+    "shuffle": False, "lora_rank": 0, "lora_alpha": 0, "lora_targets": (), "ce": 0.0, "token_dropout": 0.0,
     "mwer_form": "list", "mwer_scale": 1.0, "mwer_errors": "count",
 }  # fmt: skip
 
@@ -45,6 +45,7 @@ class UpdateSettings(LossSettings):
     lora_rank: int = 0
     lora_alpha: int = 0
     lora_targets: tuple[str, ...] = ()
+    shuffle: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As the record has it and the fingerprint hashes it.

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def step_order(batches: Sequence[BatchShards], epochs: int, seed: int) -> list[BatchShards]:
-    """The batch of every optimizer step: in order for one epoch, shuffled afresh (seeded) in each later one."""
-    order = list(batches)
-    for epoch in range(1, epochs):
+def step_order(batches: Sequence[BatchShards], epochs: int, seed: int, shuffle: bool = False) -> list[BatchShards]:
+    """The batch of every optimizer step: shuffled by the seed in each epoch, the first one only with `shuffle`."""
+    order = [] if shuffle else list(batches)
+    for epoch in range(0 if shuffle else 1, epochs):
         again = list(batches)
         random.Random(f"{seed}/{epoch}").shuffle(again)
         order += again

@@ -21,7 +21,7 @@ LOSS ?= dapo
 LR ?= 4e-4
 BETA ?= 0.03
 SEED ?= 0
-CONTROL ?= --lr $(LR) --warmup 3 --schedule cosine
+CONTROL ?= --lr $(LR) --warmup 3 --schedule cosine --shuffle
 
 # Clips are at most 10 s, as in the start's training, which reads longer ones badly. Long ones are neighbours joined, of one speaker
 # each: three orders of them are 37 % of what is trained on, which 20 steps read once. The texts of the start (start.mk), of training

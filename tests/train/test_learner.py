@@ -19,6 +19,7 @@ from arl.shards.record import read_record
 from arl.train import learner as learner_module
 from arl.train.job import UpdateJob
 from arl.train.settings import UpdateSettings
+from arl.train.steps import step_order
 from tests.tiny import make_tiny_policy
 from tests.tiny_asr import make_tiny_asr_policy
 from tests.train.columns import make_rl_shards, make_sft_shards
@@ -98,6 +99,25 @@ def test_a_fresh_optimizer_forgets_the_state(start, sft, tmp_path):
     assert continued.version != fresh.version
     assert b'"updates": 2' in bits(continued)["state/state.json"]
     assert b'"updates": 1' in bits(fresh)["state/state.json"]
+
+
+def test_the_first_pass_is_in_order_or_shuffled_by_its_seed():
+    batches = [(f"{n:06d}", []) for n in range(8)]
+    plain, one, two = (step_order(batches, 2, seed, shuffle) for seed, shuffle in ((1, False), (1, True), (2, True)))
+    assert plain[:8] == batches and plain[8:] != batches
+    assert one[8:] == plain[8:]  # the same flag changes no later pass
+    assert len({str(order[:8]) for order in (plain, one, two)}) == 3
+    assert all(sorted(order[at : at + 8]) == batches for order in (plain, one, two) for at in (0, 8))
+
+
+def test_shuffled_supervised_training_depends_on_its_seed(start, sft, tmp_path):
+    runs = [("one", 1, True), ("again", 1, True), ("two", 2, True), ("plain", 1, False), ("other", 2, False)]
+    found = {
+        name: bits(made(sft, start, tmp_path / name, loss="sft", seed=seed, shuffle=shuffle))["llm/model.safetensors"]
+        for name, seed, shuffle in runs
+    }
+    assert found["one"] == found["again"] != found["two"]
+    assert found["plain"] == found["other"] != found["one"]
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
