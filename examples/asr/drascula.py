@@ -17,7 +17,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from arl.runtime.packages import debian
+from arl.runtime.debian import debian
 from examples.asr.heard import game_wave, write_heard
 
 PACKAGE = ("drascula", "ed4af8e2d41ad446e2f3b73533daa1804e2f13f62f596c0b02b8dc39544f22b4")

@@ -21,7 +21,7 @@ import typer
 from arl.audio.io import load
 from arl.data.corpora.amazon_queen import FILE, LEFT_OUT, PACKAGE
 from arl.data.corpora.queen_file import CLIP, Line, QueenFile, lines
-from arl.runtime.packages import debian
+from arl.runtime.debian import debian
 from arl.text.normalise import normalise
 from examples.asr.short_windows import transcripts
 

@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from arl.errors import ArlError
-from arl.runtime.packages import debian
+from arl.runtime.debian import debian
 from examples.asr.heard import game_wave, write_heard
 
 PACKAGE = ("beneath-a-steel-sky", "e2a25c880220c26a4dfd42904b878cc655afa1c72895f9c932befbd078622934")

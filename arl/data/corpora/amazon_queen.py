@@ -21,7 +21,7 @@ from arl.data.corpora.asterisk import spoken
 from arl.data.corpora.queen_file import CLIP, QueenFile, lines
 from arl.data.corpora.utterance import DEFAULTS, Corpus, CorpusUtterance, SourceOptions
 from arl.errors import ArlError
-from arl.runtime.packages import debian
+from arl.runtime.debian import debian
 
 N_UTTERANCES = 5481
 NAME = "the voiced lines of Flight of the Amazon Queen"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from arl.data.corpora.utterance import DEFAULTS, Corpus, CorpusUtterance, SourceOptions
 from arl.errors import ArlError
-from arl.runtime.packages import debian
+from arl.runtime.debian import debian
 
 NAME = "the Asterisk prompts"
 SPEAKER = "allison-smith"

@@ -21,7 +21,7 @@ import numpy as np
 from arl.data.corpora.telephone import prompt
 from arl.data.corpora.utterance import DEFAULTS, Corpus, CorpusUtterance, SourceOptions
 from arl.errors import ArlError, UsageError
-from arl.runtime.packages import debian
+from arl.runtime.debian import debian
 
 NAME = "synthetic speech"
 SPEAKER = "hibari-heart"
