@@ -59,6 +59,9 @@ $(DATA)/data.done: | $(SETUP)
 $(RUN)/policy/arl.json: | $(SETUP)
 	$(Q)arl init --from $(START) $(INIT) -o $(RUN)/policy
 
+.PHONY: prepared
+prepared: $(DATA)/data.done $(RUN)/policy/arl.json
+
 $(RUN)/encode.done: $(DATA)/data.done $(RUN)/policy/arl.json
 	$(Q)$(call ENCODE,$(TRAIN),$(EMB)/train)
 	$(foreach set,$(TEST),$(call ENCODE,$(lastword $(subst =, ,$(set))),$(call test_emb,$(set)));)
@@ -119,16 +122,19 @@ clean: ## remove RUN (its engine and resident stages are stopped first)
 .PHONY: demo demo-long demo-tts
 demo: ## from nothing to the held-out WER before and after reinforcement learning
 	$(MAKE) --no-print-directory setup
+	$(MAKE) --no-print-directory --jobs 2 prepared
 	$(MAKE) --no-print-directory loop
 
 LONG_RUN ?= runs/demo-long
 demo-long: ## the same with over twice the steps, on joined clips in five orders (LONG_RUN=runs/demo-long)
 	$(MAKE) --no-print-directory setup
+	$(MAKE) --no-print-directory --jobs 2 prepared RUN=$(LONG_RUN) ORDERS="1 2 3 4 5"
 	$(MAKE) --no-print-directory loop RUN=$(LONG_RUN) STEPS=45 EVAL_EVERY=15 ORDERS="1 2 3 4 5"
 
 TTS_RUN ?= runs/demo-tts
 demo-tts: ## from nothing to the judge's WER before and after RL of synthesis, with samples to listen to (TTS_RUN=runs/demo-tts)
 	$(MAKE) --no-print-directory setup
+	$(MAKE) --no-print-directory --jobs 2 prepared CONFIG=examples/tts/config.mk RUN=$(TTS_RUN)
 	$(MAKE) --no-print-directory loop CONFIG=examples/tts/config.mk RUN=$(TTS_RUN)
 	@echo "before and after: $(TTS_RUN)/eval/000000/samples and $(TTS_RUN)/eval/final/samples"
 

@@ -28,14 +28,18 @@ CONTROL ?= --lr $(LR) --warmup 3 --schedule cosine --shuffle
 # and of each test are apart.
 LONG ?= 12-15# seconds
 ORDERS ?= 1 2 3
-JOIN = arl data --shards $(1) --concatenate $(LONG) -o $(2)
 define MAKE_DATA
 $(call VOICES,$(DATA)/voices)
 $(Q)$(call PARTS,$(DATA))
-$(Q)for set in test dev; do $(call JOIN,$(DATA)/voices/$$set,$(DATA)/long/$$set); done
-$(Q)for order in $(ORDERS); do
-  arl data --shards $(DATA)/parts/rl --shuffle --seed $$order -o $(DATA)/order/$$order
-  $(call JOIN,$(DATA)/order/$$order,$(DATA)/long/$$order)
-done
+$(Q)join() { arl data --shards $$1 --concatenate $(LONG) -o $$2; }
+joined() { # of a test, or an order of training
+  case $$1 in
+    test|dev) join $(DATA)/voices/$$1 $(DATA)/long/$$1 ;;
+    *) arl data --shards $(DATA)/parts/rl --shuffle --seed $$1 -o $(DATA)/order/$$1
+       join $(DATA)/order/$$1 $(DATA)/long/$$1 ;;
+  esac
+}
+export -f join joined
+printf '%s\n' $(ORDERS) test dev | xargs -P $(CORES) -I{} bash -euo pipefail -c 'joined {}'
 $(Q)arl data --shards $(DATA)/parts/rl $(foreach order,$(ORDERS),--shards $(DATA)/long/$(order)) --shuffle --seed 7 --batch 94 -o $(DATA)/train
 endef

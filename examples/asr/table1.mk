@@ -53,7 +53,7 @@ $(T1)/$(ON)/data.done: $(T1)/parts/splits.json
 # ---- what two systems make of the pool, and the training sets ---------------------------------------------------------
 
 $(T1)/policy/arl.json: | $(SETUP)
-	$(Q)arl init --from examples/asr/start -o $(T1)/policy
+	$(Q)arl init --from $(START) -o $(T1)/policy
 
 T1_KEEP = ENGINE=$(T1)/engine WARM_IN=$(T1)/warm KEEP=1
 T1_ARL = ARL_ENGINE=$(T1)/engine ARL_WARM= arl
