@@ -164,8 +164,8 @@ def _data(deb: bytes) -> bytes:
     while len(header := deb[at : at + AR_HEADER]) == AR_HEADER:
         size = int(header[AR_SIZE])
         at += AR_HEADER
-        if at + size > len(deb):
-            raise ValueError("it is cut off")
+        if not 0 <= size <= len(deb) - at:
+            raise ValueError("a member is longer than the file")
         if header[AR_NAME].startswith(b"data.tar"):
             return deb[at : at + size]
         at += size + size % 2

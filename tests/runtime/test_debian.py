@@ -112,7 +112,8 @@ def test_a_file_that_leads_out_of_the_package_is_refused(tmp_path, name):
         (b"", "no `ar` archive"),
         (ar(debian_binary=b"2.0\n"), "no data.tar in it"),
         (ar(data_tar_zst=b"(\xb5/\xfd" + b"?" * 99), "could not be opened"),
-        (toy(["./usr/file"])[:-40], "it is cut off"),
+        (toy(["./usr/file"])[:-40], "longer than the file"),
+        (ar(other=b"").replace(b"0         `", b"-60       `"), "longer than the file"),
     ],
 )
 def test_what_is_no_package_is_named(tmp_path, content, problem):
