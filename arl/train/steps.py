@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 def step_order(batches: Sequence[BatchShards], epochs: int, seed: int, shuffle: bool = False) -> list[BatchShards]:
     """The batch of every optimizer step: shuffled by the seed in each epoch, the first one only with `shuffle`."""
-    order = [] if shuffle else list(batches)
-    for epoch in range(0 if shuffle else 1, epochs):
+    order: list[BatchShards] = []
+    for epoch in range(epochs):
         again = list(batches)
-        random.Random(f"{seed}/{epoch}").shuffle(again)
+        if epoch or shuffle:
+            random.Random(f"{seed}/{epoch}").shuffle(again)
         order += again
     return order
 

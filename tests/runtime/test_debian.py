@@ -31,10 +31,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def tar(names: list[str], compression: str = "xz") -> bytes:
+def tar(names: list[str]) -> bytes:
     """Files of these names; one that ends in / is a folder."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode=f"w:{compression}") as made:
+    with tarfile.open(fileobj=packed, mode="w:xz") as made:
         for name in names:
             member = tarfile.TarInfo(name)
             member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
